@@ -1,0 +1,1 @@
+//! Every option, pipeline and table, read whole and checked before anything runs.

@@ -1,0 +1,13 @@
+//! The nouns every stage shares, without I/O: times, variables, grids, fields.
+
+mod field;
+mod grid;
+mod random;
+mod time;
+mod variable;
+
+pub use field::{Absence, Field, Item, Requirement};
+pub use grid::{Grid, GridError, Projection};
+pub use random::Philox;
+pub use time::{Lead, Moment, Period, Slot, TimeError};
+pub use variable::{Quality, Variable, WindPart};

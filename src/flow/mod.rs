@@ -1,0 +1,1 @@
+//! Turns a checked pipeline into a running dataflow; the only module that speaks timely.

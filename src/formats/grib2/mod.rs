@@ -1,0 +1,1 @@
+//! GRIB edition 2 messages and their indexes.

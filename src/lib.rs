@@ -1,0 +1,16 @@
+//! Streams of weather data in, storm-scale forecasts that know how sure they are out.
+//!
+//! The modules below are listed in reading order, which is also the order the data takes and the
+//! only direction a `use crate::…` may point: a module sees those above it, never those below.
+
+pub mod config;
+pub mod domain;
+pub mod flow;
+pub mod formats;
+pub mod models;
+pub mod sinks;
+pub mod sources;
+pub mod storage;
+pub mod telemetry;
+pub mod transforms;
+pub mod verify;

@@ -1,0 +1,1 @@
+//! Fields to fields: pure functions without I/O.
