@@ -1,1 +1,3 @@
-fn main(){}
+//! The `gustfront` program: reads the command line and calls the library.
+
+fn main() {}
