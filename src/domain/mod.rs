@@ -6,7 +6,7 @@ mod random;
 mod time;
 mod variable;
 
-pub use field::{Absence, Field, Item, Requirement};
+pub use field::{Absence, Field, Item, Provenance, Requirement};
 pub use grid::{Grid, GridError, Projection};
 pub use random::Philox;
 pub use time::{Lead, Moment, Period, Slot, TimeError};
