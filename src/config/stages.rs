@@ -36,7 +36,7 @@ pub struct SourceOptions {
     pub coalesce_bytes: u64,
     /// Following a live bucket: seconds between listings.
     pub poll_seconds: u64,
-    /// Following a live bucket: minutes after a slot's cycle, plus its lead in minutes, until it is declared missing.
+    /// Following a live bucket: minutes after its cycle until a lead that has not come is declared missing.
     pub deadline_minutes: u64,
     /// Slots fetched but not yet through the slowest sink.
     pub window: usize,
