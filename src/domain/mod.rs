@@ -7,7 +7,7 @@ mod random;
 mod time;
 mod variable;
 
-pub use field::{Absence, Field, Item, Requirement};
+pub use field::{Absence, Field, Item, Provenance, Requirement};
 pub use grid::{Coordinates, Grid, GridError};
 pub use map::Projection;
 pub use random::Philox;
