@@ -2,6 +2,10 @@
 
 mod damage;
 mod data;
+mod eccodes;
 mod index;
 mod manifest;
 mod round_trip;
+#[allow(unreachable_pub, reason = "other test files include it as a module of their own")]
+#[path = "../common/python.rs"]
+mod python;

@@ -1,5 +1,7 @@
 //! Which grid points have values (section 6).
 
+use std::ops::Range;
+
 use super::Grib2Error;
 use super::section::Section;
 
@@ -22,17 +24,34 @@ fn ones(bits: &[u8], points: usize) -> usize {
 }
 
 /// Moves the first `packed` values to the points whose bit is one, and sets the others missing.
+///
+/// Goes from the last point to the first, so that no value is overwritten before it moves.
 pub(super) fn expand(bitmap: &Section, values: &mut [f32], packed: usize) {
-    let bits = bitmap.rest(7);
     let mut next = packed;
-    for point in (0..values.len()).rev() {
-        let present = bits.get(point / 8).is_some_and(|byte| byte & (0x80 >> (point % 8)) != 0);
-        next -= usize::from(present && next > 0);
-        let moved = values.get(next).copied().filter(|_| present).unwrap_or(f32::NAN);
-        if let Some(value) = values.get_mut(point) {
-            *value = moved;
+    for (byte, first) in bitmap.rest(7).iter().zip((0..values.len()).step_by(8)).rev() {
+        let count = (values.len() - first).min(8);
+        match byte {
+            0xff if count == 8 && next >= 8 => {
+                next -= 8;
+                values.copy_within(next..next + 8, first);
+            }
+            0 => values[first..first + count].fill(f32::NAN),
+            _ => next = expand_byte(*byte, values, first..first + count, next),
         }
     }
+}
+
+/// Moves the values before `next` to those of up to eight points whose bit is one; what is left before `next`.
+fn expand_byte(byte: u8, values: &mut [f32], points: Range<usize>, mut next: usize) -> usize {
+    for (bit, point) in points.enumerate().rev() {
+        if byte & (0x80 >> bit) == 0 {
+            values[point] = f32::NAN;
+        } else if next > 0 {
+            next -= 1;
+            values[point] = values[next];
+        }
+    }
+    next
 }
 
 #[cfg(test)]

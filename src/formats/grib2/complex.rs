@@ -79,7 +79,7 @@ pub(super) fn check(data: &Section, packing: &Complex, count: usize) -> Result<(
 /// Unpacks section 7, which [`check`] accepted, into `values`; NaN is missing.
 pub(super) fn unpack(data: &Section, packing: &Complex, values: &mut [f32]) {
     if packing.groups == 0 {
-        return values.fill(packing.scale.line().0 as f32);
+        return values.fill(packing.scale.reference);
     }
     match packing.order {
         0 => unpack_order::<0>(data.rest(6), packing, values),

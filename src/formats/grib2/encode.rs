@@ -142,17 +142,18 @@ fn pack(field: &Encode) -> Result<Packed, String> {
     let factor = 10f64.powi(field.decimal_digits.into());
     let present = || field.values.iter().filter(|v| !v.is_nan()).map(|v| (f64::from(*v) * factor).round());
     let (lowest, highest, count) = present().fold((f64::MAX, f64::MIN, 0usize), extend);
-    let reference = if count == 0 { 0.0 } else { at_most(lowest) };
-    let bits = if count == 0 { 0 } else { width(highest - f64::from(reference), field)? };
-    let mut writer = BitWriter::default();
-    if bits > 0 {
-        present().for_each(|v| writer.write((v - f64::from(reference)) as u64, bits));
+    let bitmap = bitmap(field.values, count);
+    if count == 0 || (lowest == highest && lowest.is_finite()) {
+        // A constant is written without a decimal scale, which readers disagree about.
+        let value = if count == 0 { 0.0 } else { (lowest / factor) as f32 };
+        return Ok(Packed { representation: representation(count, value, 0, 0), bitmap, data: Vec::new() });
     }
-    Ok(Packed {
-        representation: representation(count, reference, field.decimal_digits, bits),
-        bitmap: bitmap(field.values, count),
-        data: writer.finish(),
-    })
+    let reference = at_most(lowest);
+    let bits = width(highest - f64::from(reference), field)?;
+    let mut writer = BitWriter::default();
+    present().for_each(|v| writer.write((v - f64::from(reference)) as u64, bits));
+    let representation = representation(count, reference, field.decimal_digits, bits);
+    Ok(Packed { representation, bitmap, data: writer.finish() })
 }
 
 fn extend((lowest, highest, count): (f64, f64, usize), value: f64) -> (f64, f64, usize) {

@@ -7,6 +7,9 @@ use super::bits::WIDEST;
 use super::section::Section;
 
 /// Packed integer X to value: (reference + X · 2^binary) / 10^decimal.
+///
+/// A field of no bits at all is constant and its value is the reference itself, whatever the decimal scale says:
+/// NCEP writes it so, and ecCodes and NCEP's library read it so.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
     /// R, the value of X = 0 before the decimal scale.

@@ -1,0 +1,111 @@
+//! What is written here, read by ecCodes.
+
+use gustfront::domain::{Grid, Lead, Moment, Projection, Slot};
+use gustfront::formats::grib2::{Encode, encode};
+use serde_json::Value;
+
+use crate::python;
+use crate::round_trip::variable;
+
+/// Decimal places of the written values.
+const DECIMAL_DIGITS: i16 = 2;
+
+fn lambert(latitude_origin: f64, parallels: [f64; 2], radius_m: f64) -> Grid {
+    let projection = Projection::Lambert { latitude_origin, parallels, longitude_origin: 262.5 };
+    Grid::anchored(projection, radius_m, (21.138123, 237.280472), (7, 5), (3000.0, 3000.0)).expect("a grid")
+}
+
+fn lat_lon(dy: f64) -> Grid {
+    Grid { projection: Projection::LatLon, radius_m: 6_370_997.0, nx: 7, ny: 5, x0: 259.5, y0: -1.0, dx: 0.03, dy }
+}
+
+/// A grid, a lead in minutes and values on it: every kind of message that can be written.
+fn cases() -> Vec<(Grid, u32, Vec<f32>)> {
+    let ramp = |from: f32| (0..35).map(|i| from + i as f32 * 0.37).collect::<Vec<f32>>();
+    let holes = ramp(-5.0).into_iter().enumerate().map(|(i, v)| if i % 3 == 1 { f32::NAN } else { v }).collect();
+    vec![
+        (lambert(38.5, [38.5, 38.5], 6_371_229.0), 0, ramp(270.0)),
+        (lambert(25.0, [20.0, 50.0], 6_370_997.25), 120, ramp(-9.0)),
+        (lambert(-38.5, [-38.5, -38.5], 6_367_470.0), 60, ramp(70_000.0)),
+        (lat_lon(0.03), 75, holes),
+        (lat_lon(-0.25), 180, vec![273.15; 35]),
+        (lat_lon(-0.25), 180, vec![f32::NAN; 35]),
+    ]
+}
+
+fn slot(lead: u32) -> Slot {
+    Slot::new(Moment::from_ymdh(2024, 2, 29, 18).expect("a day"), Lead(lead))
+}
+
+#[test]
+fn eccodes_reads_what_was_written() {
+    let Some(python) = python::python() else { return };
+    let variable = variable();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("written.grib2");
+    let mut object = Vec::new();
+    for (grid, lead, values) in &cases() {
+        let (slot, decimal_digits, origin) = (slot(*lead), DECIMAL_DIGITS, Some("SYNTHETIC weather, version 1"));
+        object.extend(
+            encode(&Encode { slot, variable: &variable, grid, values, decimal_digits, origin }).expect("a message"),
+        );
+    }
+    std::fs::write(&file, &object).expect("a file");
+    let printed = python::run(python, "read_grib2.py", &[file.to_str().expect("a path")]);
+    let read: Vec<Value> = printed.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert_eq!(read.len(), cases().len());
+    for (read, (grid, lead, values)) in read.iter().zip(&cases()) {
+        check_keys(read, grid, *lead);
+        check_values(read, values);
+        check_places(read, grid);
+    }
+}
+
+fn check_keys(read: &Value, grid: &Grid, lead: u32) {
+    let whole = |key: &str| read[key].as_i64().unwrap_or_else(|| panic!("{key}: {}", read[key]));
+    for (key, wanted) in [
+        ("discipline", 0),
+        ("parameterCategory", 0),
+        ("parameterNumber", 0),
+        ("level", 2),
+        ("dataDate", 20240229),
+        ("dataTime", 1800),
+        ("endStep", lead.into()),
+        ("productionStatusOfProcessedData", 2),
+        ("Ni", grid.nx as i64),
+        ("Nj", grid.ny as i64),
+        ("scanningMode", if grid.dy > 0.0 { 64 } else { 0 }),
+        ("uvRelativeToGrid", 1),
+        ("section2Length", 5 + "SYNTHETIC weather, version 1".len() as i64),
+    ] {
+        assert_eq!(whole(key), wanted, "{key}");
+    }
+    let kind = if grid.projection == Projection::LatLon { "regular_ll" } else { "lambert" };
+    assert_eq!(read["gridType"], kind);
+    assert_ne!(read["centre"], "kwbc", "synthetic data must not claim a centre");
+}
+
+fn check_values(read: &Value, values: &[f32]) {
+    let read = read["values"].as_array().expect("values");
+    assert_eq!(read.len(), values.len());
+    let half = 0.5 * 10f64.powi(-i32::from(DECIMAL_DIGITS));
+    for (read, value) in read.iter().zip(values) {
+        match read.as_f64() {
+            None => assert!(value.is_nan(), "{value} came back missing"),
+            Some(read) => assert!((read - f64::from(*value)).abs() <= half * (1.0 + 1e-9), "{read} {value}"),
+        }
+    }
+}
+
+/// Corners are written in millionths of a degree.
+fn check_places(read: &Value, grid: &Grid) {
+    let coordinates = grid.coordinates();
+    for (key, wanted) in [("latitudes", &coordinates.latitude), ("longitudes", &coordinates.longitude)] {
+        let found = read[key].as_array().expect("places");
+        assert_eq!(found.len(), wanted.len());
+        for (found, wanted) in found.iter().map(|v| v.as_f64().unwrap_or(f64::NAN)).zip(wanted) {
+            let difference = (found - wanted + 180.0).rem_euclid(360.0) - 180.0;
+            assert!(difference.abs() < 1e-5, "{key} {found} {wanted}");
+        }
+    }
+}
