@@ -79,15 +79,9 @@ struct Reading {
     grid: Option<Definition>,
     product: Option<Product>,
     packing: Option<(Packing, usize)>,
-    bitmap: Option<Bitmap>,
+    bitmap: Option<Range<usize>>,
     last_bitmap: Option<Range<usize>>,
     found: Vec<Message>,
-}
-
-/// What section 6 says.
-enum Bitmap {
-    None,
-    Some(Range<usize>),
 }
 
 impl Reading {
@@ -98,7 +92,7 @@ impl Reading {
             3 => self.grid = Some(grid::parse(section)?),
             4 => self.product = Some(product::parse(section, self.source(section)?.0)?),
             5 => self.packing = Some(packing::parse(section)?),
-            6 => self.bitmap = Some(self.bitmap(section)?),
+            6 => self.bitmap = self.bitmap(section)?,
             _ => {
                 let message = self.field(section)?;
                 self.found.push(message);
@@ -111,19 +105,19 @@ impl Reading {
         self.source.ok_or_else(|| section.damaged(5, "section 1 first"))
     }
 
-    fn bitmap(&mut self, section: &Section) -> Result<Bitmap, Grib2Error> {
+    /// Where the bitmap of the field to come is; `None` where all its values are present.
+    fn bitmap(&mut self, section: &Section) -> Result<Option<Range<usize>>, Grib2Error> {
         match section.u8(6)? {
-            0 => {
-                self.last_bitmap = Some(range(section));
-                Ok(Bitmap::Some(range(section)))
+            0 => self.last_bitmap = Some(range(section)),
+            254 if self.last_bitmap.is_some() => (),
+            254 => return Err(section.damaged(6, "an earlier bitmap to use again, found none")),
+            255 => return Ok(None),
+            other => {
+                let what = format!("predefined bitmap {other}");
+                return Err(section.unsupported(what, "bitmap indicator 0, 254 or 255"));
             }
-            254 => {
-                let last = self.last_bitmap.clone();
-                last.map(Bitmap::Some).ok_or_else(|| section.damaged(6, "an earlier bitmap to use again, found none"))
-            }
-            255 => Ok(Bitmap::None),
-            other => Err(section.unsupported(format!("predefined bitmap {other}"), "bitmap indicator 0, 254 or 255")),
         }
+        Ok(self.last_bitmap.clone())
     }
 
     /// The field that section 7 completes.
@@ -133,10 +127,8 @@ impl Reading {
         let definition = self.grid.clone().ok_or_else(|| missing(3))?;
         let product = self.product.take().ok_or_else(|| missing(4))?;
         let (packing, packed) = self.packing.take().ok_or_else(|| missing(5))?;
-        let bitmap = match self.bitmap.take().ok_or_else(|| missing(6))? {
-            Bitmap::Some(range) => Some(range),
-            Bitmap::None => None,
-        };
+        // Some writers leave section 6 out where there is no bitmap.
+        let bitmap = self.bitmap.take();
         let points = definition.grid.nx * definition.grid.ny;
         if packed > points || (bitmap.is_none() && packed != points) {
             return Err(section.damaged(5, format!("values for a grid of {points} points, found {packed}")));

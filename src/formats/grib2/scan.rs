@@ -26,6 +26,8 @@ pub struct Skipped {
 /// Why bytes were skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// Zeros or blanks between messages.
+    Padding,
     /// They do not begin with `GRIB`.
     NotGrib,
     /// A message of another edition.
@@ -45,6 +47,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Reason::Padding => write!(f, "zeros or blanks between messages"),
             Reason::NotGrib => write!(f, "expected `GRIB`, found something else"),
             Reason::Edition(edition) => write!(f, "GRIB edition {edition} is not supported; expected edition 2"),
             Reason::Truncated { expected } => write!(f, "cut short: expected a message of {expected} bytes"),
@@ -87,18 +90,23 @@ impl Scan {
 fn examine(rest: &[u8]) -> Result<usize, (Reason, usize)> {
     let header = rest.first_chunk::<INDICATOR_LENGTH>().filter(|h| h.starts_with(b"GRIB"));
     let Some(header) = header else {
-        let reason = if rest.starts_with(b"GRIB") {
-            Reason::Truncated { expected: INDICATOR_LENGTH as u64 }
-        } else {
-            Reason::NotGrib
-        };
-        return Err((reason, next(rest)));
+        return Err(no_header(rest));
     };
     let [_, _, _, _, a, b, c, edition, ..] = *header;
     match edition {
         1 => Err((Reason::Edition(1), first_edition(rest, [0, a, b, c]))),
         2 => second_edition(rest, header),
         other => Err((Reason::Edition(other), next(rest))),
+    }
+}
+
+fn no_header(rest: &[u8]) -> (Reason, usize) {
+    let length = next(rest);
+    let padding = |b: &u8| *b == 0 || b.is_ascii_whitespace();
+    match rest.get(..length) {
+        _ if rest.starts_with(b"GRIB") => (Reason::Truncated { expected: INDICATOR_LENGTH as u64 }, length),
+        Some(between) if between.iter().all(padding) => (Reason::Padding, length),
+        _ => (Reason::NotGrib, length),
     }
 }
 
