@@ -181,7 +181,7 @@ fn a_long_listing_comes_whole() {
     let root = tempfile::tempdir().unwrap();
     let server = S3Server::start(root.path(), None);
     let bucket = server.bucket("bucket");
-    let names: Vec<String> = (0..2345).map(|n| format!("{n:04}")).collect();
+    let names: Vec<String> = (0..1234).map(|n| format!("{n:04}")).collect();
     for name in &names {
         fs::create_dir_all(bucket.join("folders").join(name)).unwrap();
         fs::write(bucket.join("folders").join(name).join("x"), name).unwrap();
@@ -193,7 +193,7 @@ fn a_long_listing_comes_whole() {
         let listed = keys(&*store, "");
         assert_eq!(listed.len(), 2 * names.len());
         assert_eq!(listed[..names.len()], names);
-        assert_eq!(keys(&*store, "1").len(), 1000);
+        assert_eq!(keys(&*store, "1").len(), 234);
         let folders = store.list_folders("folders/").unwrap();
         assert_eq!(folders, names.iter().map(|n| format!("folders/{n}/")).collect::<Vec<_>>());
         println!("{}: {:?}", store.location(), begun.elapsed());
