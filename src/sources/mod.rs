@@ -1,1 +1,3 @@
 //! Where fields come from.
+
+pub mod synth;
