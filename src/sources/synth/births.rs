@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::environment::{Climate, Environment};
 use super::math::logistic;
 use super::noise::normal;
-use super::terrain::ground;
+use super::terrain::broad_ground;
 use super::thermodynamics::surface;
 use crate::domain::Philox;
 
@@ -16,8 +18,9 @@ pub(super) const STEP_HOURS: f64 = STEP_SECONDS as f64 / 3600.0;
 const BOX_KM: f64 = 40.0;
 /// … and this many steps.
 const WINDOW_STEPS: u32 = 6;
-/// The greatest chance of a candidate to become a storm.
+/// The chance of a candidate in perfect air, and which share of it there is without lift and with all of it.
 const CHANCE: f64 = 0.22;
+const HELP: [f64; 2] = [0.22, 0.9];
 /// No storm begins this close to one that began less than [`CROWDED_HOURS`] before.
 const CROWDED_KM: f64 = 70.0;
 const CROWDED_HOURS: f64 = 2.5;
@@ -70,6 +73,14 @@ pub(super) struct Region {
 }
 
 impl Region {
+    /// Everywhere from which something that can move by `reach_km` (least and greatest along x and y) gets here.
+    pub(super) fn upstream(self, reach_km: [[f64; 2]; 2]) -> Region {
+        Region {
+            low: [0, 1].map(|axis| self.low[axis] - reach_km[axis][1]),
+            high: [0, 1].map(|axis| self.high[axis] - reach_km[axis][0]),
+        }
+    }
+
     /// The region and everything within `margin_km` of it.
     pub(super) fn grown(self, margin_km: f64) -> Region {
         Region { low: self.low.map(|c| c - margin_km), high: self.high.map(|c| c + margin_km) }
@@ -79,7 +90,7 @@ impl Region {
 /// How readily the undisturbed air at a place makes storms (0 to 1), and that air.
 pub(super) fn readiness(climate: &Climate, at_km: [f64; 2], hours: f64) -> (f64, Environment) {
     let air = climate.at(at_km[0], at_km[1], hours);
-    let state = surface(&air, ground(at_km[0], at_km[1]), 0.0, 0.0);
+    let state = surface(&air, broad_ground(at_km[0], at_km[1]), 0.0, 0.0);
     let unstable = logistic((state.cape - READY_CAPE[0]) / READY_CAPE[1]);
     let uncapped = logistic((state.cin - READY_CIN[0]) / READY_CIN[1]);
     (unstable * uncapped.max(0.35 * air.lift), air)
@@ -103,22 +114,24 @@ pub(super) fn births(climate: &Climate, chance: Chance, region: Region, steps: R
 
 fn candidates(climate: &Climate, chance: Chance, region: Region, steps: Range<u32>) -> Vec<Birth> {
     let boxes = |axis: usize| (region.low[axis] / BOX_KM).floor() as i32..=(region.high[axis] / BOX_KM).floor() as i32;
-    let mut found = Vec::new();
-    for window in steps.start / WINDOW_STEPS..=steps.end / WINDOW_STEPS {
+    let in_window = |window: u32| {
         let random = chance.at(window * WINDOW_STEPS, 20);
+        let mut found = Vec::new();
         for box_y in boxes(1) {
             for box_x in boxes(0) {
-                let counter = [box_x as u32, box_y as u32, window, 0];
-                found.extend(candidate(climate, &random, counter).filter(|b| steps.contains(&b.step)));
+                found.extend(candidate(climate, &random, [box_x as u32, box_y as u32, window, 0]));
             }
         }
-    }
-    found
+        found
+    };
+    let windows = steps.start / WINDOW_STEPS..steps.end / WINDOW_STEPS + 1;
+    let found: Vec<Birth> = windows.into_par_iter().flat_map_iter(in_window).collect();
+    found.into_iter().filter(|birth| steps.contains(&birth.step)).collect()
 }
 
 fn candidate(climate: &Climate, random: &Philox, counter: [u32; 4]) -> Option<Birth> {
     let [luck, x, y, when] = random.uniform(counter);
-    if luck > CHANCE {
+    if luck > CHANCE * (HELP[0] + HELP[1]) {
         return None;
     }
     let at_km = [(f64::from(counter[0] as i32) + x) * BOX_KM, (f64::from(counter[1] as i32) + y) * BOX_KM];
@@ -126,7 +139,7 @@ fn candidate(climate: &Climate, random: &Philox, counter: [u32; 4]) -> Option<Bi
     let (readiness, air) = readiness(climate, at_km, hours_of_step(step));
     let [first, second, ..] = random.words([counter[0], counter[1], counter[2], 1]);
     let seed = u64::from(first) << 32 | u64::from(second);
-    let chance = CHANCE * readiness * (0.22 + 0.9 * air.lift);
+    let chance = CHANCE * readiness * (HELP[0] + HELP[1] * air.lift);
     (luck < chance).then_some(Birth { at_km, step, seed, readiness, air })
 }
 

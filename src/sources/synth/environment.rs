@@ -2,8 +2,8 @@
 
 use super::frame::roughly_geographic;
 use super::math::{cos_turns, logistic, smoothstep, tanh};
-use super::noise::{Scale, field};
-use crate::domain::{Moment, Philox};
+use super::noise::{Scale, Sheet, field};
+use crate::domain::Philox;
 
 /// Fronts follow one another at this distance, and move with this speed along [`FRONT_NORMAL`].
 const FRONT_SPACING_KM: f64 = 2800.0;
@@ -58,6 +58,17 @@ pub(super) struct Climate {
     error_size: f64,
 }
 
+/// The layers of a climate over a rectangle of the plane at one time.
+#[derive(Clone, Debug)]
+pub(super) struct Layers {
+    air: Sheet,
+    bends: Sheet,
+    thermals: Sheet,
+    error: Option<Sheet>,
+    error_size: f64,
+    hours: f64,
+}
+
 impl Climate {
     /// The climate of a seed; `error_seed` draws the errors of a forecast `lead_hours` ahead.
     pub(super) fn new(seed: u64, error_seed: u64, lead_hours: f64) -> Climate {
@@ -72,57 +83,76 @@ impl Climate {
 
     /// The air at a point of the plane, `hours` since 1970.
     pub(super) fn at(&self, x_km: f64, y_km: f64, hours: f64) -> Environment {
-        let [latitude, longitude] = roughly_geographic(x_km, y_km);
-        let north = latitude - 37.0;
-        let season = season(hours);
-        let heating = heating(hours, longitude);
-        let air = self.anomalies(x_km, y_km, hours);
-        let bends = field(&self.bends, x_km, y_km, hours, BENDS);
-        let front_km = front_km(x_km, y_km, hours) + 70.0 * bends[0];
-        let side = tanh(front_km / FRONT_WIDTH_KM) * (1.0 - 2.0 * (front_km / FRONT_SPACING_KM).abs().min(0.5));
-        let warm = side.max(0.0);
-        let dry_line_km = -330.0 + 130.0 * heating + 70.0 * bends[1] + 0.25 * y_km;
-        let humid = logistic((x_km - dry_line_km) / 18.0);
-        let near = |distance: f64, reach: f64| 1.0 / (1.0 + (distance / reach) * (distance / reach));
-        let lift = near(front_km - 25.0, 60.0).max(0.8 * near(x_km - dry_line_km - 25.0, 45.0) * heating.max(0.0));
-        Environment {
-            temperature_k: 291.5 + 8.0 * season - north * (0.65 - 0.35 * season) + 4.5 * side + 1.3 * air[0]
-                - 1.0 * humid,
-            heating,
-            dew_point_k: 285.5 + 5.0 * season - north * 0.5 + 4.5 * side + 1.2 * air[1] - 12.5 * (1.0 - humid),
-            wind: [
-                1.5 - 2.5 * warm + 2.5 * (1.0 - humid) + 3.5 * (-side).max(0.0) + 1.8 * air[2],
-                1.0 + 6.5 * warm - 6.0 * (-side).max(0.0) + 1.8 * air[3],
-            ],
-            steering: steering(side, bends),
-            aloft_k: 326.5 + 5.0 * season - 0.25 * north + 2.5 * side + 1.6 * bends[2],
-            lid_k: 2.2 + 1.4 * bends[3] - 2.0 * lift + 2.0 * logistic((-x_km - 150.0) / 150.0),
-            lift,
-            front_km,
-        }
+        let [x, y] = drifted(x_km, y_km, hours);
+        let error = (self.error_size > 0.0).then(|| field(&self.error, x, y, hours, AIR));
+        let thermals = field(&self.thermals, x, y, hours, THERMALS);
+        let air = anomalies(field(&self.air, x, y, hours, AIR), thermals, error, self.error_size);
+        environment(x_km, y_km, hours, air, field(&self.bends, x_km, y_km, hours, BENDS))
     }
 
-    /// Air-mass anomalies with the thermals' share, and what a forecast gets wrong about them.
-    fn anomalies(&self, x_km: f64, y_km: f64, hours: f64) -> [f64; 4] {
-        let (x, y) = (x_km - DRIFT_KM_H[0] * hours, y_km - DRIFT_KM_H[1] * hours);
-        let mut air = field(&self.air, x, y, hours, AIR);
-        let thermals = field(&self.thermals, x, y, hours, THERMALS);
-        for channel in 0..4 {
-            air[channel] += 0.2 * thermals[channel];
+    /// The climate between two corners, in kilometres, at one time: the same bits, sooner for many points.
+    pub(super) fn layers(&self, low: [f64; 2], high: [f64; 2], hours: f64) -> Layers {
+        let (from, to) = (drifted(low[0], low[1], hours), drifted(high[0], high[1], hours));
+        Layers {
+            air: Sheet::new(&self.air, from, to, hours, AIR),
+            bends: Sheet::new(&self.bends, low, high, hours, BENDS),
+            thermals: Sheet::new(&self.thermals, from, to, hours, THERMALS),
+            error: (self.error_size > 0.0).then(|| Sheet::new(&self.error, from, to, hours, AIR)),
+            error_size: self.error_size,
+            hours,
         }
-        if self.error_size > 0.0 {
-            let error = field(&self.error, x, y, hours, AIR);
-            for channel in 0..4 {
-                air[channel] += 0.7 * self.error_size * error[channel];
-            }
-        }
-        air
     }
 }
 
-/// Hours since 1970.
-pub(super) fn hours_of(moment: Moment) -> f64 {
-    moment.0 as f64 / 3600.0
+impl Layers {
+    /// The air at a point of the rectangle.
+    pub(super) fn at(&self, x_km: f64, y_km: f64) -> Environment {
+        let [x, y] = drifted(x_km, y_km, self.hours);
+        let error = self.error.as_ref().map(|error| error.at(x, y));
+        let air = anomalies(self.air.at(x, y), self.thermals.at(x, y), error, self.error_size);
+        environment(x_km, y_km, self.hours, air, self.bends.at(x_km, y_km))
+    }
+}
+
+/// Where air masses that are now at a point were at the beginning of 1970.
+fn drifted(x_km: f64, y_km: f64, hours: f64) -> [f64; 2] {
+    [x_km - DRIFT_KM_H[0] * hours, y_km - DRIFT_KM_H[1] * hours]
+}
+
+/// Air-mass anomalies with the thermals' share, and what a forecast gets wrong about them.
+fn anomalies(air: [f64; 4], thermals: [f64; 4], error: Option<[f64; 4]>, error_size: f64) -> [f64; 4] {
+    let error = error.unwrap_or_default();
+    std::array::from_fn(|channel| air[channel] + 0.2 * thermals[channel] + 0.7 * error_size * error[channel])
+}
+
+/// The air from its random layers.
+fn environment(x_km: f64, y_km: f64, hours: f64, air: [f64; 4], bends: [f64; 4]) -> Environment {
+    let [latitude, longitude] = roughly_geographic(x_km, y_km);
+    let north = latitude - 37.0;
+    let season = season(hours);
+    let heating = heating(hours, longitude);
+    let front_km = front_km(x_km, y_km, hours) + 70.0 * bends[0];
+    let side = tanh(front_km / FRONT_WIDTH_KM) * (1.0 - 2.0 * (front_km / FRONT_SPACING_KM).abs().min(0.5));
+    let warm = side.max(0.0);
+    let dry_line_km = -330.0 + 130.0 * heating + 70.0 * bends[1] + 0.25 * y_km;
+    let humid = logistic((x_km - dry_line_km) / 18.0);
+    let near = |distance: f64, reach: f64| 1.0 / (1.0 + (distance / reach) * (distance / reach));
+    let lift = near(front_km - 25.0, 60.0).max(0.8 * near(x_km - dry_line_km - 25.0, 45.0) * heating.max(0.0));
+    Environment {
+        temperature_k: 291.5 + 8.0 * season - north * (0.65 - 0.35 * season) + 4.5 * side + 1.3 * air[0]
+            - 1.0 * humid,
+        heating,
+        dew_point_k: 285.5 + 5.0 * season - north * 0.5 + 4.5 * side + 1.2 * air[1] - 12.5 * (1.0 - humid),
+        wind: [
+            1.5 - 2.5 * warm + 2.5 * (1.0 - humid) + 3.5 * (-side).max(0.0) + 1.8 * air[2],
+            1.0 + 6.5 * warm - 6.0 * (-side).max(0.0) + 1.8 * air[3],
+        ],
+        steering: steering(side, bends),
+        aloft_k: 326.5 + 5.0 * season - 0.25 * north + 2.5 * side + 1.6 * bends[2],
+        lid_k: 2.2 + 1.4 * bends[3] - 2.0 * lift + 2.0 * logistic((-x_km - 150.0) / 150.0),
+        lift,
+        front_km,
+    }
 }
 
 /// From −1 in mid-January to 1 in mid-July.

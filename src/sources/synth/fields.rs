@@ -5,14 +5,14 @@ use rayon::prelude::*;
 use super::births::Region;
 use super::environment::Environment;
 use super::frame::{Frame, plane_km};
-use super::lattice::{Lattice, Sample};
-use super::math::tanh;
-use super::noise::{Scale, field};
+use super::lattice::{Lattice, Sample, with_storms};
+use super::math::{smoothstep, tanh};
+use super::noise::{Scale, Sheet};
 use super::paint::{FARTHEST_WARP_KM, NO_ECHO_DBZ, Row, cold_air};
-use super::terrain::{Ground, ground};
+use super::terrain::{Ground, Terrain};
 use super::thermodynamics::surface;
 use super::weather::{Storms, Weather};
-use crate::domain::{Philox, Slot};
+use crate::domain::Slot;
 
 /// Distance between points.
 const STEP_KM: f64 = 3.0;
@@ -20,9 +20,8 @@ const STEP_KM: f64 = 3.0;
 const BAND_ROWS: usize = 16;
 /// Grain of echoes; it travels with the storms and changes within half an hour.
 const GRAIN: Scale = Scale { space_km: 26.0, time_hours: 0.5, octaves: 3 };
-pub(super) const GRAIN_DRIFT_KM_H: [f64; 2] = [42.0, 18.0];
-/// Standard deviation of the grain.
-const GRAIN_DBZ: f64 = 2.6;
+/// Standard deviation of the grain in cores and in clouds.
+const GRAIN_DBZ: [f64; 2] = [2.2, 5.0];
 /// Echoes approach this from here on.
 const STRONG_DBZ: f64 = 60.0;
 const STRONGEST_DBZ: f64 = 72.0;
@@ -43,13 +42,13 @@ pub const VARIABLES: [&str; 9] = ["refc", "hgt", "t2m", "d2m", "u10", "v10", "ca
 /// The ground of every point of a frame, which no time changes.
 pub fn grounds(frame: &Frame) -> Grounds {
     let [nx, ny] = frame.size();
-    let row = |j: usize| {
-        (0..nx).map(move |i| {
-            let [x, y] = plane_km((frame.first[0] + i) as i64, (frame.first[1] + j) as i64);
-            ground(x, y)
-        })
+    let Region { low, high } = region(frame, 0..ny);
+    let terrain = Terrain::new(low, high);
+    let point = |k: usize| {
+        let [x, y] = plane_km((frame.first[0] + k % nx) as i64, (frame.first[1] + k / nx) as i64);
+        terrain.ground(x, y)
     };
-    Grounds { points: (0..ny).into_par_iter().flat_map_iter(row).collect() }
+    Grounds { points: (0..nx * ny).into_par_iter().map(point).collect() }
 }
 
 /// The ground of every point of a frame.
@@ -65,7 +64,7 @@ pub fn fields(seed: u64, slot: Slot, frame: &Frame, grounds: &Grounds) -> Fields
     let lattice = Lattice::new(&weather, frame);
     let storms = weather.storms(region(frame, 0..ny));
     let cold = cold_pools(frame, &storms);
-    let scene = Scene { weather: &weather, frame, lattice: &lattice, cold: &cold, grain: weather.random(31) };
+    let scene = Scene { weather: &weather, frame, lattice: &lattice, cold: &cold, grain: grain(&weather, region(frame, 0..ny)) };
     let bands: Vec<Vec<[f32; 9]>> = (0..ny.div_ceil(BAND_ROWS))
         .into_par_iter()
         .map(|band| {
@@ -84,6 +83,11 @@ fn region(frame: &Frame, rows: std::ops::Range<usize>) -> Region {
     let low = plane_km(i, j + rows.start as i64);
     let high = plane_km(i + frame.grid.nx as i64, j + rows.end as i64);
     Region { low, high }.grown(2.0 * STEP_KM)
+}
+
+fn grain(weather: &Weather, region: Region) -> Sheet {
+    let [low, high] = [region.low, region.high].map(|[x, y]| with_storms(x, y, weather.hours()));
+    Sheet::new(&weather.random(31), low, high, weather.hours(), GRAIN)
 }
 
 /// Cold air on the frame and one point around it, so that slopes are known on its edge as well.
@@ -106,7 +110,7 @@ struct Scene<'a> {
     frame: &'a Frame,
     lattice: &'a Lattice,
     cold: &'a [f32],
-    grain: Philox,
+    grain: Sheet,
 }
 
 impl Scene<'_> {
@@ -125,13 +129,14 @@ impl Scene<'_> {
             cloud: nothing,
         };
         row.paint(storms);
+        row.add_clouds();
         samples.iter().enumerate().for_each(|(i, sample)| row.add(i, sample.rain_dbz));
         (0..grounds.len()).map(|i| self.point(i, j, &row, &samples[i].air, grounds[i])).collect()
     }
 
     fn point(&self, i: usize, j: usize, row: &Row, air: &Environment, ground: Ground) -> [f32; 9] {
         let pool = self.pool(i, j);
-        let shade = (row.cloud[i] / 25.0).min(1.0);
+        let shade = smoothstep(row.cloud[i] / 45.0);
         let state = surface(air, ground, pool.strength, shade);
         let [u, v] = wind(air, ground, &pool);
         let x_km = row.first_km + i as f64 * STEP_KM;
@@ -143,10 +148,9 @@ impl Scene<'_> {
 
     /// An echo with its grain, between no echo and the strongest there are.
     fn grained(&self, dbz: f64, x_km: f64, y_km: f64) -> f64 {
-        let hours = self.weather.hours();
-        let [x, y] = [x_km - GRAIN_DRIFT_KM_H[0] * hours, y_km - GRAIN_DRIFT_KM_H[1] * hours];
-        let grain = field(&self.grain, x, y, hours, GRAIN)[0];
-        let dbz = dbz + GRAIN_DBZ * grain;
+        let [x, y] = with_storms(x_km, y_km, self.weather.hours());
+        let core = ((dbz - 30.0) / 15.0).clamp(0.0, 1.0);
+        let dbz = dbz + (GRAIN_DBZ[1] + core * (GRAIN_DBZ[0] - GRAIN_DBZ[1])) * self.grain.at(x, y)[0];
         let rest = STRONGEST_DBZ - STRONG_DBZ;
         let held = if dbz > STRONG_DBZ { STRONG_DBZ + rest * tanh((dbz - STRONG_DBZ) / rest) } else { dbz };
         held.max(NO_ECHO_DBZ)

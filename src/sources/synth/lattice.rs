@@ -2,15 +2,16 @@
 
 use rayon::prelude::*;
 
-use super::environment::Environment;
-use super::fields::GRAIN_DRIFT_KM_H;
+use super::environment::{Environment, Layers};
 use super::frame::{Frame, plane_km};
-use super::noise::{Scale, field};
+use super::noise::{Scale, Sheet};
 use super::weather::Weather;
 use crate::domain::Philox;
 
 /// Points of the grid from one knot to the next; knots lie on multiples of it counted from HRRR's first point.
 const EVERY: usize = 4;
+/// The mean motion of storms, with which what frays them travels.
+const STORMS_KM_H: [f64; 2] = [42.0, 18.0];
 /// Frays the edges of storms.
 const WARP: Scale = Scale { space_km: 60.0, time_hours: 1.0, octaves: 2 };
 const WARP_KM: f64 = 4.5;
@@ -44,13 +45,14 @@ impl Lattice {
     pub(super) fn new(weather: &Weather, frame: &Frame) -> Lattice {
         let first = frame.first.map(|index| index / EVERY);
         let size = [0, 1].map(|axis| (frame.first[axis] + frame.size()[axis] - 1) / EVERY + 2 - first[axis]);
-        let (warp, rain) = (weather.random(32), Philox::new(weather.seed(), 33));
+        let knots_at = |i: usize, j: usize| plane_km((i * EVERY) as i64, (j * EVERY) as i64);
+        let high = knots_at(first[0] + size[0], first[1] + size[1]);
+        let smooth = Smooth::new(weather, knots_at(first[0], first[1]), high);
         let knots = (0..size[0] * size[1])
             .into_par_iter()
             .map(|k| {
-                let [i, j] = [first[0] + k % size[0], first[1] + k / size[0]].map(|index| (index * EVERY) as i64);
-                let [x, y] = plane_km(i, j);
-                knot(weather, &warp, &rain, x, y)
+                let [x, y] = knots_at(first[0] + k % size[0], first[1] + k / size[0]);
+                pack(&smooth.at(x, y))
             })
             .collect();
         Lattice { knots, width: size[0], offset: [0, 1].map(|axis| frame.first[axis] % EVERY) }
@@ -70,16 +72,40 @@ impl Lattice {
     }
 }
 
-fn knot(weather: &Weather, warp: &Philox, rain: &Philox, x_km: f64, y_km: f64) -> [f64; CHANNELS] {
-    let hours = weather.hours();
-    let air = weather.climate.at(x_km, y_km, hours);
-    let [x, y] = [x_km - GRAIN_DRIFT_KM_H[0] * hours, y_km - GRAIN_DRIFT_KM_H[1] * hours];
-    let [warp_x, warp_y, ..] = field(warp, x, y, hours, WARP);
-    let behind_km = (air.front_km + 110.0) / 110.0;
-    let band = 1.0 / (1.0 + behind_km * behind_km * behind_km * behind_km);
-    let patches = field(rain, x, y, hours, RAIN)[0];
-    let rain_dbz = -30.0 + 46.0 * band + 9.0 * patches;
-    pack(&Sample { air, warp_km: [WARP_KM * warp_x, WARP_KM * warp_y], rain_dbz })
+/// Where what travels with the storms was at the beginning of 1970.
+pub(super) fn with_storms(x_km: f64, y_km: f64, hours: f64) -> [f64; 2] {
+    [x_km - STORMS_KM_H[0] * hours, y_km - STORMS_KM_H[1] * hours]
+}
+
+/// The random layers behind the smooth part of the weather.
+struct Smooth {
+    layers: Layers,
+    warp: Sheet,
+    rain: Sheet,
+    hours: f64,
+}
+
+impl Smooth {
+    fn new(weather: &Weather, low: [f64; 2], high: [f64; 2]) -> Smooth {
+        let hours = weather.hours();
+        let (from, to) = (with_storms(low[0], low[1], hours), with_storms(high[0], high[1], hours));
+        Smooth {
+            layers: weather.climate.layers(low, high, hours),
+            warp: Sheet::new(&weather.random(32), from, to, hours, WARP),
+            rain: Sheet::new(&Philox::new(weather.seed(), 33), from, to, hours, RAIN),
+            hours,
+        }
+    }
+
+    fn at(&self, x_km: f64, y_km: f64) -> Sample {
+        let air = self.layers.at(x_km, y_km);
+        let [x, y] = with_storms(x_km, y_km, self.hours);
+        let [warp_x, warp_y, ..] = self.warp.at(x, y);
+        let behind = (air.front_km + 110.0) / 110.0;
+        let band = 1.0 / (1.0 + behind * behind * behind * behind);
+        let rain_dbz = -36.0 + 42.0 * band + 10.0 * self.rain.at(x, y)[0];
+        Sample { air, warp_km: [WARP_KM * warp_x, WARP_KM * warp_y], rain_dbz }
+    }
 }
 
 fn pack(sample: &Sample) -> [f64; CHANNELS] {

@@ -19,13 +19,70 @@ const UNIT: f64 = 2.2;
 
 /// Four independent random fields of mean zero and standard deviation about one.
 pub(super) fn field(random: &Philox, x_km: f64, y_km: f64, hours: f64, scale: Scale) -> [f64; 4] {
+    spread(x_km, y_km, scale, |octave, i, j| knot(random, octave, i, j, hours * part(octave) / scale.time_hours))
+}
+
+/// The fields of [`field`] over a rectangle at one time, every knot drawn once: the same bits, sooner.
+#[derive(Clone, Debug)]
+pub(super) struct Sheet {
+    scale: Scale,
+    octaves: Vec<Knots>,
+}
+
+#[derive(Clone, Debug)]
+struct Knots {
+    first: [i64; 2],
+    width: usize,
+    values: Vec<[f64; 4]>,
+}
+
+impl Sheet {
+    /// Draws the knots that points between `low` and `high` need.
+    pub(super) fn new(random: &Philox, low: [f64; 2], high: [f64; 2], hours: f64, scale: Scale) -> Sheet {
+        let octave = |octave: u32| {
+            let space = part(octave) / scale.space_km;
+            let first = low.map(|c| (c * space).round() as i64 - 1);
+            let size = [0, 1].map(|k| ((high[k] * space).round() as i64 + 2 - first[k]).max(3) as usize);
+            let time = hours * part(octave) / scale.time_hours;
+            let place = |k: usize| (first[0] + (k % size[0]) as i64, first[1] + (k / size[0]) as i64);
+            let values = (0..size[0] * size[1]).map(|k| knot(random, octave, place(k).0, place(k).1, time)).collect();
+            Knots { first, width: size[0], values }
+        };
+        Sheet { scale, octaves: (0..scale.octaves).map(octave).collect() }
+    }
+
+    /// The fields at a point of the rectangle; a point outside it gets those of the nearest knots.
+    pub(super) fn at(&self, x_km: f64, y_km: f64) -> [f64; 4] {
+        spread(x_km, y_km, self.scale, |octave, i, j| {
+            let knots = &self.octaves[octave as usize];
+            let column = (i - knots.first[0]).clamp(0, knots.width as i64 - 1) as usize;
+            let rows = knots.values.len() / knots.width;
+            let row = (j - knots.first[1]).clamp(0, rows as i64 - 1) as usize;
+            knots.values[row * knots.width + column]
+        })
+    }
+}
+
+/// How many times finer an octave is than the first.
+fn part(octave: u32) -> f64 {
+    f64::from(1_u32 << octave)
+}
+
+/// Quadratic B-splines over the knots of every octave.
+fn spread(x_km: f64, y_km: f64, scale: Scale, knot: impl Fn(u32, i64, i64) -> [f64; 4]) -> [f64; 4] {
     let (mut sum, mut strength, mut power) = ([0.0; 4], 1.0, 0.0);
     for octave in 0..scale.octaves {
-        let part = f64::from(1_u32 << octave);
-        let space = part / scale.space_km;
-        let values = knots(random, octave, [x_km * space, y_km * space, hours * part / scale.time_hours]);
-        for channel in 0..4 {
-            sum[channel] += strength * values[channel];
+        let space = part(octave) / scale.space_km;
+        let (first_x, weights_x) = spline(x_km * space);
+        let (first_y, weights_y) = spline(y_km * space);
+        for (j, weight_y) in weights_y.iter().enumerate() {
+            for (i, weight_x) in weights_x.iter().enumerate() {
+                let weight = strength * weight_y * weight_x;
+                let value = knot(octave, first_x + i as i64, first_y + j as i64);
+                for channel in 0..4 {
+                    sum[channel] += weight * value[channel];
+                }
+            }
         }
         power += strength * strength;
         strength *= 0.5;
@@ -33,29 +90,17 @@ pub(super) fn field(random: &Philox, x_km: f64, y_km: f64, hours: f64, scale: Sc
     sum.map(|s| s * UNIT / power.sqrt())
 }
 
-/// A quadratic B-spline over random knots in space, blended between knots in time.
-fn knots(random: &Philox, octave: u32, at: [f64; 3]) -> [f64; 4] {
-    let (first_x, weights_x) = spline(at[0]);
-    let (first_y, weights_y) = spline(at[1]);
-    let before = at[2].floor();
-    let later = smoothstep(at[2] - before);
-    let mut sum = [0.0; 4];
-    for (step, weight_t) in [(before as i64, 1.0 - later), (before as i64 + 1, later)] {
-        if weight_t == 0.0 {
-            continue;
-        }
-        for (j, weight_y) in weights_y.iter().enumerate() {
-            for (i, weight_x) in weights_x.iter().enumerate() {
-                let counter = [(first_x + i as i64) as u32, (first_y + j as i64) as u32, step as u32, octave];
-                let weight = weight_t * weight_y * weight_x;
-                let uniform = random.uniform(counter);
-                for channel in 0..4 {
-                    sum[channel] += weight * (2.0 * uniform[channel] - 1.0);
-                }
-            }
-        }
+/// The numbers of one knot, uniform in −1..1 and blended from one whole `time` to the next.
+fn knot(random: &Philox, octave: u32, i: i64, j: i64, time: f64) -> [f64; 4] {
+    let before = time.floor();
+    let later = smoothstep(time - before);
+    let draw = |step: i64| random.uniform([i as u32, j as u32, step as u32, octave]).map(|u| 2.0 * u - 1.0);
+    let first = draw(before as i64);
+    if later == 0.0 {
+        return first;
     }
-    sum
+    let second = draw(before as i64 + 1);
+    std::array::from_fn(|channel| first[channel] + later * (second[channel] - first[channel]))
 }
 
 /// The first of three knots around `x` and their weights.
@@ -90,6 +135,16 @@ mod tests {
             let x = f64::from(i);
             let step = field(&random, x + 0.1, 0.0, 3.0, scale)[0] - field(&random, x, 0.0, 3.0, scale)[0];
             assert!(step.abs() < 0.05, "{x} {step}");
+        }
+    }
+
+    #[test]
+    fn a_sheet_holds_the_very_bits_of_the_field() {
+        let (random, scale) = (Philox::new(5, 6), Scale { space_km: 80.0, time_hours: 3.0, octaves: 4 });
+        let sheet = Sheet::new(&random, [-300.0, 1000.0], [200.0, 1400.0], 7.3, scale);
+        for i in 0..400 {
+            let (x, y) = (-300.0 + 1.25 * f64::from(i), 1000.0 + f64::from(i));
+            assert_eq!(sheet.at(x, y), field(&random, x, y, 7.3, scale));
         }
     }
 

@@ -82,12 +82,17 @@ impl Row {
         }
     }
 
-    /// Adds an area of weak echo that falls from `dbz` at its centre to nothing where `share` is one.
+    /// Spreads a cloud that falls from `dbz` at its centre to nothing where `share` is one.
     fn add_cloud(&mut self, i: usize, share: f64, dbz: f64) {
         if share < 1.0 {
-            let above = (dbz + 12.0) * (1.0 - share * share);
-            self.cloud[i] = self.cloud[i].max(above);
-            self.add(i, above - 12.0);
+            self.cloud[i] = self.cloud[i].max((dbz + 12.0) * (1.0 - share * share));
+        }
+    }
+
+    /// Adds the thickest cloud over each point to its echo: clouds that overlap are no thicker than one.
+    pub(super) fn add_clouds(&mut self) {
+        for i in 0..self.cloud.len() {
+            self.add(i, self.cloud[i] - 12.0);
         }
     }
 

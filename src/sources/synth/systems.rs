@@ -8,8 +8,8 @@ use crate::domain::Philox;
 
 /// Systems are over after this long, cells and outflow included.
 pub(super) const LONGEST_HOURS: f64 = 9.0;
-/// No part of a system is ever farther than this from where it began.
-pub(super) const REACH_KM: f64 = 850.0;
+/// How far a system can move from where it began along x and y, least and greatest; what goes farther is over.
+pub(super) const REACH_KM: [[f64; 2]; 2] = [[-150.0, 600.0], [-350.0, 450.0]];
 /// No cell, shield or outflow reaches farther than this from its own centre.
 pub(super) const PART_KM: f64 = 250.0;
 /// The air is looked at anew every so many steps.
@@ -88,7 +88,9 @@ pub(super) fn live(birth: &Birth, climate: &Climate, departure: Option<(u32, u64
         shed(&walk, &character, &random, step, &mut cells);
     }
     let now = hours_of_step(until);
-    let near = |at_km: [f64; 2]| distance_km(at_km, birth.at_km) < REACH_KM - PART_KM;
+    let near = |at_km: [f64; 2]| {
+        (0..2).all(|axis| (REACH_KM[axis][0]..REACH_KM[axis][1]).contains(&(at_km[axis] - birth.at_km[axis])))
+    };
     cells.retain(|cell| cell.is_felt(now) && near(cell.place(now, 1.0)));
     Living { cells, shield: shield(&walk, &character).filter(|shield| near(shield.at_km)) }
 }
@@ -132,8 +134,8 @@ fn advance(walk: &mut Walk, character: &Character, birth: &Birth, climate: &Clim
 
 /// New cells begin along the leading edge, the more the stronger the system is.
 fn shed(walk: &Walk, character: &Character, random: &Philox, step: u32, cells: &mut Vec<Cell>) {
-    let slots = 1 + (character.length_km / 22.0) as u32;
-    let chance = 0.16 * walk.strength * walk.strength + 0.05 * walk.strength;
+    let slots = 1 + (character.length_km / 18.0) as u32;
+    let chance = 0.22 * walk.strength * walk.strength + 0.06 * walk.strength;
     for slot in 0..slots {
         let [luck, place, across, _] = random.uniform([step, slot, 0, 2]);
         if luck > chance {
@@ -168,8 +170,4 @@ fn place_at(from: [f64; 2], forward: [f64; 2], across_km: f64, along_km: f64) ->
 /// A normal draw within two and a half deviations, so that nothing races away.
 fn held(draw: f64) -> f64 {
     draw.clamp(-2.5, 2.5)
-}
-
-fn distance_km(a: [f64; 2], b: [f64; 2]) -> f64 {
-    ((a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1])).sqrt()
 }

@@ -1,7 +1,7 @@
 //! Land, sea and heights of an imagined continent that resembles North America; the same for every seed.
 
 use super::math::{logistic, smoothstep};
-use super::noise::{Scale, field};
+use super::noise::{Scale, Sheet};
 use crate::domain::Philox;
 
 /// The one terrain every seed shares.
@@ -13,6 +13,9 @@ const COAST: Scale = Scale { space_km: 350.0, time_hours: 1.0, octaves: 5 };
 /// Lakes are a few tens of kilometres wide.
 const LAKES: Scale = Scale { space_km: 120.0, time_hours: 1.0, octaves: 4 };
 
+/// Lakes lie where their layer exceeds this.
+const LAKE_LEVEL: f64 = 2.2;
+
 /// What lies at a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ground {
@@ -22,20 +25,46 @@ pub(super) struct Ground {
     pub(super) land: bool,
 }
 
-/// The ground at a point of the plane.
-pub(super) fn ground(x_km: f64, y_km: f64) -> Ground {
-    let random = Philox::new(TERRAIN_SEED, 1);
-    let coast = field(&random, x_km, y_km, 0.0, COAST)[0];
-    let inland_km = inland_km(x_km, y_km) + 60.0 * coast;
-    if inland_km <= 0.0 {
-        return Ground { height_m: 0.0, land: false };
+/// The random layers of the terrain: each has its own time, so that none resembles another.
+const LAYERS: [(Scale, f64); 3] = [(COAST, 0.0), (RELIEF, 1.0), (LAKES, 2.0)];
+
+/// The terrain over a rectangle of the plane.
+#[derive(Clone, Debug)]
+pub(super) struct Terrain {
+    layers: [Sheet; 3],
+}
+
+impl Terrain {
+    /// Draws the terrain between two corners, in kilometres.
+    pub(super) fn new(low: [f64; 2], high: [f64; 2]) -> Terrain {
+        let random = Philox::new(TERRAIN_SEED, 1);
+        Terrain { layers: LAYERS.map(|(scale, hours)| Sheet::new(&random, low, high, hours, scale)) }
     }
-    let [relief, rough, ..] = field(&random, x_km, y_km, 1.0, RELIEF);
-    let shape = broad_height_m(x_km, y_km);
-    let rugged = 0.06 + 0.5 * logistic((-x_km - 650.0) / 120.0) + 0.15 * ridge(x_km - 0.5 * y_km, 1450.0, 180.0);
-    let height_m = (shape + rugged * 900.0 * (relief + 0.35 * rough.abs())) * smoothstep(inland_km / 250.0);
-    let lake = field(&random, x_km, y_km, 2.0, LAKES)[0] > 2.35;
-    Ground { height_m: height_m.max(2.0), land: !lake }
+
+    /// The ground at a point of the rectangle.
+    pub(super) fn ground(&self, x_km: f64, y_km: f64) -> Ground {
+        let [coast, relief, lakes] = &self.layers;
+        let inland_km = inland_km(x_km, y_km) + 60.0 * coast.at(x_km, y_km)[0];
+        if inland_km <= 0.0 {
+            return Ground { height_m: 0.0, land: false };
+        }
+        let [relief, rough, ..] = relief.at(x_km, y_km);
+        let height_m = ruggedness_m(x_km, y_km) * (relief + 0.35 * rough.abs());
+        let height_m = (broad_height_m(x_km, y_km) + height_m) * smoothstep(inland_km / 250.0);
+        Ground { height_m: height_m.max(2.0), land: lakes.at(x_km, y_km)[0] < LAKE_LEVEL }
+    }
+}
+
+/// The ground without hills, bays and lakes: enough to know where storms can begin.
+pub(super) fn broad_ground(x_km: f64, y_km: f64) -> Ground {
+    let inland_km = inland_km(x_km, y_km);
+    let height_m = broad_height_m(x_km, y_km) * smoothstep(inland_km / 250.0);
+    Ground { height_m, land: inland_km > 0.0 }
+}
+
+/// How high hills stand above the broad shape of the land.
+fn ruggedness_m(x_km: f64, y_km: f64) -> f64 {
+    54.0 + 450.0 * logistic((-x_km - 650.0) / 120.0) + 135.0 * ridge(x_km - 0.5 * y_km, 1450.0, 180.0)
 }
 
 /// Heights without relief: plains that rise westward to a high range, and a low range in the east.
@@ -67,6 +96,8 @@ mod tests {
 
     #[test]
     fn plains_are_lower_than_the_western_range_and_the_ocean_is_flat() {
+        let terrain = Terrain::new([-2700.0, -1590.0], [2700.0, 1590.0]);
+        let ground = |x: f64, y: f64| terrain.ground(x, y);
         let mean = |x: f64| (0..40).map(|j| ground(x, f64::from(j) * 20.0 - 400.0).height_m).sum::<f64>() / 40.0;
         assert!(mean(300.0) < 700.0 && mean(-950.0) > 1800.0, "{} {}", mean(300.0), mean(-950.0));
         assert_eq!(ground(-2600.0, 0.0), Ground { height_m: 0.0, land: false });
@@ -74,9 +105,10 @@ mod tests {
 
     #[test]
     fn heights_are_such_as_the_earth_has() {
+        let terrain = Terrain::new([-2700.0, -1590.0], [2700.0, 1590.0]);
         for i in 0..5000 {
             let (x, y) = (f64::from(i % 100) * 54.0 - 2700.0, f64::from(i / 100) * 63.0 - 1580.0);
-            let height = ground(x, y).height_m;
+            let height = terrain.ground(x, y).height_m;
             assert!((0.0..5000.0).contains(&height), "{x} {y} {height}");
         }
     }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::births::{Birth, Chance, Region, STEP_SECONDS, births, draws, hours_of_step};
 use super::cells::{Core, Disc};
 use super::environment::Climate;
-use super::systems::{LONGEST_HOURS, Living, REACH_KM, Shield, live};
+use super::systems::{LONGEST_HOURS, Living, PART_KM, REACH_KM, Shield, live};
 use crate::domain::{Moment, Philox, Slot};
 
 /// What a forecast's storms are off by: at once, and more with every hour.
@@ -66,7 +66,7 @@ impl Weather {
     /// What storms put into a region.
     pub(super) fn storms(&self, region: Region) -> Storms {
         let oldest = self.step.saturating_sub((LONGEST_HOURS * 3600.0) as u32 / STEP_SECONDS as u32);
-        let begun = births(&self.truth, self.chance, region.grown(REACH_KM), oldest..self.step);
+        let begun = births(&self.truth, self.chance, region.grown(PART_KM).upstream(REACH_KM), oldest..self.step);
         let living: Vec<Living> = begun.par_iter().map(|birth| self.system(birth)).collect();
         let mut storms = Storms::default();
         for system in &living {

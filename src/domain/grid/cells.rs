@@ -1,0 +1,84 @@
+//! The area on the sphere of each cell: the rectangle of one step around a point.
+
+use super::{Grid, Projection};
+
+impl Grid {
+    /// Area on the sphere of each cell in square metres, j-major; NaN where the projection has no answer.
+    ///
+    /// Exact for lat-lon (cut at the poles) and LAEA. For Lambert the plane's area divided by the square of the scale
+    /// factor at the point, which differs from the exact area by about (step / radius)² / 24: 1e-8 at 3 km.
+    pub fn areas_m2(&self) -> Vec<f64> {
+        (0..self.ny).flat_map(|j| (0..self.nx).map(move |i| self.area_m2(i, j))).collect()
+    }
+
+    /// Area on the sphere of one cell in square metres.
+    fn area_m2(&self, i: usize, j: usize) -> f64 {
+        if self.projection == Projection::LatLon {
+            return self.band_area_m2(j);
+        }
+        let (x, y) = self.xy(i, j);
+        let Ok(map) = self.map() else { return f64::NAN };
+        let plane = (self.dx * self.dy).abs();
+        map.inverse(x, y).map_or(f64::NAN, |(latitude, _)| plane * map.area_scale(latitude))
+    }
+
+    /// Area of a cell between two parallels: R² · Δλ · |Δ sin φ|.
+    fn band_area_m2(&self, j: usize) -> f64 {
+        let sine = |j: f64| self.place(0.0, j).1.clamp(-90.0, 90.0).to_radians().sin();
+        let (south, north) = (sine(j as f64 - 0.5), sine(j as f64 + 0.5));
+        self.radius_m.powi(2) * self.dx.abs().to_radians() * (north - south).abs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::PI;
+
+    use super::super::tests::hrrr;
+    use super::*;
+
+    #[test]
+    fn the_cells_of_the_globe_add_up_to_the_sphere() {
+        for (y0, ny) in [(90.0, 181), (89.5, 180)] {
+            let globe = Grid {
+                projection: Projection::LatLon,
+                radius_m: 6_371_229.0,
+                nx: 360,
+                ny,
+                x0: 0.0,
+                y0,
+                dx: 1.0,
+                dy: -1.0,
+            };
+            let total: f64 = globe.areas_m2().iter().sum();
+            let sphere = 4.0 * PI * globe.radius_m.powi(2);
+            assert!((total / sphere - 1.0).abs() < 1e-12, "{total} {sphere}");
+        }
+    }
+
+    #[test]
+    fn a_lambert_cell_agrees_with_the_spherical_triangles_of_its_corners() {
+        let grid = hrrr();
+        let areas = grid.areas_m2();
+        for (i, j) in [(0, 0), (900, 500), (1798, 1058)] {
+            let corner = |di: f64, dj: f64| {
+                let (x, y) = grid.place(i as f64 + di, j as f64 + dj);
+                let (latitude, longitude) = grid.to_geographic(x, y).expect("on the map");
+                let ((sine, cosine), (sine_east, cosine_east)) =
+                    (latitude.to_radians().sin_cos(), longitude.to_radians().sin_cos());
+                [cosine * cosine_east, cosine * sine_east, sine]
+            };
+            let [a, b, c, d] = [corner(-0.5, -0.5), corner(0.5, -0.5), corner(0.5, 0.5), corner(-0.5, 0.5)];
+            let exact = (excess(a, b, c) + excess(a, c, d)) * grid.radius_m.powi(2);
+            let got = areas[j * grid.nx + i];
+            assert!((got / exact - 1.0).abs() < 2e-7, "{got} {exact}");
+        }
+    }
+
+    /// Area of a triangle on the unit sphere (Van Oosterom and Strackee 1983).
+    fn excess(a: [f64; 3], b: [f64; 3], c: [f64; 3]) -> f64 {
+        let dot = |p: [f64; 3], q: [f64; 3]| p[0] * q[0] + p[1] * q[1] + p[2] * q[2];
+        let cross = [b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]];
+        2.0 * dot(a, cross).atan2(1.0 + dot(a, b) + dot(b, c) + dot(c, a))
+    }
+}
