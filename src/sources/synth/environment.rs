@@ -139,8 +139,7 @@ fn environment(x_km: f64, y_km: f64, hours: f64, air: [f64; 4], bends: [f64; 4])
     let near = |distance: f64, reach: f64| 1.0 / (1.0 + (distance / reach) * (distance / reach));
     let lift = near(front_km - 25.0, 60.0).max(0.8 * near(x_km - dry_line_km - 25.0, 45.0) * heating.max(0.0));
     Environment {
-        temperature_k: 291.5 + 8.0 * season - north * (0.65 - 0.35 * season) + 4.5 * side + 1.3 * air[0]
-            - 1.0 * humid,
+        temperature_k: 291.5 + 8.0 * season - north * (0.65 - 0.35 * season) + 4.5 * side + 1.3 * air[0] - 1.0 * humid,
         heating,
         dew_point_k: 285.5 + 5.0 * season - north * 0.5 + 4.5 * side + 1.2 * air[1] - 12.5 * (1.0 - humid),
         wind: [

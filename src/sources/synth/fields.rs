@@ -64,7 +64,13 @@ pub fn fields(seed: u64, slot: Slot, frame: &Frame, grounds: &Grounds) -> Fields
     let lattice = Lattice::new(&weather, frame);
     let storms = weather.storms(region(frame, 0..ny));
     let cold = cold_pools(frame, &storms);
-    let scene = Scene { weather: &weather, frame, lattice: &lattice, cold: &cold, grain: grain(&weather, region(frame, 0..ny)) };
+    let scene = Scene {
+        weather: &weather,
+        frame,
+        lattice: &lattice,
+        cold: &cold,
+        grain: grain(&weather, region(frame, 0..ny)),
+    };
     let bands: Vec<Vec<[f32; 9]>> = (0..ny.div_ceil(BAND_ROWS))
         .into_par_iter()
         .map(|band| {
