@@ -70,10 +70,7 @@ pub(super) fn geographic_chunks(grid: &Grid) -> Vec<(String, Vec<f64>)> {
         return Vec::new();
     }
     let points = grid.coordinates();
-    vec![
-        (format!("{LATITUDE}/c/0/0"), points.latitude),
-        (format!("{LONGITUDE}/c/0/0"), points.longitude),
-    ]
+    vec![(format!("{LATITUDE}/c/0/0"), points.latitude), (format!("{LONGITUDE}/c/0/0"), points.longitude)]
 }
 
 /// Keys and bytes of the times of the `day`-th day of the init axis.
@@ -108,9 +105,7 @@ fn flags(spec: &StoreSpec, inits: u64) -> ArrayLayout {
 
 fn times(spec: &StoreSpec, inits: u64) -> [ArrayLayout; 3] {
     let (per_day, leads) = (inits_per_day(spec), spec.leads.len() as u64);
-    let time = |standard_name: &str, long_name: &str| {
-        json!({"standard_name": standard_name, "long_name": long_name, "units": EPOCH, "calendar": "proleptic_gregorian"})
-    };
+    let time = |standard_name: &str, long_name: &str| json!({"standard_name": standard_name, "long_name": long_name, "units": EPOCH, "calendar": "proleptic_gregorian"});
     // xarray decodes minutes into durations only where `dtype` asks for it.
     let lead = json!({"standard_name": "forecast_period", "long_name": "time since the forecast's start",
         "units": "minutes", "dtype": "timedelta64[ns]"});
@@ -134,9 +129,7 @@ fn places(grid: &Grid) -> Vec<ArrayLayout> {
         };
         vec![line(y, ny, axis(latitude, "Y")), line(x, nx, axis(longitude, "X"))]
     } else {
-        let along = |axis: &str, standard_name: &str| {
-            json!({"standard_name": standard_name, "long_name": standard_name.replace('_', " "), "units": "m", "axis": axis})
-        };
+        let along = |axis: &str, standard_name: &str| json!({"standard_name": standard_name, "long_name": standard_name.replace('_', " "), "units": "m", "axis": axis});
         let square = |name, attributes| floats(name, &[y, x], &[ny, nx], packed(size_of::<f64>()), attributes);
         vec![
             line(y, ny, along("Y", "projection_y_coordinate")),

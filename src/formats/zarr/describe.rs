@@ -101,7 +101,12 @@ fn published(store: &Store) -> Result<Vec<InitDescription>, ZarrError> {
         leads.map(|Lead(minutes)| *minutes).collect()
     };
     let inits = flags.chunk_by(|a, b| a.0 == b.0);
-    Ok(inits.map(|flags| InitDescription { init_time: init_time(spec, flags[0].0).to_string(), lead_minutes: minutes(flags) }).collect())
+    Ok(inits
+        .map(|flags| InitDescription {
+            init_time: init_time(spec, flags[0].0).to_string(),
+            lead_minutes: minutes(flags),
+        })
+        .collect())
 }
 
 #[cfg(test)]
@@ -118,7 +123,7 @@ mod tests {
         let absent = describe(objects.clone(), "archive").expect_err("no store").to_string();
         assert!(absent.contains("no Zarr store"), "{absent}");
         let store = Store::create_or_open(objects.clone(), "archive", &small_spec()).expect("a store");
-        let slot = |hour, lead| Slot::new(Moment(small_spec().origin.0 + hour * 3600), Lead::hours(lead));
+        let slot = |hour: u64, lead| Slot::new(Moment(small_spec().origin.0 + hour * 3600), Lead::hours(lead));
         for slot in [slot(11, 0), slot(2, 3), slot(2, 0)] {
             store.publish(slot).expect("published");
         }

@@ -62,7 +62,9 @@ pub enum ZarrError {
         wanted: String,
     },
     /// An init before the first one of the axis.
-    #[error("{store}: {cycle} lies before the first init {origin} of the store: choose another output for earlier inits")]
+    #[error(
+        "{store}: {cycle} lies before the first init {origin} of the store: choose another output for earlier inits"
+    )]
     BeforeOrigin {
         /// The store.
         store: String,

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use serde_json::Value;
 use zarrs::array::codec::{ShardingCodecOptions, SubchunkWriteOrder};
 use zarrs::array::{
-    ArrayToBytesCodecTraits, CodecChain, CodecOptions, CodecSpecificOptions, DataType, Element, ElementOwned, FillValue,
-    data_type,
+    ArrayToBytesCodecTraits, CodecChain, CodecOptions, CodecSpecificOptions, DataType, Element, ElementOwned,
+    FillValue, data_type,
 };
 
 use super::layout::{Cut, packed, sharded};

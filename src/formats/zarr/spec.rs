@@ -76,10 +76,7 @@ impl StoreSpec {
     }
 
     fn grid_mistake(&self) -> Option<String> {
-        let Grid { nx, ny, x0, y0, dx, dy, radius_m, .. } = *self.grid;
-        let finite = [x0, y0, dx, dy, radius_m].iter().all(|number| number.is_finite());
-        let fine = nx > 0 && ny > 0 && nx.checked_mul(ny).is_some() && finite;
-        (!fine).then(|| format!("expected a grid with points and finite numbers, not {:?}", self.grid))
+        self.grid.check().err().map(|error| error.to_string())
     }
 
     fn name_mistake(&self) -> Option<String> {
@@ -88,11 +85,15 @@ impl StoreSpec {
         }
         let odd = |name: &str| !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(is_name_part);
         let taken = |at: usize, name: &str| self.variables.iter().take(at).any(|v| &*v.name == name);
-        let bad = self.variables.iter().enumerate().find(|(at, variable)| {
-            odd(&variable.name) || is_coordinate(&variable.name) || taken(*at, &variable.name)
-        });
+        let bad =
+            self.variables.iter().enumerate().find(|(at, variable)| {
+                odd(&variable.name) || is_coordinate(&variable.name) || taken(*at, &variable.name)
+            });
         bad.map(|(_, v)| {
-            format!("`{}` is no name for a variable: expected letters, digits and `_`, each name once, no coordinate's", v.name)
+            format!(
+                "`{}` is no name for a variable: expected letters, digits and `_`, each name once, no coordinate's",
+                v.name
+            )
         })
     }
 
@@ -106,9 +107,8 @@ impl StoreSpec {
     ///
     /// The title is for people and the origin is the store's own: neither is compared.
     pub(super) fn difference(&self, stored: &StoreSpec) -> Option<(String, String, String)> {
-        let differs = |what: &str, stored: String, wanted: String| {
-            (stored != wanted).then(|| (what.to_string(), stored, wanted))
-        };
+        let differs =
+            |what: &str, stored: String, wanted: String| (stored != wanted).then(|| (what.to_string(), stored, wanted));
         differs("the step in minutes", stored.step.0.to_string(), self.step.0.to_string())
             .or_else(|| differs("the leads", list(&stored.leads), list(&self.leads)))
             .or_else(|| differs("the grid", format!("{:?}", stored.grid), format!("{:?}", self.grid)))
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(difference(|s| s.origin = Moment(0)), None);
         assert_eq!(difference(|s| s.variables.reverse()), None);
         assert_eq!(difference(|s| s.step = Lead(30)).as_deref(), Some("the step in minutes"));
-        assert_eq!(difference(|s| drop(s.leads.pop())).as_deref(), Some("the leads"));
+        assert_eq!(difference(|s| s.leads.truncate(2)).as_deref(), Some("the leads"));
         assert_eq!(difference(|s| Arc::make_mut(&mut s.grid).x0 += 1.0).as_deref(), Some("the grid"));
         assert_eq!(difference(|s| drop(s.variables.pop())).as_deref(), Some("the variables"));
         assert_eq!(difference(|s| s.variables[0].units = "degC".into()).as_deref(), Some("the variable `t2m`"));

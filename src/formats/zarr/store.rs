@@ -104,7 +104,9 @@ impl Store {
     pub(super) fn flags(&self) -> Result<Vec<(u64, usize)>, ZarrError> {
         let folder = format!("{}{PUBLISHED}/c/", self.prefix);
         let listed = self.objects.list(&folder)?;
-        let mut flags: Vec<_> = listed.iter().filter_map(|object| flag_place(object.key.strip_prefix(&folder)?)).collect();
+        let places = listed.iter().filter_map(|object| flag_place(object.key.strip_prefix(&folder)?));
+        let inits = self.inits();
+        let mut flags: Vec<_> = places.filter(|(init, lead)| *init < inits && *lead < self.spec.leads.len()).collect();
         flags.sort_unstable();
         Ok(flags)
     }
@@ -125,7 +127,11 @@ impl Store {
     }
 
     fn new(
-        objects: Arc<dyn ObjectStore>, prefix: String, name: String, spec: StoreSpec, inits: u64,
+        objects: Arc<dyn ObjectStore>,
+        prefix: String,
+        name: String,
+        spec: StoreSpec,
+        inits: u64,
     ) -> Result<Store, ZarrError> {
         let shard = Shard::of(&spec.grid).map_err(|reason| ZarrError::Spec { store: name.clone(), reason })?;
         Ok(Store { objects, prefix, name, spec, shard, inits: Mutex::new(inits) })
@@ -299,13 +305,13 @@ pub(super) mod tests {
     fn metadata_of_a_growth_that_was_cut_short_is_put_right() {
         let (_folder, objects) = folder();
         made(&objects);
-        let before = objects.list("").expect("listed").iter().map(|o| (o.key.clone(), objects.get(&o.key).expect("read")));
-        let before: Vec<_> = before.collect();
+        let keys = objects.list("").expect("listed").into_iter().map(|object| object.key);
+        let before: Vec<_> = keys.map(|key| (objects.get(&key).expect("read"), key)).collect();
         for (key, bytes) in metadata::documents(&small_spec().as_stored(), 72).into_iter().take(4) {
             objects.put(&format!("archive/{key}"), bytes).expect("put");
         }
         made(&objects);
-        for (key, bytes) in before {
+        for (bytes, key) in before {
             assert_eq!(objects.get(&key).expect("read"), bytes, "{key}");
         }
     }

@@ -122,7 +122,10 @@ mod tests {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };
-        assert!(reason(&text.replace("\"gustfront_format_version\": 1", "\"gustfront_format_version\": 2")).contains("version 2"));
+        assert!(
+            reason(&text.replace("\"gustfront_format_version\": 1", "\"gustfront_format_version\": 2"))
+                .contains("version 2")
+        );
         assert!(reason(&text.replace(VERSION, "version")).contains("is missing"));
         assert!(reason(&text.replace("gustfront_grid", "grid")).contains("holds no grid"));
         assert!(reason(&text.replace(LEADS, "leads")).contains("no list of minutes"));
