@@ -74,7 +74,9 @@ fn python_agrees(grid: Grid, dimensions: [&str; 4], crs: Value) {
     let spec = spec(grid);
     let store = Store::create_or_open(objects(folder.path()), "archive.zarr", &spec).expect("a store");
     let mut slots = Vec::new();
-    for (init, lead, variables) in [(9, 2, &VARIABLES[..]), (0, 0, &VARIABLES), (1, 2, &VARIABLES), (4, 1, &VARIABLES[1..])] {
+    for (init, lead, variables) in
+        [(9, 2, &VARIABLES[..]), (0, 0, &VARIABLES), (1, 2, &VARIABLES), (4, 1, &VARIABLES[1..])]
+    {
         for variable in variables {
             let slot = slot(&spec, init, lead);
             write(&store, variable, slot).expect("written");
@@ -97,7 +99,8 @@ fn python_agrees(grid: Grid, dimensions: [&str; 4], crs: Value) {
 
 fn expectation(spec: &StoreSpec, dimensions: [&str; 4]) -> Value {
     let grid = &*spec.grid;
-    let variable = |v: &ArraySpec| json!({"long_name": v.long_name, "units": v.units, "standard_name": v.standard_name});
+    let variable =
+        |v: &ArraySpec| json!({"long_name": v.long_name, "units": v.units, "standard_name": v.standard_name});
     let (x, y): (Vec<f64>, Vec<f64>) =
         ((0..grid.nx).map(|i| grid.xy(i, 0).0).collect(), (0..grid.ny).map(|j| grid.xy(0, j).1).collect());
     let mut coordinates = json!({dimensions[2]: y, dimensions[3]: x});
@@ -180,10 +183,14 @@ fn any_order_on_any_threads_and_a_second_run_make_the_same_bytes() {
     let threads = made(&|folder| {
         let store = open(folder);
         let share = |first: usize| work.iter().skip(first).step_by(4).copied().collect::<Vec<_>>();
-        std::thread::scope(|scope| (0..4).for_each(|first| drop(scope.spawn({
-            let (store, share) = (&store, share(first));
-            move || write_all(store, &share)
-        }))));
+        std::thread::scope(|scope| {
+            (0..4).for_each(|first| {
+                drop(scope.spawn({
+                    let (store, share) = (&store, share(first));
+                    move || write_all(store, &share)
+                }))
+            })
+        });
     });
     assert!(forward == threads, "the number of threads shows");
 
@@ -217,7 +224,11 @@ impl ObjectStore for Dying {
     fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, gustfront::storage::StorageError> {
         self.inner.get(key)
     }
-    fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<bytes::Bytes, gustfront::storage::StorageError> {
+    fn get_range(
+        &self,
+        key: &str,
+        range: std::ops::Range<u64>,
+    ) -> Result<bytes::Bytes, gustfront::storage::StorageError> {
         self.inner.get_range(key, range)
     }
     fn put(&self, key: &str, bytes: bytes::Bytes) -> Result<(), gustfront::storage::StorageError> {
@@ -289,28 +300,38 @@ fn a_reader_that_polls_finds_every_flagged_slot_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::create_or_open(objects(folder.path()), "archive", &spec).expect("a store");
     let slots: Vec<_> = (0..48).flat_map(|init| (0..3).map(move |lead| (init, lead))).collect();
-    let (done, seen) = (AtomicBool::new(false), std::thread::scope(|scope| {
-        let done = &AtomicBool::new(false);
-        let reader = scope.spawn(|| {
-            let mut seen = Vec::new();
-            while !done.load(Ordering::Acquire) {
-                seen.push(assert_consistent(folder.path()));
-            }
-            seen
-        });
-        let writers: Vec<_> = (0..3).map(|first| {
-            let (store, spec, slots) = (&store, &spec, &slots);
-            scope.spawn(move || for (init, lead) in slots.iter().skip(first).step_by(3) {
-                let slot = slot(spec, *init, *lead);
-                VARIABLES.iter().try_for_each(|variable| write(store, variable, slot)).expect("written");
-                store.publish(slot).expect("published");
-            })
-        }).collect();
-        writers.into_iter().for_each(|writer| writer.join().expect("the writer ends well"));
-        done.store(true, Ordering::Release);
-        reader.join().expect("every slot was whole")
-    }));
+    let (done, seen) = (
+        AtomicBool::new(false),
+        std::thread::scope(|scope| {
+            let done = &AtomicBool::new(false);
+            let reader = scope.spawn(|| {
+                let mut seen = Vec::new();
+                while !done.load(Ordering::Acquire) {
+                    seen.push(assert_consistent(folder.path()));
+                }
+                seen
+            });
+            let writers: Vec<_> = (0..3)
+                .map(|first| {
+                    let (store, spec, slots) = (&store, &spec, &slots);
+                    scope.spawn(move || {
+                        for (init, lead) in slots.iter().skip(first).step_by(3) {
+                            let slot = slot(spec, *init, *lead);
+                            VARIABLES.iter().try_for_each(|variable| write(store, variable, slot)).expect("written");
+                            store.publish(slot).expect("published");
+                        }
+                    })
+                })
+                .collect();
+            writers.into_iter().for_each(|writer| writer.join().expect("the writer ends well"));
+            done.store(true, Ordering::Release);
+            reader.join().expect("every slot was whole")
+        }),
+    );
     drop(done);
     assert_eq!(assert_consistent(folder.path()), slots.len());
-    assert!(seen.iter().any(|count| (1..slots.len()).contains(count)), "the reader saw the store half written: {seen:?}");
+    assert!(
+        seen.iter().any(|count| (1..slots.len()).contains(count)),
+        "the reader saw the store half written: {seen:?}"
+    );
 }

@@ -28,19 +28,26 @@ pub fn run(python: &Path, script: &str, arguments: &[&str]) -> String {
 }
 
 fn environment() -> Result<PathBuf, String> {
-    let (folder, requirements) = (repository().join("target/python-venv"), repository().join("tests/python/requirements.txt"));
+    let (folder, requirements) =
+        (repository().join("target/python-venv"), repository().join("tests/python/requirements.txt"));
     let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
     let wanted = fs::read_to_string(&requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
     // Tests run side by side in several processes; the lock ends with the file handle.
     let lock = folder.with_extension("lock");
-    let lock = File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(|e| format!("{}: {e}", lock.display()))?;
+    let lock = File::create(&lock)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|e| format!("{}: {e}", lock.display()))?;
     if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
     if !python.exists() {
         finish(Command::new(system_python()?).args(["-m", "venv"]).arg(&folder))?;
     }
-    finish(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements))?;
+    finish(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements),
+    )?;
     fs::write(&installed, wanted).map_err(|e| format!("{}: {e}", installed.display()))?;
     drop(lock);
     Ok(python)
