@@ -3,14 +3,14 @@
 //! The modules below are listed in reading order, which is also the order the data takes and the
 //! only direction a `use crate::…` may point: a module sees those above it, never those below.
 
-pub mod config;
 pub mod domain;
-pub mod flow;
-pub mod formats;
-pub mod models;
-pub mod sinks;
-pub mod sources;
-pub mod storage;
+pub mod config;
 pub mod telemetry;
+pub mod storage;
+pub mod formats;
+pub mod sources;
 pub mod transforms;
+pub mod models;
 pub mod verify;
+pub mod sinks;
+pub mod flow;

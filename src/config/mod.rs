@@ -1,1 +1,15 @@
 //! Every option, pipeline and table, read whole and checked before anything runs.
+
+mod document;
+mod pipeline;
+mod reader;
+mod stages;
+mod tables;
+
+pub use document::{Document, Mistake, Place};
+pub use pipeline::{Pipeline, Stage, StageNode, Stream};
+pub use stages::{
+    ForecastOptions, PngOptions, RegridMethod, RegridOptions, RegridTarget, ScoreOptions, SourceOptions, StoreOptions,
+    Threshold, WindowOptions,
+};
+pub use tables::{VariableTable, colour_tables_text, read_table_text, variables};

@@ -17,10 +17,8 @@ pub struct Field {
     pub grid: Arc<Grid>,
     /// Row-major (y, x) in the grid's own row order; NaN is missing.
     pub values: Arc<Vec<f32>>,
-    /// Who made the values; begins with `SYNTHETIC` where no weather was observed or analysed.
-    pub origin: Arc<str>,
-    /// The object the values were read from.
-    pub object: Arc<str>,
+    /// Where the values come from.
+    pub provenance: Arc<Provenance>,
     /// Already passed the transforms in an earlier run and was read back from this pipeline's own store.
     pub restored: bool,
 }
@@ -35,6 +33,17 @@ impl Field {
     pub fn missing(&self) -> usize {
         self.values.iter().filter(|v| v.is_nan()).count()
     }
+}
+
+/// Where values come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The object they were read from.
+    pub object: String,
+    /// The object's ETag when it was read.
+    pub etag: String,
+    /// Who made them; begins with `SYNTHETIC` where no weather was observed or analysed.
+    pub origin: String,
 }
 
 /// Whether a pipeline waits for a variable.

@@ -159,6 +159,16 @@ impl Slot {
     pub fn valid(self) -> Moment {
         self.cycle.plus(self.lead)
     }
+
+    /// The least slot at or after both, in product order.
+    pub fn join(self, other: Slot) -> Slot {
+        Slot::new(self.cycle.max(other.cycle), self.lead.max(other.lead))
+    }
+
+    /// Product order: neither the cycle nor the lead is later than the other's.
+    pub fn before_or_at(self, other: Slot) -> bool {
+        self.cycle <= other.cycle && self.lead <= other.lead
+    }
 }
 
 impl fmt::Display for Slot {

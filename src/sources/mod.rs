@@ -1,1 +1,134 @@
 //! Where fields come from.
+
+mod assembly;
+pub mod hrrr;
+
+pub use assembly::{Assembly, Delivery, Emission, Job, Need, Outcome, Work};
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Field, Period, Slot};
+use crate::formats::grib2::{Grib2Error, Message};
+use crate::storage::{ObjectMeta, StorageError};
+
+/// A source that cannot be listed or read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The store failed for good.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The listing holds nothing that the source could read.
+    #[error("{location}: {expected}")]
+    Empty {
+        /// The store.
+        location: String,
+        /// What was looked for and what to do.
+        expected: String,
+    },
+}
+
+/// An object that a listing offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The object.
+    pub meta: ObjectMeta,
+    /// The slot its name speaks of.
+    pub named: Slot,
+    /// Whether the name is exactly the one the layout gives to that slot.
+    pub exact: bool,
+    /// Whether an index lies beside it.
+    pub indexed: bool,
+}
+
+/// Why something was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// Its slot is filled by an object of the right name.
+    Duplicate,
+    /// It is not the format its name promises, or is damaged.
+    Unreadable,
+    /// Its header speaks of a slot nobody asked for.
+    UnexpectedSlot,
+    /// Its grid is not the one of the rest.
+    WrongGrid,
+    /// A variable that the pipeline requires is not in it.
+    MissingVariable,
+    /// It could not be fetched; a rerun tries again.
+    FetchFailed,
+}
+
+impl RejectReason {
+    /// The label in metrics, reports and ledgers.
+    pub fn label(self) -> &'static str {
+        match self {
+            RejectReason::Duplicate => "duplicate",
+            RejectReason::Unreadable => "unreadable",
+            RejectReason::UnexpectedSlot => "unexpected_slot",
+            RejectReason::WrongGrid => "wrong_grid",
+            RejectReason::MissingVariable => "missing_variable",
+            RejectReason::FetchFailed => "fetch_failed",
+        }
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// What was set aside, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Reject {
+    /// The object.
+    pub object: String,
+    /// Its ETag.
+    pub etag: String,
+    /// The slot its name speaks of.
+    pub named: Slot,
+    /// Why.
+    pub reason: RejectReason,
+    /// What was found and what was expected, for people.
+    pub detail: String,
+    /// How many messages it concerns.
+    pub messages: usize,
+}
+
+/// One field still packed: the bytes of a message and what its header says.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The variable it holds.
+    pub variable: Arc<str>,
+    /// The slot its header speaks of.
+    pub slot: Slot,
+    /// The header.
+    pub message: Message,
+    /// The message whole.
+    pub bytes: Bytes,
+}
+
+/// What fetching an object brought.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// The wanted messages.
+    pub chunks: Vec<Chunk>,
+    /// Damaged messages, in words.
+    pub damage: Vec<String>,
+    /// Bytes that travelled.
+    pub bytes: u64,
+}
+
+/// A place that fields come from: objects are listed, fetched, and their parts decoded, off the worker threads.
+pub trait Source: Send + Sync {
+    /// What is there now in a period, sorted by slot and key.
+    fn list(&self, period: &Period) -> Result<Vec<Offer>, SourceError>;
+    /// Fetches the wanted parts of an object and reads their headers.
+    fn fetch(&self, offer: &Offer) -> Result<Fetched, StorageError>;
+    /// Unpacks one part.
+    fn decode(&self, offer: &Offer, chunk: &Chunk) -> Result<Field, Grib2Error>;
+}

@@ -1,22 +1,24 @@
 //! A folder as an object store: written whole by renaming, read by range.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 
+use super::location::{PARTIAL, check_key, check_prefix, is_key};
 use super::{ObjectMeta, ObjectStore, StorageError};
-
-/// Where files live until they are whole; never listed.
-const PARTIAL: &str = ".partial";
 
 static NEXT_PARTIAL: AtomicU64 = AtomicU64::new(0);
 
 /// Objects as files below a folder.
+///
+/// Links to files and folders are followed; a link to a folder above itself is not entered, a dangling one is no
+/// object, and neither are pipes, sockets and devices. A put survives the end of the process at any instant; it is
+/// not forced to disk, so a power cut may lose it.
 #[derive(Debug)]
 pub struct FileStore {
     location: String,
@@ -24,12 +26,21 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// A store in `folder`, which need not exist until the first put.
+    /// A store in `folder`, which need not exist until the first put; without it the store is empty.
     pub fn new(folder: &str) -> Self {
         FileStore { location: folder.to_string(), root: PathBuf::from(folder) }
     }
 
-    /// Removes what a killed run left unfinished.
+    /// A store in a folder that is there already; [`StorageError::NoFolder`] where it is not.
+    pub fn existing(folder: &str) -> Result<Self, StorageError> {
+        match fs::metadata(folder) {
+            Ok(meta) if meta.is_dir() => Ok(FileStore::new(folder)),
+            Err(e) if !is_absence(&e) => Err(FileStore::new(folder).error("look at", "", e)),
+            _ => Err(StorageError::NoFolder { location: folder.to_string() }),
+        }
+    }
+
+    /// Removes what a killed run left unfinished; no other process may be writing to the folder meanwhile.
     pub fn clear_partial(&self) -> Result<(), StorageError> {
         match fs::remove_dir_all(self.root.join(PARTIAL)) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(self.error("clear", PARTIAL, e)),
@@ -38,57 +49,97 @@ impl FileStore {
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StorageError> {
-        let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\\');
-        if key.split('/').any(odd) {
-            return Err(StorageError::Key { location: self.location.clone(), key: key.to_string() });
-        }
-        Ok(self.root.join(key))
+        check_key(&self.location, key).map(|()| self.root.join(key))
     }
 
-    fn error(&self, action: &'static str, key: &str, source: std::io::Error) -> StorageError {
+    fn error(&self, action: &'static str, key: &str, source: io::Error) -> StorageError {
         StorageError::File { location: self.location.clone(), action, key: key.to_string(), source }
     }
 
-    /// Calls `found` with every file and folder directly below `folder` (a key), in no order.
-    fn entries(&self, folder: &str, mut found: impl FnMut(String, fs::Metadata)) -> Result<(), StorageError> {
-        let path = if folder.is_empty() { self.root.clone() } else { self.path(folder)? };
-        let entries = match fs::read_dir(&path) {
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+    /// What lies directly below `folder` (a key) and begins with `prefix`, in no order.
+    fn entries(&self, folder: &str, prefix: &str) -> Result<Vec<(String, Metadata)>, StorageError> {
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Err(e) if is_absence(&e) => return Ok(Vec::new()),
             other => other.map_err(|e| self.error("list", folder, e))?,
         };
+        let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|e| self.error("list", folder, e))?;
-            let Some(name) = entry.file_name().to_str().map(str::to_string) else { continue };
-            match fs::metadata(entry.path()) {
-                Ok(meta) if name != PARTIAL => found(join(folder, &name), meta),
-                _ => (),
+            let Some(key) = entry.file_name().to_str().map(|name| join(folder, name)) else { continue };
+            if !key.starts_with(prefix) || !is_key(&key) {
+                continue;
+            }
+            let path = entry.path();
+            match fs::metadata(&path) {
+                Ok(meta) => found.push((key, meta)),
+                Err(e) if is_absence(&e) || path.is_symlink() => (),
+                Err(e) => return Err(self.error("look at", &key, e)),
             }
         }
-        Ok(())
+        Ok(found)
     }
 
-    fn walk(&self, folder: &str, prefix: &str, found: &mut Vec<ObjectMeta>) -> Result<(), StorageError> {
-        let mut folders = Vec::new();
-        self.entries(folder, |key, meta| match meta.is_dir() {
-            true if key.starts_with(prefix) || prefix.starts_with(&format!("{key}/")) => folders.push(key),
-            false if key.starts_with(prefix) => found.push(object_meta(key, &meta)),
-            _ => (),
-        })?;
-        folders.iter().try_for_each(|f| self.walk(f, prefix, found))
-    }
-
-    fn read(&self, key: &str, range: Option<Range<u64>>) -> std::io::Result<Vec<u8>> {
-        let path = self.path(key).map_err(|e| std::io::Error::new(ErrorKind::InvalidInput, e.to_string()))?;
-        let mut file = File::open(path)?;
-        let mut bytes = Vec::new();
-        match range {
-            None => file.read_to_end(&mut bytes)?,
-            Some(range) => {
-                file.seek(SeekFrom::Start(range.start))?;
-                file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?
+    /// Calls `found` with every file below `folder` that begins with `prefix`, until it answers `false`.
+    ///
+    /// `above` holds the device and inode of each folder on the way down: links may lead back to one.
+    fn walk(
+        &self,
+        folder: &str,
+        prefix: &str,
+        above: &[(u64, u64)],
+        found: &mut dyn FnMut(ObjectMeta) -> bool,
+    ) -> Result<bool, StorageError> {
+        for (key, meta) in self.entries(folder, prefix)? {
+            let identity = (meta.dev(), meta.ino());
+            let go_on = if meta.is_file() {
+                found(object_meta(key, &meta))
+            } else if meta.is_dir() && !above.contains(&identity) {
+                self.walk(&key, prefix, &[above, &[identity]].concat(), found)?
+            } else {
+                true
+            };
+            if !go_on {
+                return Ok(false);
             }
-        };
-        Ok(bytes)
+        }
+        Ok(true)
+    }
+
+    /// The folders from the root down to `folder`, by device and inode.
+    fn identities(&self, folder: &str) -> Vec<(u64, u64)> {
+        let path = self.root.join(folder);
+        let inside = path.ancestors().take_while(|p| p.starts_with(&self.root));
+        inside.filter_map(|p| fs::metadata(p).ok()).map(|meta| (meta.dev(), meta.ino())).collect()
+    }
+
+    /// Opens a file, and nothing but a file: opening a pipe would wait for its writer.
+    fn open(&self, key: &str) -> Result<Option<(File, u64)>, StorageError> {
+        let path = self.path(key)?;
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => (),
+            Err(e) if !is_absence(&e) => return Err(self.error("look at", key, e)),
+            _ => return Ok(None),
+        }
+        match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+            Ok((size, file)) => Ok(Some((file, size))),
+            Err(e) if is_absence(&e) => Ok(None),
+            Err(e) => Err(self.error("read", key, e)),
+        }
+    }
+
+    fn read(&self, key: &str, file: &File, start: u64, size: u64) -> Result<Bytes, StorageError> {
+        let too_large = |_| self.error("read", key, io::Error::from(ErrorKind::OutOfMemory));
+        let mut bytes = vec![0; usize::try_from(size).map_err(too_large)?];
+        file.read_exact_at(&mut bytes, start).map_err(|e| self.error("read", key, e))?;
+        Ok(bytes.into())
+    }
+
+    fn write(&self, partial: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let folder_of = |path: &Path| path.parent().map_or(Ok(()), fs::create_dir_all);
+        folder_of(partial)?;
+        fs::write(partial, bytes)?;
+        folder_of(path)?;
+        fs::rename(partial, path)
     }
 }
 
@@ -98,20 +149,27 @@ impl ObjectStore for FileStore {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StorageError> {
-        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = check_prefix(&self.location, prefix)?;
         let mut found = Vec::new();
-        self.walk(folder, prefix, &mut found)?;
+        let mut push = |object| {
+            found.push(object);
+            true
+        };
+        self.walk(folder, prefix, &self.identities(folder), &mut push)?;
         found.sort();
         Ok(found)
     }
 
     fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let folder = check_prefix(&self.location, prefix)?;
         let mut found = Vec::new();
-        self.entries(prefix.rsplit_once('/').map_or("", |(folder, _)| folder), |key, meta| {
-            if meta.is_dir() && key.starts_with(prefix) {
-                found.push(format!("{key}/"));
+        for (key, meta) in self.entries(folder, prefix)? {
+            let above = self.identities(&key);
+            let looped = above.iter().skip(1).any(|a| *a == (meta.dev(), meta.ino()));
+            if meta.is_dir() && !looped && !self.walk(&key, "", &above, &mut |_| false)? {
+                found.push(format!("{}/", key));
             }
-        })?;
+        }
         found.sort();
         Ok(found)
     }
@@ -119,59 +177,59 @@ impl ObjectStore for FileStore {
     fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StorageError> {
         match fs::metadata(self.path(key)?) {
             Ok(meta) if meta.is_file() => Ok(Some(object_meta(key.to_string(), &meta))),
-            Ok(_) => Ok(None),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(self.error("look at", key, e)),
+            Err(e) if !is_absence(&e) => Err(self.error("look at", key, e)),
+            _ => Ok(None),
         }
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
-        self.path(key)?;
-        match self.read(key, None) {
-            Ok(bytes) => Ok(Some(bytes.into())),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(self.error("read", key, e)),
+        match self.open(key)? {
+            None => Ok(None),
+            Some((file, size)) => self.read(key, &file, 0, size).map(Some),
         }
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
-        self.path(key)?;
-        let bytes = self.read(key, Some(range.clone())).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => StorageError::NotFound { location: self.location.clone(), key: key.to_string() },
-            _ => self.error("read", key, e),
-        })?;
-        let got = bytes.len() as u64;
-        if got != range.end.saturating_sub(range.start) {
-            return Err(StorageError::Short { location: self.location.clone(), key: key.to_string(), range, got });
+        let (location, key_owned) = (self.location.clone(), key.to_string());
+        let Some((file, size)) = self.open(key)? else {
+            return Err(StorageError::NotFound { location, key: key_owned });
+        };
+        if range.start > range.end || range.end > size {
+            let got = size.min(range.end).saturating_sub(range.start);
+            return Err(StorageError::Short { location, key: key_owned, range, got });
         }
-        Ok(bytes.into())
+        self.read(key, &file, range.start, range.end - range.start)
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
         let path = self.path(key)?;
         let unique = format!("{}-{}", std::process::id(), NEXT_PARTIAL.fetch_add(1, Ordering::Relaxed));
         let partial = self.root.join(PARTIAL).join(unique);
-        let folder_of = |path: &Path| path.parent().map(fs::create_dir_all).unwrap_or(Ok(()));
-        folder_of(&partial)
-            .and_then(|()| fs::write(&partial, &bytes))
-            .and_then(|()| folder_of(&path))
-            .and_then(|()| fs::rename(&partial, &path))
-            .map_err(|e| self.error("write", key, e))
+        self.write(&partial, &path, &bytes).map_err(|e| {
+            // The first failure is the one worth telling; the file may not even be there.
+            let _ = fs::remove_file(&partial);
+            self.error("write", key, e)
+        })
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {
         match fs::remove_file(self.path(key)?) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.error("delete", key, e)),
+            Err(e) if !is_absence(&e) => Err(self.error("delete", key, e)),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an error says that there is no such file, a file where a folder was expected included.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }
 }
 
-fn object_meta(key: String, meta: &fs::Metadata) -> ObjectMeta {
-    let modified = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-    ObjectMeta { key, size: meta.len(), etag: format!("{}-{}", meta.len(), modified.as_nanos()) }
+fn object_meta(key: String, meta: &Metadata) -> ObjectMeta {
+    let nanoseconds = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+    ObjectMeta { key, size: meta.len(), etag: format!("{}-{nanoseconds}", meta.len()) }
 }

@@ -1,13 +1,27 @@
 //! Objects in buckets and folders: listed, read by range, put whole.
 
+mod coalesce;
+mod error;
 mod file;
+mod ledger;
+mod location;
+mod retry;
+mod s3;
 
+pub use coalesce::{coalesce, get_ranges};
+pub use error::StorageError;
 pub use file::FileStore;
+pub use ledger::{Ledger, LedgerError};
+pub use retry::{Retry, retries};
+pub use s3::{S3Options, S3Store};
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use location::Location;
 
 /// What a listing says of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,52 +34,10 @@ pub struct ObjectMeta {
     pub etag: String,
 }
 
-/// A storage operation that failed for good.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// There is no such object.
-    #[error("{location}: there is no object `{key}`")]
-    NotFound {
-        /// The store.
-        location: String,
-        /// The object.
-        key: String,
-    },
-    /// A range was asked for that the object does not have.
-    #[error("{location}: `{key}` answered {got} bytes for the range {range:?}")]
-    Short {
-        /// The store.
-        location: String,
-        /// The object.
-        key: String,
-        /// The bytes asked for.
-        range: Range<u64>,
-        /// How many came.
-        got: u64,
-    },
-    /// The file system refused.
-    #[error("{location}: cannot {action} `{key}`: {source}")]
-    File {
-        /// The store.
-        location: String,
-        /// What was being done.
-        action: &'static str,
-        /// The object.
-        key: String,
-        /// The system's own words.
-        source: std::io::Error,
-    },
-    /// A key that would leave the store.
-    #[error("{location}: `{key}` is no object name: expected parts between single slashes, none of them `.` or `..`")]
-    Key {
-        /// The store.
-        location: String,
-        /// The offending name.
-        key: String,
-    },
-}
-
 /// A bucket or a folder: everything Gustfront reads or writes goes through this.
+///
+/// Keys are relative to the store's location, with single slashes between their parts; a key with an empty part, `.`,
+/// `..`, a backslash or a leading `.partial` is [`StorageError::Key`], and what bears such a name is never listed.
 pub trait ObjectStore: Send + Sync + Debug {
     /// The store as the user named it: `s3://bucket/prefix` or a folder.
     fn location(&self) -> &str;
@@ -83,4 +55,44 @@ pub trait ObjectStore: Send + Sync + Debug {
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError>;
     /// Removes an object; fine where there is none.
     fn delete(&self, key: &str) -> Result<(), StorageError>;
+}
+
+/// The store at `location`: `s3://bucket/prefix`, or a folder that the first put makes where it is missing.
+///
+/// Looks for credentials where a bucket may need them, but sends the bucket nothing yet.
+pub fn open(location: &str, options: &S3Options) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    Ok(match location::parse(location)? {
+        Location::Folder => Arc::new(FileStore::new(location)),
+        Location::Bucket { .. } => Arc::new(S3Store::open(location, options, Retry::default())?),
+    })
+}
+
+/// The store at `location`, to be read: as [`open`], but a missing folder is [`StorageError::NoFolder`].
+///
+/// A missing bucket shows at the first request.
+pub fn open_existing(location: &str, options: &S3Options) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    match location::parse(location)? {
+        Location::Folder => Ok(Arc::new(FileStore::existing(location)?)),
+        Location::Bucket { .. } => open(location, options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_folder_can_be_written_but_not_read() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("new/folder");
+        let folder = folder.to_str().unwrap();
+        let options = S3Options::default();
+        assert!(matches!(open_existing(folder, &options), Err(StorageError::NoFolder { .. })));
+        let written = open(folder, &options).unwrap();
+        assert!(written.list("").unwrap().is_empty());
+        written.put("a/b", Bytes::from_static(b"c")).unwrap();
+        assert_eq!(open_existing(folder, &options).unwrap().get("a/b").unwrap().unwrap(), "c");
+        assert!(matches!(open_existing(&format!("{folder}/a/b"), &options), Err(StorageError::NoFolder { .. })));
+        assert!(matches!(open("gs://bucket", &options), Err(StorageError::Location { .. })));
+    }
 }

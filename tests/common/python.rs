@@ -12,14 +12,14 @@ const OLDEST: (u32, u32) = (3, 11);
 ///
 /// It is made once and updated when the requirements change. `None`, with a printed reason, where there is no
 /// Python or the libraries cannot be had.
-pub fn python() -> Option<&'static Path> {
+pub(crate) fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = PYTHON.get_or_init(|| environment().map_err(|reason| println!("skipped: {reason}")).ok());
     found.as_deref()
 }
 
 /// Runs a script below `tests/python/`; panics with what it printed where it fails.
-pub fn run(python: &Path, script: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(python: &Path, script: &str, arguments: &[&str]) -> String {
     let script = repository().join("tests/python").join(script);
     let output = Command::new(python).arg(&script).args(arguments).output().expect("Python starts");
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -1,0 +1,387 @@
+//! A pipeline file as a checked graph: every stage after those it reads from, every stream of the right kind.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::domain::Lead;
+
+use super::document::{Document, Mistake, Node, Place, Value};
+use super::reader::{Mistakes, Reader, closest};
+use super::stages::{
+    ForecastOptions, PngOptions, RegridOptions, ScoreOptions, SourceOptions, StoreOptions, WindowOptions, read_path,
+};
+use super::tables::{VariableTable, variables};
+
+/// What flows between two stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Fields of every cycle and lead of the source.
+    Cycles {
+        /// Normalised, no longer in physical units.
+        normalised: bool,
+    },
+    /// Fields of the state lead, as states at their valid times.
+    States {
+        /// Normalised, no longer in physical units.
+        normalised: bool,
+    },
+    /// Consecutive states side by side.
+    Windows,
+    /// Forecasts by initialisation time and lead; lead 0 is the state.
+    Forecasts,
+    /// Scores of forecasts.
+    Scores,
+    /// Nothing: the stage is a sink.
+    Nothing,
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stream::Cycles { normalised: false } => "fields by cycle and lead",
+            Stream::Cycles { normalised: true } => "normalised fields by cycle and lead",
+            Stream::States { normalised: false } => "states",
+            Stream::States { normalised: true } => "normalised states",
+            Stream::Windows => "windows of states",
+            Stream::Forecasts => "forecasts",
+            Stream::Scores => "scores",
+            Stream::Nothing => "nothing",
+        })
+    }
+}
+
+/// What a stage does, with its options.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// Reads HRRR GRIB2 objects.
+    Hrrr(SourceOptions),
+    /// Sets impossible values missing.
+    Quality,
+    /// Turns winds from grid-relative to earth-relative.
+    RotateWinds,
+    /// Moves fields to another grid.
+    Regrid(RegridOptions),
+    /// Subtracts the mean and divides by the standard deviation of a table.
+    Normalise(String),
+    /// Puts consecutive states side by side.
+    Window(WindowOptions),
+    /// Forecasts that nothing changes.
+    Persistence(ForecastOptions),
+    /// Scores forecasts against the states that follow.
+    Scores(ScoreOptions),
+    /// Writes a Zarr store.
+    Zarr(StoreOptions),
+    /// Draws pictures.
+    Png(PngOptions),
+    /// Writes scores as JSON lines, one object a cycle, and their table.
+    Jsonl(String),
+    /// Writes a table of statistics.
+    Statistics(String),
+}
+
+/// A named stage in its place in the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageNode {
+    /// The name in the file.
+    pub name: Arc<str>,
+    /// The word that names the kind of stage in the file.
+    pub kind: String,
+    /// What it does.
+    pub stage: Stage,
+    /// The stages it reads from, as indexes below its own.
+    pub inputs: Vec<usize>,
+    /// What it emits.
+    pub stream: Stream,
+    /// Whether winds have been rotated to earth-relative on the way here.
+    pub earth_winds: bool,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// A checked pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    /// The pipeline's name.
+    pub name: String,
+    /// The file it was read from.
+    pub file: Arc<str>,
+    /// Which lead of a cycle is the state.
+    pub state_lead: Lead,
+    /// Folder or `s3://bucket/prefix` that everything is written below.
+    pub output: String,
+    /// S3 endpoint, region and anonymity of the output.
+    pub output_s3: (Option<String>, Option<String>, Option<bool>),
+    /// The stages, each after those it reads from.
+    pub stages: Vec<StageNode>,
+}
+
+const SECTIONS: [&str; 5] = ["sources", "transforms", "model", "verification", "sinks"];
+
+struct Draft<'a> {
+    name: String,
+    section: &'static str,
+    kind: String,
+    stage: Stage,
+    inputs: Vec<(String, &'a Place)>,
+    place: Place,
+}
+
+impl Pipeline {
+    /// Checks a document whole.
+    ///
+    /// # Errors
+    /// Every mistake in it, each with file and line and what was expected.
+    pub fn check(document: &Document) -> Result<Self, Vec<Mistake>> {
+        let mistakes = Mistakes::default();
+        let pipeline = read_pipeline(document, &mistakes);
+        let found = mistakes.into_sorted();
+        match pipeline {
+            Some(pipeline) if found.is_empty() => Ok(pipeline),
+            _ => Err(found),
+        }
+    }
+
+    /// The source's index and options; a checked pipeline has exactly one.
+    pub fn source(&self) -> Option<&SourceOptions> {
+        self.stages.iter().find_map(|s| match &s.stage {
+            Stage::Hrrr(options) => Some(options),
+            _ => None,
+        })
+    }
+
+    /// The graph as indented text.
+    pub fn describe(&self) -> String {
+        let mut text = format!("pipeline {} ({})\n", self.name, self.file);
+        for stage in &self.stages {
+            let inputs: Vec<&str> = stage.inputs.iter().map(|i| &*self.stages[*i].name).collect();
+            let from = if inputs.is_empty() { String::new() } else { format!(" ← {}", inputs.join(", ")) };
+            let emits = if stage.stream == Stream::Nothing { String::new() } else { format!(": {}", stage.stream) };
+            let _ = writeln!(text, "  {} ({}){from}{emits}", stage.name, stage.kind);
+        }
+        let _ = writeln!(text, "  output {}", self.output);
+        text
+    }
+
+    /// The graph in the dot language of Graphviz.
+    pub fn dot(&self) -> String {
+        let mut text = format!("digraph \"{}\" {{\n  rankdir=LR; node [shape=box, style=rounded];\n", self.name);
+        for stage in &self.stages {
+            let _ = writeln!(text, "  \"{0}\" [label=\"{0}\\n{1}\"];", stage.name, stage.kind);
+            for input in &stage.inputs {
+                let from = &self.stages[*input];
+                let _ = writeln!(text, "  \"{}\" -> \"{}\" [label=\"{}\"];", from.name, stage.name, from.stream);
+            }
+        }
+        text + "}\n"
+    }
+}
+
+fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
+    let mut top = Reader::new("the pipeline", &document.root, mistakes)?;
+    let name = top.required_text("name", "hrrr_archive");
+    let state_lead = Lead::hours(top.whole("state_lead", 0, 48).unwrap_or(0));
+    let output = top.node("output").and_then(|n| Reader::new("output", n, mistakes));
+    let (location, output_s3) = output.map_or_else(
+        || (format!("output/{name}"), (None, None, None)),
+        |mut r| {
+            let read =
+                (r.required_text("location", "output"), (r.text("endpoint"), r.text("region"), r.flag("anonymous")));
+            r.finish();
+            read
+        },
+    );
+    let mut drafts = Vec::new();
+    for section in SECTIONS {
+        if let Some(node) = top.node(section) {
+            read_section(section, node, mistakes, &mut drafts);
+        }
+    }
+    top.finish();
+    let stages = connect(drafts, mistakes, &document.root.place);
+    Some(Pipeline { name, file: document.file.clone(), state_lead, output: location, output_s3, stages })
+}
+
+fn read_section<'a>(section: &'static str, node: &'a Node, mistakes: &'a Mistakes, drafts: &mut Vec<Draft<'a>>) {
+    let Value::Table(table) = &node.value else {
+        return mistakes.add(&node.place, format!("`{section}` is {}; expected named tables", node.value.kind()));
+    };
+    for (name, node) in table {
+        let title = format!("{section}.{name}");
+        let Some(mut reader) = Reader::new(&title, node, mistakes) else { continue };
+        let kind = reader.required_text("type", kinds(section)[0]);
+        let inputs = if section == "sources" { Vec::new() } else { reader.texts("inputs") };
+        match read_stage(section, &kind, &mut reader, variables()) {
+            Some(stage) => {
+                let place = reader.place().clone();
+                reader.finish();
+                drafts.push(Draft { name: name.clone(), section, kind, stage, inputs, place });
+            }
+            None if kind.is_empty() => (),
+            None => {
+                let guess = closest(&kind, kinds(section).iter().copied()).map(|g| format!("; did you mean `{g}`?"));
+                let all = kinds(section).join(", ");
+                reader.mistake("type", format!("no type `{kind}`{} Expected one of {all}", guess.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+/// The stages a section can hold.
+fn kinds(section: &str) -> &'static [&'static str] {
+    match section {
+        "sources" => &["hrrr"],
+        "transforms" => &["qc", "rotate_winds", "regrid", "normalise", "window"],
+        "model" => &["persistence"],
+        "verification" => &["scores"],
+        _ => &["zarr", "png", "jsonl", "statistics"],
+    }
+}
+
+fn read_stage(section: &str, kind: &str, r: &mut Reader<'_>, table: &VariableTable) -> Option<Stage> {
+    if !kinds(section).contains(&kind) {
+        return None;
+    }
+    Some(match kind {
+        "hrrr" => Stage::Hrrr(SourceOptions::read(r, table)),
+        "qc" => Stage::Quality,
+        "rotate_winds" => Stage::RotateWinds,
+        "regrid" => Stage::Regrid(RegridOptions::read(r)),
+        "normalise" => Stage::Normalise(r.text("statistics").unwrap_or_else(|| "hrrr".into())),
+        "window" => Stage::Window(WindowOptions::read(r)),
+        "persistence" => Stage::Persistence(ForecastOptions::read(r)),
+        "scores" => Stage::Scores(ScoreOptions::read(r, table)),
+        "zarr" => Stage::Zarr(StoreOptions::read(r)),
+        "png" => Stage::Png(PngOptions::read(r, table)),
+        "jsonl" => Stage::Jsonl(read_path(r, "scores")),
+        "statistics" => Stage::Statistics(read_path(r, "statistics.toml")),
+        _ => return None,
+    })
+}
+
+/// Sorts stages after their inputs and checks what flows along every edge.
+fn connect(drafts: Vec<Draft<'_>>, mistakes: &Mistakes, top: &Place) -> Vec<StageNode> {
+    check_names(&drafts, mistakes, top);
+    let mut remaining = drafts;
+    let mut stages: Vec<StageNode> = Vec::new();
+    let mut index: BTreeMap<String, usize> = BTreeMap::new();
+    while let Some(ready) = remaining.iter().position(|d| d.inputs.iter().all(|(name, _)| index.contains_key(name))) {
+        let draft = remaining.remove(ready);
+        let inputs: Vec<usize> = draft.inputs.iter().filter_map(|(name, _)| index.get(name).copied()).collect();
+        index.insert(draft.name.clone(), stages.len());
+        let stage = finish(draft, inputs, &stages, mistakes);
+        stages.push(stage);
+    }
+    report_stuck(&remaining, &index, mistakes);
+    if remaining.is_empty() {
+        report_unread(&stages, mistakes);
+    }
+    stages
+}
+
+fn check_names(drafts: &[Draft<'_>], mistakes: &Mistakes, top: &Place) {
+    for (i, draft) in drafts.iter().enumerate() {
+        if let Some(first) = drafts[..i].iter().find(|d| d.name == draft.name) {
+            let text =
+                format!("the name `{}` is taken by {}.{}; expected another", draft.name, first.section, first.name);
+            mistakes.add(&draft.place, text);
+        }
+    }
+    match drafts.iter().filter(|d| d.section == "sources").collect::<Vec<_>>()[..] {
+        [_] => (),
+        [] => mistakes.add(top, "no source; expected one table [sources.NAME] with type = \"hrrr\"".into()),
+        [_, second, ..] => mistakes.add(&second.place, "a second source; expected exactly one".into()),
+    }
+}
+
+fn report_stuck(remaining: &[Draft<'_>], index: &BTreeMap<String, usize>, mistakes: &Mistakes) {
+    for draft in remaining {
+        for (name, place) in draft.inputs.iter().filter(|(name, _)| !index.contains_key(name)) {
+            if remaining.iter().any(|d| d.name == *name) {
+                let text = format!(
+                    "{}.{}: its input `{name}` depends on it or on another circle; expected no circles",
+                    draft.section, draft.name
+                );
+                mistakes.add(place, text);
+                continue;
+            }
+            let known = index.keys().map(String::as_str).chain(remaining.iter().map(|d| d.name.as_str()));
+            let guess = closest(name, known).map(|g| format!("; did you mean `{g}`?")).unwrap_or_default();
+            mistakes.add(place, format!("{}.{}: there is no stage `{name}`{guess}", draft.section, draft.name));
+        }
+    }
+}
+
+fn report_unread(stages: &[StageNode], mistakes: &Mistakes) {
+    for (i, stage) in stages.iter().enumerate() {
+        if stage.stream != Stream::Nothing && !stages.iter().any(|s| s.inputs.contains(&i)) {
+            mistakes.add(
+                &stage.place,
+                format!(
+                    "`{}` emits {} that no stage reads; expected a stage with it in `inputs`",
+                    stage.name, stage.stream
+                ),
+            );
+        }
+    }
+}
+
+fn finish(draft: Draft<'_>, inputs: Vec<usize>, stages: &[StageNode], mistakes: &Mistakes) -> StageNode {
+    let streams: Vec<Stream> = inputs.iter().map(|i| stages[*i].stream).collect();
+    let stream = emits(&draft.stage, &streams).unwrap_or_else(|expected| {
+        let got: Vec<String> = streams.iter().map(Stream::to_string).collect();
+        let got = if got.is_empty() { "nothing".into() } else { got.join(" and ") };
+        let text = format!("{}.{}: reads {got}; expected {expected}", draft.section, draft.name);
+        mistakes.add(draft.inputs.first().map_or(&draft.place, |(_, place)| place), text);
+        fallback(&draft.stage)
+    });
+    let rotated = inputs.first().is_some_and(|i| stages[*i].earth_winds);
+    let earth_winds = rotated || draft.stage == Stage::RotateWinds;
+    let Draft { name, kind, stage, place, .. } = draft;
+    StageNode { name: name.into(), kind, stage, inputs, stream, earth_winds, place }
+}
+
+/// What a stage emits for what it reads, or what it should have read.
+fn emits(stage: &Stage, inputs: &[Stream]) -> Result<Stream, &'static str> {
+    use Stream::{Cycles, Forecasts, Nothing, Scores, States, Windows};
+    match (stage, inputs) {
+        (Stage::Hrrr(options), []) if options.leads.is_some() => Ok(Cycles { normalised: false }),
+        (Stage::Hrrr(_), []) => Ok(States { normalised: false }),
+        (Stage::Quality | Stage::RotateWinds, [s @ (Cycles { normalised: false } | States { normalised: false })]) => {
+            Ok(*s)
+        }
+        (Stage::Regrid(_), [s @ (Cycles { .. } | States { .. })]) => Ok(*s),
+        (Stage::Normalise(_), [Cycles { normalised: false }]) => Ok(Cycles { normalised: true }),
+        (Stage::Normalise(_), [States { normalised: false }]) => Ok(States { normalised: true }),
+        (Stage::Window(_), [States { .. }]) => Ok(Windows),
+        (Stage::Persistence(_), [States { normalised: false }]) => Ok(Forecasts),
+        (Stage::Scores(_), [Forecasts, States { normalised: false }]) => Ok(Scores),
+        (Stage::Zarr(_), [Cycles { .. } | Windows | Forecasts]) => Ok(Nothing),
+        (Stage::Png(_), [Cycles { normalised: false } | Forecasts]) => Ok(Nothing),
+        (Stage::Jsonl(_), [Scores]) => Ok(Nothing),
+        (Stage::Statistics(_), [Cycles { normalised: false } | States { normalised: false }]) => Ok(Nothing),
+        (Stage::Hrrr(_), _) => Err("no inputs"),
+        (Stage::Quality | Stage::RotateWinds | Stage::Normalise(_) | Stage::Statistics(_), _) => {
+            Err("one input of fields or states in physical units")
+        }
+        (Stage::Regrid(_), _) => Err("one input of fields or states"),
+        (Stage::Window(_), _) => Err("one input of states (a source with leads = \"state\")"),
+        (Stage::Persistence(_), _) => Err("one input of states in physical units (a source with leads = \"state\")"),
+        (Stage::Scores(_), _) => Err("two inputs: forecasts, then the states they are compared with"),
+        (Stage::Zarr(_), _) => Err("one input of fields by cycle and lead, windows or forecasts"),
+        (Stage::Png(_), _) => Err("one input of fields by cycle and lead or forecasts, in physical units"),
+        (Stage::Jsonl(_), _) => Err("one input of scores"),
+    }
+}
+
+/// What a stage would have emitted had its inputs been right, so that one mistake is told once.
+fn fallback(stage: &Stage) -> Stream {
+    match stage {
+        Stage::Window(_) => Stream::Windows,
+        Stage::Persistence(_) => Stream::Forecasts,
+        Stage::Scores(_) => Stream::Scores,
+        Stage::Zarr(_) | Stage::Png(_) | Stage::Jsonl(_) | Stage::Statistics(_) => Stream::Nothing,
+        Stage::Normalise(_) => Stream::States { normalised: true },
+        _ => Stream::States { normalised: false },
+    }
+}

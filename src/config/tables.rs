@@ -1,0 +1,87 @@
+//! The tables that come with the program: variables, grids, colours, statistics.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use crate::domain::{Grid, Variable};
+
+const VARIABLES: &str = include_str!("../../config/variables.toml");
+const GRIDS: &str = include_str!("../../config/grids.toml");
+const COLOURS: &str = include_str!("../../config/colours.toml");
+const STATISTICS_HRRR: &str = include_str!("../../config/statistics/hrrr.toml");
+
+/// Every variable by name.
+#[derive(Clone, Debug)]
+pub struct VariableTable(BTreeMap<String, Arc<Variable>>);
+
+impl VariableTable {
+    /// A variable by name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Variable>> {
+        self.0.get(name)
+    }
+
+    /// Every variable, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Variable>> {
+        self.0.values()
+    }
+
+    /// Every name, for a message.
+    pub fn names(&self) -> String {
+        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The variables table, `config/variables.toml`.
+pub fn variables() -> &'static VariableTable {
+    static TABLE: LazyLock<VariableTable> = LazyLock::new(|| {
+        let mut rows: BTreeMap<String, Variable> = built_in("variables.toml", VARIABLES);
+        rows.iter_mut().for_each(|(name, row)| row.name = name.as_str().into());
+        VariableTable(rows.into_iter().map(|(name, row)| (name, Arc::new(row))).collect())
+    });
+    &TABLE
+}
+
+/// The grids table, `config/grids.toml`.
+pub(super) fn grids() -> &'static BTreeMap<String, Arc<Grid>> {
+    static TABLE: LazyLock<BTreeMap<String, Arc<Grid>>> = LazyLock::new(|| built_in("grids.toml", GRIDS));
+    &TABLE
+}
+
+/// The colour tables, `config/colours.toml`, unparsed.
+pub fn colour_tables_text() -> &'static str {
+    COLOURS
+}
+
+/// A table that comes with the program, or else the file of that name.
+///
+/// # Errors
+/// Where the name is neither: says what was looked for.
+pub fn read_table_text(name: &str) -> Result<String, String> {
+    if name == "hrrr" {
+        return Ok(STATISTICS_HRRR.to_string());
+    }
+    std::fs::read_to_string(Path::new(name))
+        .map_err(|e| format!("`{name}` is neither the built-in table `hrrr` nor a file that can be read: {e}"))
+}
+
+/// A table compiled into the program; a test parses each, so that failing here would be a broken build.
+fn built_in<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> T {
+    match toml::from_str(text) {
+        Ok(table) => table,
+        Err(error) => unreachable!("the built-in table {name} is broken: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn built_in_tables_parse_and_wind_components_name_each_other() {
+        let table = super::variables();
+        for variable in table.iter().filter(|v| v.wind.is_some()) {
+            let partner = variable.wind_partner.as_deref().and_then(|p| table.get(p)).expect("a partner");
+            assert_eq!(partner.wind_partner.as_deref(), Some(&*variable.name));
+        }
+        assert!(!super::grids().is_empty());
+    }
+}

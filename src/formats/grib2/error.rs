@@ -1,0 +1,76 @@
+//! Why a message, an index or a field to be written was refused.
+
+/// A message or an index that cannot be read, or a field that cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Grib2Error {
+    /// The bytes begin with something else.
+    #[error("no GRIB message: expected the bytes to begin with `GRIB`, found `{found}`")]
+    NotGrib {
+        /// The first bytes, escaped.
+        found: String,
+    },
+    /// A message of another edition.
+    #[error("GRIB edition {0} is not supported; expected edition 2")]
+    Edition(u8),
+    /// Fewer bytes than the message says it has.
+    #[error("the message is cut short: expected {expected} bytes as its section 0 says, found {got}")]
+    Truncated {
+        /// The length in section 0.
+        expected: u64,
+        /// How many bytes there are.
+        got: usize,
+    },
+    /// Something a section says cannot be.
+    #[error("section {section}, byte {offset} of the message: expected {expected}")]
+    Damaged {
+        /// The section's number.
+        section: u8,
+        /// Where in the message, from 0.
+        offset: usize,
+        /// What should be there and what is.
+        expected: String,
+    },
+    /// Something allowed that is not read.
+    #[error("section {section}: {what} is not supported yet; expected {expected}")]
+    Unsupported {
+        /// The section's number.
+        section: u8,
+        /// The template, code or flag.
+        what: String,
+        /// What is supported.
+        expected: &'static str,
+    },
+    /// Values were asked for with other bytes than those the header was read from.
+    #[error("section {section} is not at byte {offset}: expected the same message the header was read from")]
+    OtherBytes {
+        /// The section's number.
+        section: u8,
+        /// Where it was.
+        offset: usize,
+    },
+    /// A line that no GRIB2 index has.
+    #[error("line {line} of the index: expected {expected}, found `{found}`")]
+    Index {
+        /// The line's number, from 1.
+        line: usize,
+        /// What should be there.
+        expected: &'static str,
+        /// The line's beginning, escaped.
+        found: String,
+    },
+    /// A field that no message can hold.
+    #[error("cannot write {variable} as GRIB2: {reason}")]
+    Encode {
+        /// The variable's name.
+        variable: String,
+        /// What stands in the way, and what was expected.
+        reason: String,
+    },
+}
+
+/// The first bytes of something unexpected, fit for an error message.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    const LENGTH: usize = 60;
+    let shown = bytes.get(..LENGTH).unwrap_or(bytes);
+    format!("{}{}", shown.escape_ascii(), if shown.len() < bytes.len() { "…" } else { "" })
+}

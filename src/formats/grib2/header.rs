@@ -1,0 +1,207 @@
+//! The fields of one message, described without unpacking their values.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::domain::{Grid, Lead, Moment};
+
+use super::Grib2Error;
+use super::grid::{self, Definition};
+use super::packing::{self, Packing};
+use super::product::{self, Product};
+use super::scanning::Scanning;
+use super::section::{Section, message, sections};
+
+/// How the origin of synthetic data begins.
+const SYNTHETIC: &str = "SYNTHETIC";
+
+/// One field of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Discipline (code table 0.0).
+    pub discipline: u8,
+    /// Parameter category (code table 4.1).
+    pub category: u8,
+    /// Parameter number (code table 4.2).
+    pub number: u8,
+    /// Type of the first fixed surface (code table 4.5).
+    pub surface: u8,
+    /// Level of the first fixed surface, in its own units; 0 where it has none.
+    pub level: f64,
+    /// The reference time.
+    pub cycle: Moment,
+    /// How far after the cycle the field, or its statistical window, ends.
+    pub lead: Lead,
+    /// Length of the statistical window; `None` for a field of one moment.
+    pub window: Option<Lead>,
+    /// What was done over the window: 0 average, 1 accumulation, 2 maximum, 3 minimum (code table 4.10).
+    pub statistic: Option<u8>,
+    /// Where the values are, rows along +x.
+    pub grid: Arc<Grid>,
+    /// Wind components are along the grid's axes instead of east and north.
+    pub grid_relative: bool,
+    /// How the values are packed.
+    pub packing: Packing,
+    /// The originating centre (common code table C-11).
+    pub centre: u16,
+    /// Who made the field; begins with `SYNTHETIC` where the message says so.
+    pub origin: Arc<str>,
+    /// The grid definition template's number, without its `3.`.
+    pub grid_template: u16,
+    /// The product definition template's number, without its `4.`.
+    pub product_template: u16,
+    pub(super) scanning: Scanning,
+    pub(super) packed: usize,
+    pub(super) bitmap: Option<Range<usize>>,
+    pub(super) data: Range<usize>,
+}
+
+/// All fields of the one message at the start of `bytes`.
+pub fn headers(bytes: &[u8]) -> Result<Vec<Message>, Grib2Error> {
+    let (message, discipline) = message(bytes)?;
+    let mut reading = Reading { discipline, ..Reading::default() };
+    for section in sections(message)? {
+        reading.take(&section)?;
+    }
+    if reading.found.is_empty() {
+        let offset = message.len();
+        return Err(Grib2Error::Damaged { section: 7, offset, expected: "at least one field, found none".into() });
+    }
+    Ok(reading.found)
+}
+
+/// What the sections read so far say; sections 2 to 7 may be repeated.
+#[derive(Default)]
+struct Reading {
+    discipline: u8,
+    source: Option<(Moment, u16)>,
+    origin: Option<Arc<str>>,
+    grid: Option<Definition>,
+    product: Option<Product>,
+    packing: Option<(Packing, usize)>,
+    bitmap: Option<Range<usize>>,
+    last_bitmap: Option<Range<usize>>,
+    found: Vec<Message>,
+}
+
+impl Reading {
+    fn take(&mut self, section: &Section) -> Result<(), Grib2Error> {
+        match section.number {
+            1 => self.source = Some((product::cycle(section)?, section.u16(6)?)),
+            2 => self.origin = synthetic_origin(section),
+            3 => self.grid = Some(grid::parse(section)?),
+            4 => self.product = Some(product::parse(section, self.source(section)?.0)?),
+            5 => self.packing = Some(packing::parse(section)?),
+            6 => self.bitmap = self.bitmap(section)?,
+            _ => {
+                let message = self.field(section)?;
+                self.found.push(message);
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self, section: &Section) -> Result<(Moment, u16), Grib2Error> {
+        self.source.ok_or_else(|| section.damaged(5, "section 1 first"))
+    }
+
+    /// Where the bitmap of the field to come is; `None` where all its values are present.
+    fn bitmap(&mut self, section: &Section) -> Result<Option<Range<usize>>, Grib2Error> {
+        match section.u8(6)? {
+            0 => self.last_bitmap = Some(range(section)),
+            254 if self.last_bitmap.is_some() => (),
+            254 => return Err(section.damaged(6, "an earlier bitmap to use again, found none")),
+            255 => return Ok(None),
+            other => {
+                let what = format!("predefined bitmap {other}");
+                return Err(section.unsupported(what, "bitmap indicator 0, 254 or 255"));
+            }
+        }
+        Ok(self.last_bitmap.clone())
+    }
+
+    /// The field that section 7 completes.
+    fn field(&mut self, section: &Section) -> Result<Message, Grib2Error> {
+        let (cycle, centre) = self.source(section)?;
+        let missing = |number: u8| section.damaged(5, format!("section {number} before section 7, found none"));
+        let definition = self.grid.clone().ok_or_else(|| missing(3))?;
+        let product = self.product.take().ok_or_else(|| missing(4))?;
+        let (packing, packed) = self.packing.take().ok_or_else(|| missing(5))?;
+        // Some writers leave section 6 out where there is no bitmap.
+        let bitmap = self.bitmap.take();
+        let points = definition.grid.nx * definition.grid.ny;
+        if packed > points || (bitmap.is_none() && packed != points) {
+            return Err(section.damaged(5, format!("values for a grid of {points} points, found {packed}")));
+        }
+        let origin = self.origin.clone().unwrap_or_else(|| centre_name(centre));
+        let source = Source { discipline: self.discipline, cycle, centre, origin };
+        Ok(assemble(source, definition, product, (packing, packed), (bitmap, range(section))))
+    }
+}
+
+/// What holds for all fields of a message.
+struct Source {
+    discipline: u8,
+    cycle: Moment,
+    centre: u16,
+    origin: Arc<str>,
+}
+
+fn assemble(
+    source: Source,
+    definition: Definition,
+    product: Product,
+    (packing, packed): (Packing, usize),
+    (bitmap, data): (Option<Range<usize>>, Range<usize>),
+) -> Message {
+    Message {
+        discipline: source.discipline,
+        category: product.category,
+        number: product.number,
+        surface: product.surface,
+        level: product.level,
+        cycle: source.cycle,
+        lead: product.lead,
+        window: product.window,
+        statistic: product.statistic,
+        grid: definition.grid,
+        grid_relative: definition.grid_relative,
+        packing,
+        centre: source.centre,
+        origin: source.origin,
+        grid_template: definition.template,
+        product_template: product.template,
+        scanning: definition.scanning,
+        packed,
+        bitmap,
+        data,
+    }
+}
+
+fn range(section: &Section) -> Range<usize> {
+    section.offset..section.offset + section.bytes.len()
+}
+
+fn synthetic_origin(section: &Section) -> Option<Arc<str>> {
+    let text = String::from_utf8_lossy(section.rest(6));
+    let text = text.trim_end_matches(['\0', ' ', '\n']);
+    text.starts_with(SYNTHETIC).then(|| text.into())
+}
+
+/// A centre's name and number (common code table C-11).
+fn centre_name(centre: u16) -> Arc<str> {
+    let name = match centre {
+        7 => "NCEP",
+        8 | 9 => "NWS",
+        34 => "JMA",
+        54 => "CMC",
+        59 => "NOAA GSL",
+        74 => "Met Office",
+        78 => "DWD",
+        85 => "Météo-France",
+        98 => "ECMWF",
+        161 => "NOAA OAR",
+        _ => return format!("centre {centre}").into(),
+    };
+    format!("{name} (centre {centre})").into()
+}

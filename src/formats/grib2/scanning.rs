@@ -1,0 +1,84 @@
+//! The order in which a message lists its grid points, and how it becomes rows of y, each along x.
+
+use super::Grib2Error;
+use super::section::Section;
+
+/// Scanning mode (flag table 3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Scanning {
+    /// Points of a row run towards −x.
+    pub(super) x_negative: bool,
+    /// Rows run towards +y.
+    pub(super) y_positive: bool,
+    columns: bool,
+    alternating: bool,
+}
+
+/// Columns first instead of rows.
+const COLUMNS: u8 = 0x20;
+/// Every other row runs the other way.
+const ALTERNATING: u8 = 0x10;
+/// Rows or columns shifted by half a step.
+const SHIFTED: u8 = 0x0f;
+/// Points of a row run towards −x.
+pub(super) const X_NEGATIVE: u8 = 0x80;
+/// Rows run towards +y.
+pub(super) const Y_POSITIVE: u8 = 0x40;
+
+impl Scanning {
+    /// The scanning mode at an octet of section 3.
+    pub(super) fn parse(section: &Section, octet: usize) -> Result<Self, Grib2Error> {
+        let flags = section.u8(octet)?;
+        let set = |flag| flags & flag != 0;
+        if set(SHIFTED) {
+            let what = format!("scanning mode {flags:#04x}, whose rows are shifted,");
+            return Err(section.unsupported(what, "a scanning mode without the flags 0x0f"));
+        }
+        Ok(Scanning {
+            x_negative: set(X_NEGATIVE),
+            y_positive: set(Y_POSITIVE),
+            columns: set(COLUMNS),
+            alternating: set(ALTERNATING),
+        })
+    }
+
+    /// Values in the message's order as rows of `nx` values along +x; rows keep the message's y direction.
+    pub(super) fn rows(self, mut values: Vec<f32>, nx: usize, ny: usize) -> Vec<f32> {
+        let line = if self.columns { ny } else { nx };
+        if line == 0 {
+            return values;
+        }
+        if self.alternating {
+            values.chunks_exact_mut(line).skip(1).step_by(2).for_each(<[f32]>::reverse);
+        }
+        if self.columns {
+            values = (0..ny).flat_map(|j| values.iter().skip(j).step_by(ny)).copied().collect();
+        }
+        if self.x_negative {
+            values.chunks_exact_mut(nx.max(1)).for_each(<[f32]>::reverse);
+        }
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(flags: u8, values: [f32; 6]) -> Vec<f32> {
+        let section = Section { number: 3, offset: 0, bytes: &[flags] };
+        Scanning::parse(&section, 1).expect("a scanning mode").rows(values.to_vec(), 3, 2)
+    }
+
+    #[test]
+    fn every_order_becomes_rows() {
+        let expected = [0., 1., 2., 3., 4., 5.];
+        assert_eq!(rows(0x40, [0., 1., 2., 3., 4., 5.]), expected);
+        assert_eq!(rows(0x80, [2., 1., 0., 5., 4., 3.]), expected);
+        assert_eq!(rows(0x10, [0., 1., 2., 5., 4., 3.]), expected);
+        assert_eq!(rows(0x90, [2., 1., 0., 3., 4., 5.]), expected);
+        assert_eq!(rows(0x20, [0., 3., 1., 4., 2., 5.]), expected);
+        assert_eq!(rows(0x30, [0., 3., 4., 1., 2., 5.]), expected);
+        assert_eq!(rows(0xb0, [2., 5., 4., 1., 0., 3.]), expected);
+    }
+}

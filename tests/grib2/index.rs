@@ -1,0 +1,74 @@
+//! Index files: real ones, files that only bear the ending, and lines that cannot be.
+
+use std::path::Path;
+
+use gustfront::formats::grib2::{Grib2Error, parse_index};
+
+use crate::data::folder;
+
+fn index_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).expect("a folder of index files");
+    let paths = entries.map(|e| e.expect("an entry").path()).filter(|p| p.is_file());
+    paths.map(|p| (p.display().to_string(), std::fs::read(&p).expect("a file"))).collect()
+}
+
+#[test]
+fn real_indexes_give_every_message_its_bytes() {
+    let Some(folder) = folder() else { return };
+    for (path, text) in index_files(&folder.join("idx")) {
+        let entries = parse_index(&text, u64::MAX).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let lines = text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).count();
+        assert_eq!(entries.len(), lines, "{path}");
+        for pair in entries.windows(2) {
+            let ([first, second], false) = (pair, pair.len() != 2) else { continue };
+            assert!(first.range.end == second.range.start || first.range == second.range, "{path}: {first:?}");
+        }
+        assert_eq!(entries.last().map(|e| e.range.end), Some(u64::MAX), "{path}");
+        assert!(entries.iter().all(|e| !e.variable.is_empty() && !e.window.is_empty()), "{path}");
+    }
+}
+
+#[test]
+fn pickles_are_refused_at_their_first_line() {
+    let Some(folder) = folder() else { return };
+    for (path, text) in index_files(&folder.join("idx/not-an-idx")) {
+        let refused = parse_index(&text, u64::MAX);
+        assert!(matches!(refused, Err(Grib2Error::Index { line: 1, .. })), "{path}: {refused:?}");
+    }
+}
+
+#[test]
+fn sub_messages_share_their_bytes() {
+    let text = b"1:0:d=2023120100:REFC:entire atmosphere:anl:\n\
+        2.1:10:d=2023120100:UGRD:10 m above ground:1 hour fcst:\r\n\
+        2.2:10:d=2023120100:VGRD:10 m above ground:1 hour fcst:\n\
+        3:30:d=202312010015:var discipline=0 center=7 local_table=1 parmcat=16 parm=201:surface:0-1 hour acc fcst:x:y\n";
+    let entries = parse_index(text, 50).expect("an index");
+    let ranges: Vec<_> = entries.iter().map(|e| (e.message, e.sub, e.range.clone())).collect();
+    assert_eq!(ranges, [(1, None, 0..10), (2, Some(1), 10..30), (2, Some(2), 10..30), (3, None, 30..50)]);
+    let last = &entries[3];
+    assert_eq!(last.variable, "var discipline=0 center=7 local_table=1 parmcat=16 parm=201");
+    assert_eq!((last.level.as_str(), last.window.as_str()), ("surface", "0-1 hour acc fcst"));
+    assert_eq!(last.cycle.key(), "202312010015");
+}
+
+#[test]
+fn lines_that_cannot_be_are_named() {
+    let good = "1:0:d=2023120100:TMP:surface:anl:\n";
+    for (bad, why) in [
+        ("2:50:d=2023120100:TMP:surface:anl:", "inside the object"),
+        ("2:0:d=2023120100:TMP:surface:anl:", "ascend"),
+        ("2:10:d=2023120100:TMP:surface", "message:offset"),
+        ("2:10:2023120100:TMP:surface:anl:", "d="),
+        ("2:10:d=20231201:TMP:surface:anl:", "d="),
+        ("2:10:d=2023133100:TMP:surface:anl:", "d="),
+        ("2:+10:d=2023120100:TMP:surface:anl:", "offset"),
+        ("2:99999999999999999999:d=2023120100:TMP:surface:anl:", "offset"),
+        ("two:10:d=2023120100:TMP:surface:anl:", "number"),
+        (":10:d=2023120100:TMP:surface:anl:", "number"),
+    ] {
+        let error = parse_index(format!("{good}{bad}").as_bytes(), 50).expect_err(bad).to_string();
+        assert!(error.contains("line 2") && error.contains(why), "{bad}: {error}");
+    }
+    assert!(parse_index(b"", 50).is_err() && parse_index(b"\n\n", 50).is_err());
+}

@@ -1,0 +1,99 @@
+//! What is written is read back, within half a unit of the last decimal place kept.
+
+use gustfront::domain::{Grid, Lead, Moment, Projection, Slot, Variable};
+use gustfront::formats::grib2::{Encode, encode, headers, index_line, parse_index, scan};
+use proptest::prelude::*;
+
+pub(crate) fn variable() -> Variable {
+    let text = r#"long_name = "2 m temperature"
+        units = "K"
+        index = "TMP:2 m above ground"
+        grib = [0, 0, 0]
+        surface = 103
+        level = 2.0
+        colours = "temperature""#;
+    toml::from_str(text).expect("a variable")
+}
+
+fn lambert(nx: usize, ny: usize) -> Grid {
+    let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: 262.5 };
+    let first = (21.138123, 237.280472);
+    Grid::anchored(projection, 6_371_229.0, first, (nx, ny), (3000.0, 3000.0)).expect("a grid")
+}
+
+fn lat_lon(nx: usize, ny: usize) -> Grid {
+    Grid { projection: Projection::LatLon, radius_m: 6_370_997.0, nx, ny, x0: 250.0, y0: 50.0, dx: 0.25, dy: -0.125 }
+}
+
+fn grids() -> impl Strategy<Value = Grid> {
+    (1usize..40, 1usize..40, any::<bool>())
+        .prop_map(|(nx, ny, cone)| if cone { lambert(nx, ny) } else { lat_lon(nx, ny) })
+}
+
+/// Values of one magnitude, some of them missing.
+fn values(count: usize) -> impl Strategy<Value = Vec<f32>> {
+    let value = (-1.0f32..1.0, 0u8..10);
+    (0i32..5, proptest::collection::vec(value, count)).prop_map(|(power, values)| {
+        let scaled = |(value, chance): (f32, u8)| if chance == 0 { f32::NAN } else { value * 10f32.powi(power) };
+        values.into_iter().map(scaled).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn written_fields_are_read_back(
+        (grid, values) in grids().prop_flat_map(|g| { let n = g.nx * g.ny; (Just(g), values(n)) }),
+        decimal_digits in -1i16..4,
+        lead in 0u32..3000,
+        hour in 0u32..24,
+    ) {
+        let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, hour).expect("a day"), Lead(lead));
+        let (variable, origin) = (variable(), Some("SYNTHETIC weather, version 1, seed 7"));
+        let bytes = encode(&Encode { slot, variable: &variable, grid: &grid, values: &values, decimal_digits, origin })
+            .expect("a message");
+        let message = headers(&bytes).expect("headers").remove(0);
+        prop_assert_eq!(Slot::new(message.cycle, message.lead), slot);
+        prop_assert_eq!(Some(&*message.origin), origin);
+        prop_assert_eq!((message.grid.nx, message.grid.ny), (grid.nx, grid.ny));
+        // Corners are written in millionths of a degree, 0.11 m.
+        let tolerance = if grid.projection == Projection::LatLon { 1e-6 } else { 0.2 };
+        prop_assert!((message.grid.x0 - grid.x0).abs() < tolerance && (message.grid.y0 - grid.y0).abs() < tolerance);
+        let step = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
+        prop_assert!(step(message.grid.dx, grid.dx) && step(message.grid.dy, grid.dy), "{:?}", message.grid);
+        let half = 0.5 * 10f64.powi(-i32::from(decimal_digits));
+        for (read, value) in message.decode(&bytes).expect("values").iter().zip(&values) {
+            let error = (f64::from(*read) - f64::from(*value)).abs();
+            // Rounding to f32 comes on top of the packing's half unit.
+            let allowed = half * (1.0 + 1e-9) + f64::from(value.abs() * f32::EPSILON);
+            prop_assert!(error <= allowed || read.is_nan() && value.is_nan(), "{} {}", read, value);
+        }
+    }
+}
+
+#[test]
+fn written_objects_and_their_index_agree() {
+    let (grid, variable, mut object, mut index) = (lambert(5, 4), variable(), Vec::new(), String::new());
+    for hour in 0..3 {
+        let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 0).expect("a day"), Lead::hours(hour));
+        let values = vec![273.0 + hour as f32; 20];
+        index += &format!("{}\n", index_line(hour + 1, object.len() as u64, slot, &variable));
+        object.extend(
+            encode(&Encode {
+                slot,
+                variable: &variable,
+                grid: &grid,
+                values: &values,
+                decimal_digits: 2,
+                origin: None,
+            })
+            .expect("a message"),
+        );
+    }
+    let found: Vec<_> = scan(&object).messages.iter().map(|r| r.start as u64..r.end as u64).collect();
+    let entries = parse_index(index.as_bytes(), object.len() as u64).expect("an index");
+    assert_eq!(entries.iter().map(|e| e.range.clone()).collect::<Vec<_>>(), found);
+    let windows: Vec<_> = entries.iter().map(|e| e.window.as_str()).collect();
+    assert_eq!(windows, ["anl", "1 hour fcst", "2 hour fcst"]);
+}
