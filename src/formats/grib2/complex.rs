@@ -1,6 +1,6 @@
 //! Complex packing (templates 5.2 and 5.3): groups with their own widths, of values or of spatial differences.
 
-use super::bits::{BitReader, align};
+use super::bits::{BitReader, WIDEST, align};
 use super::section::{Section, sign_magnitude};
 use super::{Complex, Grib2Error};
 
@@ -65,7 +65,10 @@ pub(super) fn check(data: &Section, packing: &Complex, count: usize) -> Result<(
     for group in groups {
         total = total.saturating_add(group.length);
         end = end.saturating_add(group.length.saturating_mul(group.width));
-        if group.width > super::bits::WIDEST.into() || total > count as u64 || end > available as u64 {
+        if group.width > WIDEST.into() {
+            return Err(data.damaged(6, format!("groups of at most {WIDEST} bits a value, found {}", group.width)));
+        }
+        if total > count as u64 || end > available as u64 {
             break;
         }
     }
@@ -179,4 +182,54 @@ impl<const ORDER: usize> Sums<ORDER> {
 fn is_missing(number: u64, bits: u32, management: u8) -> bool {
     let ones = (1u64 << bits) - 1;
     management > 0 && number == ones || management > 1 && number.wrapping_add(1) == ones
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Scale;
+    use super::*;
+
+    /// One group of four values, `width` bits each.
+    fn packing(width: u32) -> Complex {
+        Complex {
+            scale: Scale { reference: 10.0, binary: 0, decimal: 1, bits: 8 },
+            missing: 1,
+            order: 1,
+            groups: 1,
+            width_reference: width,
+            width_bits: 0,
+            length_reference: 0,
+            length_increment: 0,
+            last_length: 4,
+            length_bits: 0,
+            extra_octets: 1,
+        }
+    }
+
+    /// First value 5, least difference −2, group reference 1, then differences 3 (unused), 2, missing, 1.
+    const DATA: [u8; 9] = [0, 0, 0, 9, 7, 5, 0x82, 1, 0b11_10_11_01];
+
+    #[test]
+    fn differences_are_summed_past_missing_values() {
+        let (data, mut packing) = (Section { number: 7, offset: 0, bytes: &DATA }, packing(2));
+        packing.missing = 0;
+        let mut values = [0.0; 4];
+        assert_eq!(check(&data, &packing, 4), Ok(()));
+        unpack(&data, &packing, &mut values);
+        assert_eq!(values, [1.5, 1.6, 1.8, 1.8]);
+        packing.missing = 1;
+        unpack(&data, &packing, &mut values);
+        assert!(values[0].is_nan() && values[2].is_nan());
+        assert_eq!((values[1], values[3]), (1.5, 1.5));
+    }
+
+    #[test]
+    fn groups_that_do_not_fit_are_refused() {
+        let data = Section { number: 7, offset: 0, bytes: &DATA };
+        for (packing, count) in [(packing(3), 4), (packing(2), 5), (packing(60), 4), (packing(255), 4)] {
+            assert!(check(&data, &packing, count).is_err(), "{packing:?}");
+        }
+        let empty = Complex { last_length: 0, ..packing(60) };
+        assert!(check(&data, &empty, 1).is_err());
+    }
 }
