@@ -43,6 +43,17 @@ impl Commit {
         !self.variables.is_empty() && self.absent.values().all(|a| a.requirement == Requirement::Optional)
     }
 
+    /// What is absent though the pipeline requires it, with reasons.
+    pub fn lacking(&self) -> String {
+        let required = self.absent.iter().filter(|(_, a)| a.requirement == Requirement::Required);
+        required.map(|(name, a)| format!("{name}: {}", a.reason)).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Variables that are absent and may be.
+    pub fn optional_absences(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.absent.iter().filter(|(_, a)| a.requirement == Requirement::Optional).map(|(name, _)| name)
+    }
+
     /// Whether the slot was made of this object as it is now.
     pub fn is_of(&self, object: &str, etag: &str) -> bool {
         self.objects.get(object).is_some_and(|known| known == etag)

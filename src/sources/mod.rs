@@ -2,6 +2,7 @@
 
 mod assembly;
 pub mod hrrr;
+pub mod synth;
 
 pub use assembly::{Assembly, Delivery, Emission, Job, Need, Outcome, Work};
 

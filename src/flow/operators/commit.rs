@@ -58,7 +58,7 @@ pub(in crate::flow) fn commit<'scope>(items: Items<'scope>, with: Committing) ->
     let name = with.sink.name().to_string();
     let worker = items.scope().worker();
     let by_slot = Exchange::new(|item: &Item| route(item.slot()));
-    items.unary_frontier(by_slot, &name, move |_, info| {
+    items.unary_frontier(by_slot, &name.clone(), move |_, info| {
         let activator = worker.sync_activator_for(info.address.to_vec());
         let (sink, ledger) = (with.sink.clone(), with.ledger.clone());
         let mut threads = Offload::start(&name, with.writers, activator, move |job| work(&*sink, &ledger, job));

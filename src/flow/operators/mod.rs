@@ -9,12 +9,12 @@ mod score;
 mod totals;
 mod transform;
 
-pub(super) use commit::commit;
+pub(super) use commit::{Committing, commit};
 pub(super) use forecast::forecast;
 pub(super) use intake::{Intake, intake};
 pub(super) use lines::lines;
 pub(super) use rotate::rotate;
-pub(super) use score::score;
+pub(super) use score::{Keep, score};
 pub(super) use totals::totals;
 pub(super) use transform::transform;
 
