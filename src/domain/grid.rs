@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn the_hrrr_grid_lies_where_its_definition_says() {
         let grid = hrrr();
-        assert!((grid.x0 + 2_697_520.1425).abs() < 0.01 && (grid.y0 + 1_587_306.1526).abs() < 0.01);
+        assert!((grid.x0 + 2_697_520.142_5).abs() < 0.01 && (grid.y0 + 1_587_306.152_6).abs() < 0.01);
         // Corners as NCEP publishes them for the HRRR CONUS domain.
         for (i, j, latitude, longitude) in [
             (0, 0, 21.138123, -122.719528),

@@ -70,7 +70,8 @@ impl Sink for PngSink {
     fn write(&self, field: &Field) -> Result<Value, SinkError> {
         let unknown = || SinkError::Variable(field.variable.to_string());
         let variable = self.variables.get(&field.variable).ok_or_else(unknown)?;
-        let colours = self.colours.get(&variable.colours).or_else(|| self.colours.get("generic")).ok_or_else(unknown)?;
+        let colours =
+            self.colours.get(&variable.colours).or_else(|| self.colours.get("generic")).ok_or_else(unknown)?;
         let slot = field.slot;
         let subtitle = format!("init {} · lead {} · valid {}", slot.cycle, slot.lead, slot.valid());
         let origin = &field.provenance.origin;

@@ -60,7 +60,8 @@ impl Hrrr {
     /// The slot a key speaks of, and whether it is exactly that slot's key.
     fn parse_key(&self, key: &str) -> Option<(Slot, bool)> {
         let (folder, name) = key.rsplit_once('/')?;
-        let day: Moment = folder.strip_prefix("hrrr.")?.strip_suffix(&self.region_name)?.strip_suffix('/')?.parse().ok()?;
+        let day: Moment =
+            folder.strip_prefix("hrrr.")?.strip_suffix(&self.region_name)?.strip_suffix('/')?.parse().ok()?;
         let (hour, rest) = name.strip_prefix("hrrr.t")?.split_once('z')?;
         let lead_text = rest.strip_prefix('.')?.strip_prefix(self.product.as_str())?.strip_prefix('f')?;
         let digits = lead_text.bytes().take_while(u8::is_ascii_digit).count();
@@ -145,10 +146,8 @@ impl Hrrr {
 
     /// Every wanted message of an object, read whole.
     fn fetch_scanned(&self, offer: &Offer, fetched: &mut Fetched) -> Result<Vec<Chunk>, StorageError> {
-        let missing = || StorageError::NotFound {
-            location: self.objects.location().to_string(),
-            key: offer.meta.key.clone(),
-        };
+        let missing =
+            || StorageError::NotFound { location: self.objects.location().to_string(), key: offer.meta.key.clone() };
         let bytes = self.objects.get(&offer.meta.key)?.ok_or_else(missing)?;
         fetched.bytes += bytes.len() as u64;
         let scan = scan(&bytes);

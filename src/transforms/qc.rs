@@ -8,6 +8,9 @@ const SENTINEL_TOLERANCE: f32 = 1e-6;
 /// Values checked together: small enough to stay in the first-level cache from one check to the next.
 const BLOCK: usize = 2048;
 
+/// Values compared side by side.
+const LANES: usize = 8;
+
 /// What was found in one field; the counts are disjoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
@@ -36,9 +39,8 @@ pub fn check(values: &mut [f32], quality: &Quality) -> Report {
         }
         let [low, high] = quality.range.unwrap_or([f32::MIN, f32::MAX]);
         report.out_of_range += remove_outside(block, low, high);
-        // NaN is never the smaller or the larger.
-        lowest = block.iter().fold(lowest, |least, &value| if value < least { value } else { least });
-        highest = block.iter().fold(highest, |most, &value| if value > most { value } else { most });
+        let (low, high) = extremes(block);
+        (lowest, highest) = (lowest.min(low), highest.max(high));
     }
     report.extremes = (lowest <= highest).then_some((lowest, highest));
     let left = values.len() - report.missing_before - report.sentinel - report.out_of_range;
@@ -47,6 +49,20 @@ pub fn check(values: &mut [f32], quality: &Quality) -> Report {
         values.fill(f32::NAN);
     }
     report
+}
+
+/// Lowest and highest of a block, in lanes so that it compiles to vector arithmetic. NaN is neither.
+fn extremes(block: &[f32]) -> (f32, f32) {
+    let (mut lowest, mut highest) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    let (lanes, rest) = block.as_chunks::<LANES>();
+    for values in lanes {
+        for k in 0..LANES {
+            lowest[k] = if values[k] < lowest[k] { values[k] } else { lowest[k] };
+            highest[k] = if values[k] > highest[k] { values[k] } else { highest[k] };
+        }
+    }
+    let least = lowest.into_iter().chain(rest.iter().copied()).fold(f32::INFINITY, f32::min);
+    (least, highest.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max))
 }
 
 fn remove_sentinel(block: &mut [f32], sentinel: f32) -> usize {

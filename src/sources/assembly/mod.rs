@@ -248,11 +248,8 @@ impl Assembly {
         self.filled.insert(slot);
         outcome.filled.push(slot);
         let absences = self.absences(slot, &fields);
-        let lacking: Vec<&str> = absences
-            .iter()
-            .filter(|a| a.requirement == Requirement::Required)
-            .map(|a| &*a.variable)
-            .collect();
+        let lacking: Vec<&str> =
+            absences.iter().filter(|a| a.requirement == Requirement::Required).map(|a| &*a.variable).collect();
         if !lacking.is_empty() {
             let detail = format!("{slot} lacks {}, which the pipeline requires", lacking.join(", "));
             outcome.rejects.push(rejected(offer, RejectReason::MissingVariable, detail, 0));
@@ -260,7 +257,8 @@ impl Assembly {
         let items = fields.into_iter().map(Item::Field).chain(absences.into_iter().map(Item::Absent));
         outcome.emissions.extend(items.map(|item| Emission { at, item }));
         for other in self.book.candidates.remove(&slot).unwrap_or_default() {
-            let detail = format!("the name says {}, the header says {slot}, which {} fills", other.named, offer.meta.key);
+            let detail =
+                format!("the name says {}, the header says {slot}, which {} fills", other.named, offer.meta.key);
             outcome.rejects.push(rejected(&other, RejectReason::Duplicate, detail, self.variables.len()));
         }
     }

@@ -133,30 +133,41 @@ fn interpolate(source: &[f32], width: usize, corners: &[Corner], target: &mut [f
 }
 
 /// Four points: first south to north at both ends, then west to east. Compiles to vector arithmetic on pairs.
+#[inline(always)]
 fn four(source: &[f32], width: usize, corners: &[Corner; 4]) -> [f32; 4] {
     let (mut south, mut north, mut along_y) = ([0.0; 8], [0.0; 8], [0.0; 8]);
     for (k, corner) in corners.iter().enumerate() {
-        let base = corner.base as usize;
-        let around = &source[base..base + width + 2];
-        [south[2 * k], south[2 * k + 1]] = [around[0], around[1]];
-        [north[2 * k], north[2 * k + 1]] = [around[width], around[width + 1]];
+        let [south_west, south_east, north_west, north_east] = around(source, width, corner);
+        [south[2 * k], south[2 * k + 1]] = [south_west, south_east];
+        [north[2 * k], north[2 * k + 1]] = [north_west, north_east];
         [along_y[2 * k], along_y[2 * k + 1]] = [corner.along_y; 2];
     }
-    let ends: [f32; 8] = std::array::from_fn(|k| south[k] + along_y[k] * (north[k] - south[k]));
-    let values = std::array::from_fn(|k| ends[2 * k] + corners[k].along_x * (ends[2 * k + 1] - ends[2 * k]));
-    if values.iter().any(|value: &f32| value.is_nan()) {
-        four_from_valid(&south, &north, corners, values)
-    } else {
-        values
+    let mut ends = [0.0; 8];
+    for k in 0..8 {
+        ends[k] = south[k] + along_y[k] * (north[k] - south[k]);
     }
+    let mut values = [0.0_f32; 4];
+    for k in 0..4 {
+        values[k] = ends[2 * k] + corners[k].along_x * (ends[2 * k + 1] - ends[2 * k]);
+    }
+    if values.iter().any(|value| value.is_nan()) { four_from_valid(source, width, corners, values) } else { values }
 }
 
-/// Replaces those of the four values that came out missing.
+/// The values at a corner: south-west, south-east, north-west, north-east.
+#[inline(always)]
+fn around(source: &[f32], width: usize, corner: &Corner) -> [f32; 4] {
+    let base = corner.base as usize;
+    let both = &source[base..base + width + 2];
+    [both[0], both[1], both[width], both[width + 1]]
+}
+
+/// Replaces those of the four values that came out missing. It reads the source again, so that the usual case keeps
+/// its operands in registers.
 #[cold]
-fn four_from_valid(south: &[f32; 8], north: &[f32; 8], corners: &[Corner; 4], values: [f32; 4]) -> [f32; 4] {
-    std::array::from_fn(|k| {
-        let around = [south[2 * k], south[2 * k + 1], north[2 * k], north[2 * k + 1]];
-        if values[k].is_nan() { from_valid(around, &corners[k]) } else { values[k] }
+fn four_from_valid(source: &[f32], width: usize, corners: &[Corner; 4], values: [f32; 4]) -> [f32; 4] {
+    std::array::from_fn(|k| match values[k].is_nan() {
+        true => from_valid(around(source, width, &corners[k]), &corners[k]),
+        false => values[k],
     })
 }
 

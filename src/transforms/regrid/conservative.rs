@@ -64,15 +64,13 @@ impl Conservative {
     }
 }
 
-/// The weighted mean; missing where there are no sources.
+/// The weighted mean; missing where there are no sources. The weights of a target add up to 1.
 fn mean(source: &[f32], sources: &[u32], weights: &[f32]) -> f32 {
-    let (mut total, mut whole) = (0.0, 0.0);
+    let mut total = 0.0;
     for (&at, &weight) in sources.iter().zip(weights) {
-        let weight = f64::from(weight);
-        total += weight * f64::from(source[at as usize]);
-        whole += weight;
+        total += f64::from(weight) * f64::from(source[at as usize]);
     }
-    if total.is_nan() { mean_of_valid(source, sources, weights) } else { (total / whole) as f32 }
+    if total.is_nan() || sources.is_empty() { mean_of_valid(source, sources, weights) } else { total as f32 }
 }
 
 /// The weighted mean over the sources that are not missing.

@@ -35,5 +35,5 @@ fn cell(locator: &Locator, i: usize, j: usize) -> Option<u32> {
         i = i.rem_euclid(nx);
     }
     let inside = (0.0..nx).contains(&i) && (0.0..ny).contains(&j);
-    inside.then(|| (j * nx + i) as u32)
+    inside.then_some((j * nx + i) as u32)
 }
