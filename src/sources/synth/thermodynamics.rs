@@ -44,7 +44,7 @@ fn buoyancy(t: f64, td: f64, height_m: f64, air: &Environment, warmed: f64, cold
     let excess = equivalent_potential_temperature(t, td, height_m) - air.aloft_k;
     let cape = CAPE_PER_K * if excess > 0.0 { excess * excess / (excess + 2.0) } else { 0.0 };
     let capped_k = (air.lid_k - 3.0 * warmed + 7.0 * cold_pool + 1.0).max(0.0);
-    let cin = -(CIN_PER_K[0] * capped_k + CIN_PER_K[1] * capped_k * capped_k);
+    let cin = 0.0 - (CIN_PER_K[0] * capped_k + CIN_PER_K[1] * capped_k * capped_k);
     // Where nothing is buoyant there is nothing to inhibit.
     (cape * (1.0 - 0.6 * cold_pool), (cin * (cape / (cape + 150.0))).max(-600.0))
 }
