@@ -20,7 +20,7 @@ const BOX_KM: f64 = 40.0;
 const WINDOW_STEPS: u32 = 6;
 /// The chance of a candidate in perfect air, and which share of it there is without lift and with all of it.
 const CHANCE: f64 = 0.22;
-const HELP: [f64; 2] = [0.22, 0.9];
+const HELP: [f64; 2] = [0.28, 0.9];
 /// No storm begins this close to one that began less than [`CROWDED_HOURS`] before.
 const CROWDED_KM: f64 = 70.0;
 const CROWDED_HOURS: f64 = 2.5;

@@ -12,6 +12,8 @@ mod noise;
 mod paint;
 mod systems;
 mod terrain;
+#[cfg(test)]
+mod tests;
 mod thermodynamics;
 mod weather;
 mod writer;

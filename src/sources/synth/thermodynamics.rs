@@ -46,7 +46,7 @@ fn buoyancy(t: f64, td: f64, height_m: f64, air: &Environment, warmed: f64, cold
     let capped_k = (air.lid_k - 3.0 * warmed + 7.0 * cold_pool + 1.0).max(0.0);
     let cin = 0.0 - (CIN_PER_K[0] * capped_k + CIN_PER_K[1] * capped_k * capped_k);
     // Where nothing is buoyant there is nothing to inhibit.
-    (cape * (1.0 - 0.6 * cold_pool), (cin * (cape / (cape + 150.0))).max(-600.0))
+    (cape * (1.0 - 0.6 * cold_pool), (cin * (cape / (cape + 150.0))).max(-600.0) + 0.0)
 }
 
 /// Bolton (1980), equations 10, 15 and 43, with the pressure of a standard atmosphere; kelvin.
