@@ -113,7 +113,9 @@ const BEHAVIOURS: [Behaviour; 7] = [
         assert_eq!(store.get_range("digits", 3..7).unwrap(), "3456");
         assert_eq!(store.get_range("digits", 9..10).unwrap(), "9");
         assert_eq!(store.get_range("digits", 4..4).unwrap(), "");
-        for (range, answered) in [(8..12, 2), (0..11, 10), (10..11, 0), (50..60, 0), (20..20, 0), (5..u64::MAX, 5)] {
+        let end = u64::MAX;
+        let beyond = [(8..12, 2), (0..11, 10), (10..11, 0), (50..60, 0), (20..20, 0), (5..end, 5), (end - 1..end, 0)];
+        for (range, answered) in beyond {
             match store.get_range("digits", range.clone()) {
                 Err(StorageError::Short { got, range: said, .. }) => assert_eq!((got, said), (answered, range)),
                 other => panic!("{range:?}: {other:?}"),
@@ -151,11 +153,12 @@ fn folders_behave() {
 fn buckets_behave(server: &S3Server, options: &S3Options) {
     for (number, (name, behaviour)) in BEHAVIOURS.into_iter().enumerate() {
         println!("{name}");
-        let bucket = format!("bucket-{number}");
-        server.bucket(&bucket);
-        behaviour(&*open(&format!("s3://{bucket}"), options).unwrap());
-        put_all(&*open(&format!("s3://{bucket}"), options).unwrap(), &["other", "pre", "pre.fix/x"]);
-        behaviour(&*open(&format!("s3://{bucket}/pre/fix"), options).unwrap());
+        let store = |location: String| S3Store::open(&location, options, FAST).unwrap();
+        server.bucket(&format!("whole-{number}"));
+        behaviour(&store(format!("s3://whole-{number}")));
+        server.bucket(&format!("shared-{number}"));
+        put_all(&store(format!("s3://shared-{number}")), &["other", "pre/a", "pre/fix.txt"]);
+        behaviour(&store(format!("s3://shared-{number}/pre/fix")));
     }
 }
 
@@ -178,7 +181,7 @@ fn a_long_listing_comes_whole() {
     let root = tempfile::tempdir().unwrap();
     let server = S3Server::start(root.path(), None);
     let bucket = server.bucket("bucket");
-    let names: Vec<String> = (0..2345).map(|n| format!("{n:04}")).collect();
+    let names: Vec<String> = (0..1234).map(|n| format!("{n:04}")).collect();
     for name in &names {
         fs::create_dir_all(bucket.join("folders").join(name)).unwrap();
         fs::write(bucket.join("folders").join(name).join("x"), name).unwrap();
@@ -190,7 +193,7 @@ fn a_long_listing_comes_whole() {
         let listed = keys(&*store, "");
         assert_eq!(listed.len(), 2 * names.len());
         assert_eq!(listed[..names.len()], names);
-        assert_eq!(keys(&*store, "1").len(), 1000);
+        assert_eq!(keys(&*store, "1").len(), 234);
         let folders = store.list_folders("folders/").unwrap();
         assert_eq!(folders, names.iter().map(|n| format!("folders/{n}/")).collect::<Vec<_>>());
         println!("{}: {:?}", store.location(), begun.elapsed());
@@ -231,7 +234,7 @@ fn a_missing_bucket_is_no_empty_one() {
 fn throttling_breaks_and_silence_are_overcome() {
     let whole = Reply::Whole("200 OK", "etag: \"e\"\r\n", "0123456789");
     let silence = Reply::Silence(Duration::from_secs(3));
-    let (_, hurry) = (FAST, Retry { patience: Duration::from_millis(400), ..FAST });
+    let hurry = Retry { patience: Duration::from_millis(400), ..FAST };
     let cases: [(&str, Vec<Reply>, Retry); 7] = [
         ("throttled twice", vec![SLOW_DOWN, SLOW_DOWN], FAST),
         ("too many requests", vec![Reply::Whole("429 Too Many Requests", "", "")], FAST),
@@ -244,7 +247,7 @@ fn throttling_breaks_and_silence_are_overcome() {
     for (name, failures, retry) in cases {
         for ranged in [false, true] {
             let before = retries();
-            let (server, store) = scripted(&[&failures[..], &[whole.clone()]].concat(), retry);
+            let (server, store) = scripted(&[&failures[..], std::slice::from_ref(&whole)].concat(), retry);
             let read = match ranged {
                 false => store.get("object").map(Option::unwrap),
                 true => store.get_range("object", 0..10),

@@ -6,7 +6,7 @@ use std::fs;
 
 use common::s3_server::{KEYS, S3Server, set_credentials};
 use common::scripted_server::{Reply, ScriptedServer};
-use gustfront::storage::{ObjectStore, S3Options, StorageError, open};
+use gustfront::storage::{S3Options, StorageError, open};
 
 fn set(name: &str, value: Option<&str>) {
     // SAFETY: this file has one test, and only Rust code reads the environment, under the standard library's lock.
@@ -77,15 +77,22 @@ fn the_environment_is_honoured() {
         assert!(request.starts_with("GET /bucket/object"), "the bucket is in the path: {request}");
     }
 
-    // A profile that cannot be used is an error, not a reason to read anonymously.
+    // Credentials that are asked for by name, or badly configured, are an error and no reason to read anonymously.
     set("AWS_ACCESS_KEY_ID", None);
     set("AWS_SECRET_ACCESS_KEY", None);
+    set("AWS_PROFILE", Some("absent"));
+    let unknown = open("s3://bucket", &plain).unwrap_err();
+    assert!(
+        matches!(unknown, StorageError::Credentials { .. }) && unknown.to_string().contains("`absent`"),
+        "{unknown}"
+    );
+    set("AWS_PROFILE", None);
     let config = root.path().join("config");
-    fs::write(&config, "[default]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = absent\n").unwrap();
+    fs::write(&config, "[default]\nrole_arn = arn:aws:iam::1:role/x\n").unwrap();
     set("AWS_CONFIG_FILE", config.to_str());
     let broken = open("s3://bucket", &plain).unwrap_err();
     assert!(matches!(broken, StorageError::Credentials { .. }), "{broken}");
-    println!("{broken}");
+    assert!(open("s3://bucket", &S3Options { anonymous: Some(true), ..plain }).is_ok());
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Stores as others see them: xarray and zarr-python, a reader that polls, and byte for byte after any order of writes.
 
 mod common {
-    pub mod python;
+    pub(crate) mod dying;
+    pub(crate) mod python;
 }
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::dying::Dying;
 use common::python;
 use gustfront::domain::{Grid, Lead, Moment, Projection, Slot};
 use gustfront::formats::zarr::{ArraySpec, Store, StoreSpec, ZarrError};
@@ -74,7 +75,9 @@ fn python_agrees(grid: Grid, dimensions: [&str; 4], crs: Value) {
     let spec = spec(grid);
     let store = Store::create_or_open(objects(folder.path()), "archive.zarr", &spec).expect("a store");
     let mut slots = Vec::new();
-    for (init, lead, variables) in [(9, 2, &VARIABLES[..]), (0, 0, &VARIABLES), (1, 2, &VARIABLES), (4, 1, &VARIABLES[1..])] {
+    for (init, lead, variables) in
+        [(9, 2, &VARIABLES[..]), (0, 0, &VARIABLES), (1, 2, &VARIABLES), (4, 1, &VARIABLES[1..])]
+    {
         for variable in variables {
             let slot = slot(&spec, init, lead);
             write(&store, variable, slot).expect("written");
@@ -97,7 +100,8 @@ fn python_agrees(grid: Grid, dimensions: [&str; 4], crs: Value) {
 
 fn expectation(spec: &StoreSpec, dimensions: [&str; 4]) -> Value {
     let grid = &*spec.grid;
-    let variable = |v: &ArraySpec| json!({"long_name": v.long_name, "units": v.units, "standard_name": v.standard_name});
+    let variable =
+        |v: &ArraySpec| json!({"long_name": v.long_name, "units": v.units, "standard_name": v.standard_name});
     let (x, y): (Vec<f64>, Vec<f64>) =
         ((0..grid.nx).map(|i| grid.xy(i, 0).0).collect(), (0..grid.ny).map(|j| grid.xy(0, j).1).collect());
     let mut coordinates = json!({dimensions[2]: y, dimensions[3]: x});
@@ -151,12 +155,12 @@ fn work(spec: &StoreSpec) -> Vec<(&'static str, Slot)> {
     whole.flat_map(|(init, lead)| VARIABLES.map(|variable| (variable, slot(spec, init, lead)))).collect()
 }
 
-fn write_all(store: &Store, work: &[(&str, Slot)]) {
-    for (variable, slot) in work {
+fn write_all(store: &Store, work: Vec<(&str, Slot)>) {
+    for (variable, slot) in &work {
         write(store, variable, *slot).expect("written");
     }
     for (_, slot) in work {
-        store.publish(*slot).expect("published");
+        store.publish(slot).expect("published");
     }
 }
 
@@ -170,66 +174,29 @@ fn any_order_on_any_threads_and_a_second_run_make_the_same_bytes() {
     };
     let open = |folder: &Path| Store::create_or_open(objects(folder), "", &spec).expect("a store");
     let mut work = work(&spec);
-    let forward = made(&|folder| write_all(&open(folder), &work));
+    let forward = made(&|folder| write_all(&open(folder), work.clone()));
     assert_eq!(forward.keys().filter(|key| key.starts_with("t2m/c/")).count(), work.len() / 2);
 
     work.reverse();
-    let backward = made(&|folder| write_all(&open(folder), &work));
+    let backward = made(&|folder| write_all(&open(folder), work.clone()));
     assert!(forward == backward, "the order of writes shows");
 
     let threads = made(&|folder| {
         let store = open(folder);
         let share = |first: usize| work.iter().skip(first).step_by(4).copied().collect::<Vec<_>>();
-        std::thread::scope(|scope| (0..4).for_each(|first| drop(scope.spawn({
-            let (store, share) = (&store, share(first));
-            move || write_all(store, &share)
-        }))));
+        std::thread::scope(|scope| {
+            for share in [0, 1, 2, 3].map(share) {
+                scope.spawn(|| write_all(&store, share));
+            }
+        });
     });
     assert!(forward == threads, "the number of threads shows");
 
     let twice = made(&|folder| {
-        write_all(&open(folder), &work[..work.len() / 3]);
-        write_all(&open(folder), &work);
+        write_all(&open(folder), work[..work.len() / 3].to_vec());
+        write_all(&open(folder), work.clone());
     });
     assert!(forward == twice, "the second run shows");
-}
-
-/// Objects that take only the first `left` puts, as if the process were killed then.
-#[derive(Debug)]
-struct Dying {
-    inner: Arc<dyn ObjectStore>,
-    left: std::sync::atomic::AtomicI64,
-}
-
-impl ObjectStore for Dying {
-    fn location(&self) -> &str {
-        self.inner.location()
-    }
-    fn list(&self, prefix: &str) -> Result<Vec<gustfront::storage::ObjectMeta>, gustfront::storage::StorageError> {
-        self.inner.list(prefix)
-    }
-    fn list_folders(&self, prefix: &str) -> Result<Vec<String>, gustfront::storage::StorageError> {
-        self.inner.list_folders(prefix)
-    }
-    fn head(&self, key: &str) -> Result<Option<gustfront::storage::ObjectMeta>, gustfront::storage::StorageError> {
-        self.inner.head(key)
-    }
-    fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, gustfront::storage::StorageError> {
-        self.inner.get(key)
-    }
-    fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<bytes::Bytes, gustfront::storage::StorageError> {
-        self.inner.get_range(key, range)
-    }
-    fn put(&self, key: &str, bytes: bytes::Bytes) -> Result<(), gustfront::storage::StorageError> {
-        if self.left.fetch_sub(1, Ordering::Relaxed) > 0 {
-            return self.inner.put(key, bytes);
-        }
-        let (location, key) = (self.location().to_string(), key.to_string());
-        Err(gustfront::storage::StorageError::NotFound { location, key })
-    }
-    fn delete(&self, key: &str) -> Result<(), gustfront::storage::StorageError> {
-        self.inner.delete(key)
-    }
 }
 
 #[test]
@@ -238,19 +205,14 @@ fn a_run_that_ends_after_any_write_and_is_run_again_makes_the_same_bytes() {
     let work = [(0, 0), (6, 1), (1, 2)].map(|(init, lead)| slot(&spec, init, lead));
     let run = |objects: Arc<dyn ObjectStore>| -> Result<(), ZarrError> {
         let store = Store::create_or_open(objects, "archive", &spec)?;
-        for slot in work {
-            VARIABLES.iter().try_for_each(|variable| write(&store, variable, slot))?;
-            store.publish(slot)?;
-        }
-        Ok(())
+        work.iter().try_for_each(|slot| write_whole(&store, *slot))
     };
     let whole = tempfile::tempdir().expect("a folder");
     run(objects(whole.path())).expect("a whole run");
     let (expected, mut puts) = (bytes_of(whole.path()), 0);
     loop {
         let folder = tempfile::tempdir().expect("a folder");
-        let dying = Dying { inner: objects(folder.path()), left: puts.into() };
-        let first = run(Arc::new(dying));
+        let first = run(Arc::new(Dying::after(puts, objects(folder.path()))));
         assert_consistent(folder.path());
         run(objects(folder.path())).expect("the second run");
         assert!(bytes_of(folder.path()) == expected, "after {puts} writes");
@@ -287,30 +249,25 @@ fn assert_consistent(folder: &Path) -> usize {
 fn a_reader_that_polls_finds_every_flagged_slot_whole() {
     let spec = spec(lambert(60, 50));
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::create_or_open(objects(folder.path()), "archive", &spec).expect("a store");
+    let store = &Store::create_or_open(objects(folder.path()), "archive", &spec).expect("a store");
     let slots: Vec<_> = (0..48).flat_map(|init| (0..3).map(move |lead| (init, lead))).collect();
-    let (done, seen) = (AtomicBool::new(false), std::thread::scope(|scope| {
-        let done = &AtomicBool::new(false);
-        let reader = scope.spawn(|| {
-            let mut seen = Vec::new();
-            while !done.load(Ordering::Acquire) {
-                seen.push(assert_consistent(folder.path()));
-            }
-            seen
-        });
-        let writers: Vec<_> = (0..3).map(|first| {
-            let (store, spec, slots) = (&store, &spec, &slots);
-            scope.spawn(move || for (init, lead) in slots.iter().skip(first).step_by(3) {
-                let slot = slot(spec, *init, *lead);
-                VARIABLES.iter().try_for_each(|variable| write(store, variable, slot)).expect("written");
-                store.publish(slot).expect("published");
-            })
-        }).collect();
-        writers.into_iter().for_each(|writer| writer.join().expect("the writer ends well"));
-        done.store(true, Ordering::Release);
-        reader.join().expect("every slot was whole")
-    }));
-    drop(done);
+    let slots: Vec<_> = slots.into_iter().map(|(init, lead)| slot(&spec, init, lead)).collect();
+    let seen = std::thread::scope(|scope| {
+        let share = |first: usize| slots.iter().skip(first).step_by(3).copied().collect::<Vec<_>>();
+        let write_share = |share: Vec<Slot>| share.into_iter().try_for_each(|slot| write_whole(store, slot));
+        let writers = [0, 1, 2].map(share).map(|share| scope.spawn(move || write_share(share)));
+        let mut seen = Vec::new();
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            seen.push(assert_consistent(folder.path()));
+        }
+        writers.into_iter().for_each(|writer| writer.join().expect("no panic").expect("written"));
+        seen
+    });
     assert_eq!(assert_consistent(folder.path()), slots.len());
-    assert!(seen.iter().any(|count| (1..slots.len()).contains(count)), "the reader saw the store half written: {seen:?}");
+    assert!(seen.iter().any(|count| (1..slots.len()).contains(count)), "the reader saw nothing half written: {seen:?}");
+}
+
+fn write_whole(store: &Store, slot: Slot) -> Result<(), ZarrError> {
+    VARIABLES.iter().try_for_each(|variable| write(store, variable, slot))?;
+    store.publish(slot)
 }

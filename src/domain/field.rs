@@ -87,6 +87,14 @@ impl Item {
         }
     }
 
+    /// The same item as another slot's; values are shared.
+    pub fn at(&self, slot: Slot) -> Self {
+        match self {
+            Item::Field(field) => Item::Field(Field { slot, ..field.clone() }),
+            Item::Absent(absence) => Item::Absent(Absence { slot, ..absence.clone() }),
+        }
+    }
+
     /// The variable the item is of.
     pub fn variable(&self) -> &Arc<str> {
         match self {

@@ -102,12 +102,12 @@ impl Map {
         }
     }
 
-    /// Square metres of the sphere for one unit of the plane's area at this latitude.
-    pub(crate) fn area_scale(&self, latitude: f64) -> f64 {
+    /// Square metres of the sphere for one unit of the plane's area at a place; `None` off the map.
+    pub(crate) fn area_scale(&self, x: f64, y: f64) -> Option<f64> {
         match self {
-            Map::LatLon { radius } => (radius * 1_f64.to_radians()).powi(2) * latitude.to_radians().cos(),
-            Map::Cone(cone) => cone.scale_factor(latitude).powi(-2),
-            Map::Azimuthal(_) => 1.0,
+            Map::LatLon { radius } => Some((radius * 1_f64.to_radians()).powi(2) * y.to_radians().cos().max(0.0)),
+            Map::Cone(cone) => cone.area_scale(x, y),
+            Map::Azimuthal(azimuthal) => (x.hypot(y) <= 2.0 * azimuthal.radius).then_some(1.0),
         }
     }
 }
@@ -172,8 +172,12 @@ impl Cone {
         Some((latitude.to_degrees(), self.longitude_origin + (theta / self.n).to_degrees()))
     }
 
-    fn scale_factor(&self, latitude: f64) -> f64 {
-        self.n * self.rho(latitude) / (self.radius * latitude.to_radians().cos())
+    /// 1 / k², with k = n ρ / (R cos φ) and cos φ = 2 t / (1 + t²) for t = tan(π/4 + φ/2).
+    fn area_scale(&self, x: f64, y: f64) -> Option<f64> {
+        let rho = self.n.signum() * x.hypot(self.rho_origin - y);
+        let t = (self.f / rho).powf(1.0 / self.n);
+        let k = self.n * rho * (1.0 + t * t) / (2.0 * t * self.radius);
+        k.is_normal().then(|| k.powi(-2))
     }
 }
 

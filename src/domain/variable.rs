@@ -63,3 +63,17 @@ pub struct Variable {
     /// The field's colour table, by name.
     pub colours: String,
 }
+
+impl Variable {
+    /// The title for people; of a wind component, whether it is along the grid's axes or earth-relative.
+    pub fn title(&self, earth_winds: bool) -> String {
+        let rotated = if earth_winds { self.standard_name_earth.as_deref() } else { None };
+        match rotated {
+            Some(name) => {
+                let part = self.long_name.split(',').next().unwrap_or_default();
+                format!("{part}, {}", name.replace('_', " "))
+            }
+            None => self.long_name.clone(),
+        }
+    }
+}

@@ -1,1 +1,181 @@
 //! Turns a checked pipeline into a running dataflow; the only module that speaks timely.
+
+mod graph;
+mod offload;
+mod operators;
+mod plan;
+mod resume;
+mod stages;
+mod status;
+mod supply;
+mod time;
+mod totals;
+
+pub use status::{CycleStatus, Status, status};
+pub use totals::{SinkTotals, Totals};
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use serde::Serialize;
+use timely::dataflow::ProbeHandle;
+
+use crate::config::Pipeline;
+use crate::domain::{Period, Slot};
+use crate::sinks::SinkError;
+use crate::sources::{Offer, SourceError};
+use crate::storage::{LedgerError, StorageError};
+use crate::telemetry::{health, metrics};
+
+use graph::{Computed, build};
+use operators::Intake;
+use plan::{Output, Plan};
+
+/// How long a worker sleeps where nothing wakes it.
+const PARK: Duration = Duration::from_millis(50);
+
+/// A run that could not start or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The pipeline cannot be run as it is.
+    #[error("{}", .0.join("\n"))]
+    Pipeline(Vec<String>),
+    /// The source cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A store failed for good.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A sink could not be opened or written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The run ended before its time.
+    #[error("{0}; what was published stays, and a rerun goes on from there")]
+    Failed(String),
+}
+
+/// How a pipeline is run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// Worker threads of the dataflow.
+    pub workers: usize,
+    /// The cycles to process.
+    pub period: Period,
+    /// Keep listing for new objects until stopped.
+    pub follow: bool,
+    /// Show a progress bar on a terminal.
+    pub progress: bool,
+}
+
+/// A run's totals and how long it took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Worker threads.
+    pub workers: usize,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Whether the run was stopped before it was through.
+    pub stopped: bool,
+    /// What was done.
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// Runs a pipeline to its end, or until `stop` is set.
+///
+/// # Errors
+/// Where it cannot start, and where a sink fails for good; objects that cannot be used are counted, not errors.
+pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> Result<Report, RunError> {
+    let started = Instant::now();
+    let plan = Arc::new(Plan::new(pipeline, options, stop.clone())?);
+    health().set_ready();
+    flow(&plan, options);
+    let shared = &plan.supply.shared;
+    if let Some(reason) = shared.failure() {
+        return Err(RunError::Failed(reason));
+    }
+    finish(&plan)?;
+    Ok(Report {
+        pipeline: plan.pipeline.name.clone(),
+        workers: options.workers,
+        seconds: started.elapsed().as_secs_f64(),
+        stopped: stop.load(Ordering::Relaxed),
+        totals: shared.totals(),
+    })
+}
+
+/// Runs the dataflow on all workers.
+fn flow(plan: &Arc<Plan>, options: &RunOptions) {
+    let computed = Arc::new(Computed::new(plan));
+    let listings = options.follow.then(|| follow(plan.clone()));
+    let intake = Intake { assembly: plan.assembly(), supply: plan.supply.clone(), listings };
+    let intake = Mutex::new(Some(intake));
+    let (shared, plan) = (plan.supply.shared.clone(), plan.clone());
+    let config = if options.workers > 1 { timely::Config::process(options.workers) } else { timely::Config::thread() };
+    let running = timely::execute(config, move |worker| {
+        let slowest: ProbeHandle<Slot> = ProbeHandle::new();
+        let mine = if worker.index() == 0 { intake.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
+        worker.dataflow(|scope| build(scope, &plan, &computed, mine, &slowest));
+        while worker.has_dataflows() {
+            worker.step_or_park(Some(PARK));
+            health().beat();
+        }
+    });
+    let ended = running.map(|guards| guards.join().into_iter().collect::<Result<Vec<()>, String>>());
+    if let Err(reason) | Ok(Err(reason)) = ended {
+        shared.fail(format!("a worker ended early: {reason}"));
+    }
+}
+
+/// Lists a live bucket again and again, on a thread of its own.
+fn follow(plan: Arc<Plan>) -> Receiver<Vec<Offer>> {
+    let (sender, receiver) = bounded(1);
+    thread::spawn(move || {
+        let supply = &plan.supply;
+        while !supply.is_stopping() {
+            wait(Duration::from_secs(supply.options.poll_seconds), supply);
+            match supply.source.list(&plan.period) {
+                Ok(offers) => {
+                    if sender.send(offers).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the listing failed; trying again"),
+            }
+        }
+    });
+    receiver
+}
+
+fn wait(time: Duration, supply: &supply::Supply) {
+    let until = Instant::now() + time;
+    while Instant::now() < until && !supply.is_stopping() {
+        thread::sleep(PARK.min(time));
+    }
+}
+
+/// Writes what is made of all slots together.
+fn finish(plan: &Plan) -> Result<(), RunError> {
+    for output in plan.outputs.values() {
+        match output {
+            Output::Slots(_, Some(statistics)) => statistics.finish()?,
+            Output::Slots(..) => (),
+            Output::Scores(files) => {
+                let rows = files.finish()?;
+                plan.supply.shared.count(|t| t.scores = rows);
+            }
+        }
+    }
+    let totals = plan.supply.shared.totals();
+    let complete = totals.slots_filled + totals.slots_published_before;
+    metrics().completed(&plan.pipeline.name, complete, totals.slots_expected);
+    Ok(())
+}

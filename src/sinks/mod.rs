@@ -1,1 +1,65 @@
-//! Where results go.
+//! Where results go: each sink writes a field at a time and publishes a slot once all of it is written.
+
+mod commit;
+mod png;
+mod scores;
+mod statistics;
+mod zarr;
+
+pub use commit::{AbsentRecord, Commit};
+pub use png::PngSink;
+pub use scores::{ScoreFiles, ScoreRecord};
+pub use statistics::StatisticsSink;
+pub use zarr::{StoreDescription, ZarrSink};
+
+use serde_json::Value;
+
+use crate::domain::{Field, Slot};
+use crate::formats::png::PngError;
+use crate::formats::zarr::ZarrError;
+use crate::storage::{LedgerError, StorageError};
+use crate::transforms::statistics::StatisticsError;
+use crate::verify::LineError;
+
+/// A result that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The Zarr store refused.
+    #[error(transparent)]
+    Zarr(#[from] ZarrError),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A picture could not be drawn.
+    #[error("{0}")]
+    Png(#[from] PngError),
+    /// Statistics that do not fit together.
+    #[error(transparent)]
+    Statistics(#[from] StatisticsError),
+    /// A score file written earlier cannot be read.
+    #[error("{object}: {source}; delete it and its ledger entry to score its cycle anew")]
+    Scores {
+        /// The file.
+        object: String,
+        /// What is wrong with it.
+        source: LineError,
+    },
+    /// A variable the variables table does not know.
+    #[error("no variable `{0}` in the variables table")]
+    Variable(String),
+}
+
+/// Where fields go.
+pub trait Sink: Send + Sync {
+    /// The stage's name: the first part of its units in the ledger, the label of its metrics.
+    fn name(&self) -> &str;
+    /// Whether the sink takes this variable and slot at all.
+    fn takes(&self, field: &Field) -> bool;
+    /// Writes one field, off the worker threads; what it returns goes into the ledger.
+    fn write(&self, field: &Field) -> Result<Value, SinkError>;
+    /// Makes a slot visible after the ledger holds its commit.
+    fn publish(&self, slot: Slot) -> Result<(), SinkError>;
+}

@@ -94,6 +94,7 @@ impl Hrrr {
                 && v.surface == message.surface
                 && (v.level == message.level || v.surface == ENTIRE_ATMOSPHERE)
                 && message.window.is_none()
+                && (v.wind.is_none() || message.grid_relative)
         })
     }
 

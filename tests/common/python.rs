@@ -12,14 +12,14 @@ const OLDEST: (u32, u32) = (3, 11);
 ///
 /// It is made once and updated when the requirements change. `None`, with a printed reason, where there is no
 /// Python or the libraries cannot be had.
-pub fn python() -> Option<&'static Path> {
+pub(crate) fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = PYTHON.get_or_init(|| environment().map_err(|reason| println!("skipped: {reason}")).ok());
     found.as_deref()
 }
 
 /// Runs a script below `tests/python/`; panics with what it printed where it fails.
-pub fn run(python: &Path, script: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(python: &Path, script: &str, arguments: &[&str]) -> String {
     let script = repository().join("tests/python").join(script);
     let output = Command::new(python).arg(&script).args(arguments).output().expect("Python starts");
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -28,19 +28,26 @@ pub fn run(python: &Path, script: &str, arguments: &[&str]) -> String {
 }
 
 fn environment() -> Result<PathBuf, String> {
-    let (folder, requirements) = (repository().join("target/python-venv"), repository().join("tests/python/requirements.txt"));
+    let (folder, requirements) =
+        (repository().join("target/python-venv"), repository().join("tests/python/requirements.txt"));
     let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
     let wanted = fs::read_to_string(&requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
     // Tests run side by side in several processes; the lock ends with the file handle.
     let lock = folder.with_extension("lock");
-    let lock = File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(|e| format!("{}: {e}", lock.display()))?;
+    let lock = File::create(&lock)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|e| format!("{}: {e}", lock.display()))?;
     if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
     if !python.exists() {
         finish(Command::new(system_python()?).args(["-m", "venv"]).arg(&folder))?;
     }
-    finish(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements))?;
+    finish(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements),
+    )?;
     fs::write(&installed, wanted).map_err(|e| format!("{}: {e}", installed.display()))?;
     drop(lock);
     Ok(python)

@@ -1,25 +1,39 @@
 //! The area on the sphere of each cell: the rectangle of one step around a point.
 
-use super::{Grid, Projection};
+use rayon::prelude::*;
+
+use super::Grid;
+use crate::domain::Map;
+
+/// Where a Gauss point lies, in cells from the middle: 1 / (2 √3).
+const GAUSS: f64 = 0.288_675_134_594_812_9;
 
 impl Grid {
     /// Area on the sphere of each cell in square metres, j-major; NaN where the projection has no answer.
     ///
     /// Exact for lat-lon (cut at the poles) and LAEA. For Lambert the plane's area divided by the square of the scale
-    /// factor at the point, which differs from the exact area by about (step / radius)² / 24: 1e-8 at 3 km.
+    /// factor, the mean over four points (Gauss), which errs by about (step / radius)⁴: less than 1e-8 up to 60 km.
     pub fn areas_m2(&self) -> Vec<f64> {
-        (0..self.ny).flat_map(|j| (0..self.nx).map(move |i| self.area_m2(i, j))).collect()
+        let Ok(map) = self.map() else { return vec![f64::NAN; self.len()] };
+        let area = |at: usize| self.area_m2(&map, at % self.nx, at / self.nx);
+        (0..self.len()).into_par_iter().map(area).collect()
     }
 
     /// Area on the sphere of one cell in square metres.
-    fn area_m2(&self, i: usize, j: usize) -> f64 {
-        if self.projection == Projection::LatLon {
-            return self.band_area_m2(j);
+    fn area_m2(&self, map: &Map, i: usize, j: usize) -> f64 {
+        match map {
+            Map::LatLon { .. } => self.band_area_m2(j),
+            _ => (self.dx * self.dy).abs() * self.mean_area_scale(map, i as f64, j as f64),
         }
-        let (x, y) = self.xy(i, j);
-        let Ok(map) = self.map() else { return f64::NAN };
-        let plane = (self.dx * self.dy).abs();
-        map.inverse(x, y).map_or(f64::NAN, |(latitude, _)| plane * map.area_scale(latitude))
+    }
+
+    /// The mean over one cell of the sphere's area for one unit of the plane's, by 2 × 2 Gauss points.
+    fn mean_area_scale(&self, map: &Map, i: f64, j: f64) -> f64 {
+        let scale = |di: f64, dj: f64| {
+            let (x, y) = self.place(i + di, j + dj);
+            map.area_scale(x, y).unwrap_or(f64::NAN)
+        };
+        (scale(-GAUSS, -GAUSS) + scale(GAUSS, -GAUSS) + scale(-GAUSS, GAUSS) + scale(GAUSS, GAUSS)) / 4.0
     }
 
     /// Area of a cell between two parallels: R² · Δλ · |Δ sin φ|.
@@ -34,7 +48,7 @@ impl Grid {
 mod tests {
     use std::f64::consts::PI;
 
-    use super::super::tests::hrrr;
+    use super::super::{Projection, tests::hrrr};
     use super::*;
 
     #[test]

@@ -63,7 +63,8 @@ impl Extent {
     /// The step that leaves neither too few lines nor too many.
     fn step(&self) -> Option<f64> {
         let least = ((self.north - self.south) / MOST_PARALLELS).max((self.east - self.west) / MOST_MERIDIANS);
-        STEPS.into_iter().rev().find(|step| *step >= least).filter(|_| least > 0.0)
+        let fine = STEPS.into_iter().rev().find(|step| *step >= least).unwrap_or(STEPS[0]);
+        (least > 0.0).then_some(fine)
     }
 }
 

@@ -8,6 +8,8 @@ mod layout;
 mod map;
 mod palette;
 mod scale;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use crate::domain::Grid;

@@ -1,6 +1,7 @@
 //! The 256 colours of a picture: inks for letters, the field's levels, and both again under a line.
 
 use super::colours::Rgb;
+use super::scale::MOST_LEVELS;
 
 /// Steps from paper to full ink, so that letters have smooth edges.
 pub(super) const INK_STEPS: u8 = 16;
@@ -15,6 +16,9 @@ pub(super) const HATCH: u8 = MISSING + 1;
 const MISSING_LINED: u8 = MISSING + 2;
 /// The first level of the field.
 const LEVELS: u8 = MISSING + 4;
+
+// Every level, and both strengths of line over every second one.
+const _: () = assert!(LEVELS as usize + MOST_LEVELS + 2 * MOST_LEVELS.div_ceil(2) <= 256);
 
 const WHITE: Rgb = Rgb([255, 255, 255]);
 const DARK: Rgb = Rgb([27, 31, 38]);
@@ -121,13 +125,6 @@ fn line_over(colour: Rgb, part: f32) -> Rgb {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::png::scale::MOST_LEVELS;
-
-    #[test]
-    fn the_largest_palette_fits() {
-        let palette = Palette::new(&vec![WHITE; MOST_LEVELS]);
-        assert!(palette.colours.len() <= 256, "{} colours", palette.colours.len());
-    }
 
     #[test]
     fn lines_change_the_field_and_nothing_else() {

@@ -86,7 +86,10 @@ fn fit(table: &ColourTable, values: &[f32]) -> Vec<f32> {
             (0.0, round_step(least.abs().max(greatest.abs()) / half) * half)
         }
     };
-    table.stops.iter().map(|stop| (origin + f64::from(stop.0) * unit) as f32).collect()
+    // Parts such as 0.4 have no exact form: a hundred-thousandth of the span brings their values back to round numbers.
+    let fine = unit * 1e-5;
+    let value = |part: f32| ((origin + f64::from(part) * unit) / fine).round() * fine;
+    table.stops.iter().map(|stop| value(stop.0) as f32).collect()
 }
 
 /// Least and greatest finite value; 0 and 0 where there is none.
@@ -156,5 +159,9 @@ mod tests {
         }
         let symmetric = generic.replace("range", "symmetric").replace("[0.0,", "[-1.0,").replace("[0.5,", "[0.0,");
         assert_eq!(scale(&symmetric, &[-0.3, 1.7]).stops, [-2.0, 0.0, 2.0]);
+        let fifths =
+            "style = 'continuous'\nscale = 'range'\nstops = [[0.0, '#000000'], [0.2, '#100000'], [0.4, '#200000'],
+            [0.6, '#300000'], [0.8, '#400000'], [1.0, '#500000']]";
+        assert_eq!(scale(fifths, &[-6.5, 2.6]).stops, [-7.5, -5.0, -2.5, 0.0, 2.5, 5.0]);
     }
 }

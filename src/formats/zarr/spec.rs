@@ -67,7 +67,7 @@ impl StoreSpec {
 
     fn axes_mistake(&self) -> Option<String> {
         let step = self.step.0;
-        if step == 0 || DAY_MINUTES % step != 0 {
+        if !DAY_MINUTES.is_multiple_of(step) {
             return Some(format!("inits {step} minutes apart do not divide a day; expected for example 60 or 360"));
         }
         let ascending = self.leads.windows(2).all(|pair| pair[0] < pair[1]);

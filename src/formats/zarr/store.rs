@@ -1,10 +1,11 @@
 //! A store: made or opened, written a shard at a time, published a flag at a time, read back.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::axis::{Place, inits_per_day, place};
+use super::axis::{Place, init_time, inits_per_day, place};
 use super::coordinates::{PUBLISHED, day_chunks, fixed_chunks, geographic_chunks};
 use super::shard::{Packer, Shard};
 use super::{StoreSpec, ZarrError, metadata, stored};
@@ -98,6 +99,15 @@ impl Store {
     /// Length of the init axis when this store was opened or last grew here.
     pub(super) fn inits(&self) -> u64 {
         *self.inits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every flagged slot, from one listing.
+    pub fn published_slots(&self) -> Result<BTreeSet<Slot>, ZarrError> {
+        let slot = |(init, lead): (u64, usize)| {
+            let lead = self.spec.leads.get(lead)?;
+            Some(Slot::new(init_time(&self.spec, init), *lead))
+        };
+        Ok(self.flags()?.into_iter().filter_map(slot).collect())
     }
 
     /// The (init, lead) indices of every flagged slot, sorted.

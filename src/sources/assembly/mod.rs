@@ -72,6 +72,8 @@ pub struct Outcome {
     pub missing: Vec<Slot>,
     /// Slots that were filled.
     pub filled: Vec<Slot>,
+    /// Slots that need nothing, because all that is made of them is published.
+    pub published_before: Vec<Slot>,
 }
 
 /// The state of a run's slots.
@@ -114,6 +116,11 @@ impl Assembly {
         self.grid.as_ref()
     }
 
+    /// Slots expected so far.
+    pub fn expected(&self) -> u64 {
+        (self.book.open.len() + self.filled.len() + self.missing.len()) as u64
+    }
+
     /// Expects every lead of a cycle; a cycle expected before is left as it is.
     pub fn expect(&mut self, cycle: Moment) {
         for lead in &self.leads {
@@ -140,13 +147,13 @@ impl Assembly {
             let identity = (offer.meta.key.clone(), offer.meta.etag.clone());
             match self.known.get(&identity) {
                 Some(reject) => outcome.rejects.push(reject.clone()),
-                None => self.offered(offer, need),
+                None => self.offered(offer, need, &mut outcome),
             }
         }
         outcome
     }
 
-    fn offered(&mut self, offer: Offer, need: &dyn Fn(&Offer) -> Need) {
+    fn offered(&mut self, offer: Offer, need: &dyn Fn(&Offer) -> Need, outcome: &mut Outcome) {
         let slot = offer.named;
         if !offer.exact {
             return self.book.queue_extra(offer);
@@ -155,6 +162,7 @@ impl Assembly {
             (Need::Skip, _) => {
                 self.book.open.remove(&slot);
                 self.filled.insert(slot);
+                outcome.published_before.push(slot);
             }
             (need, Some(open)) => {
                 let work = if need == Need::Restore { Work::Restore(offer) } else { Work::Fetch(offer) };

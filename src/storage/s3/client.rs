@@ -62,14 +62,18 @@ pub(super) async fn connect(
     if anonymous && options.anonymous.is_none() {
         tracing::info!(location, "no credentials are used: the bucket is read anonymously");
     }
-    Ok((Client::from_conf(configure(&shared, endpoint, options, anonymous).build()), anonymous))
+    // A chain that has nothing would fail every request, even where none need be signed.
+    let mut shared = shared.into_builder();
+    if anonymous {
+        shared.set_credentials_provider(None);
+    }
+    Ok((Client::from_conf(configure(&shared.build(), endpoint, options, anonymous).build()), anonymous))
 }
 
 /// The server that the options or the environment name.
 fn endpoint(location: &str, options: &S3Options) -> Result<Option<String>, StorageError> {
-    let variable = |name| std::env::var(name).ok();
-    let mut named = [options.endpoint.clone(), variable("AWS_ENDPOINT_URL_S3"), variable("AWS_ENDPOINT_URL")];
-    let Some(endpoint) = named.iter_mut().filter_map(Option::take).find(|e| !e.is_empty()) else { return Ok(None) };
+    let variables = || variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"));
+    let Some(endpoint) = options.endpoint.clone().or_else(variables) else { return Ok(None) };
     let host = endpoint.strip_prefix("http://").or(endpoint.strip_prefix("https://"));
     match host {
         Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(Some(endpoint)),
@@ -78,6 +82,11 @@ fn endpoint(location: &str, options: &S3Options) -> Result<Option<String>, Stora
             reason: format!("`{endpoint}` is no endpoint: expected http://host:port or https://host:port"),
         }),
     }
+}
+
+/// An environment variable, where it is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn loader(options: &S3Options, public: Option<&'static str>, retry: &Retry) -> ConfigLoader {
@@ -109,8 +118,11 @@ async fn has_credentials(location: &str, shared: &SdkConfig, decided: Option<boo
         None => "the configuration has no credential chain".to_string(),
         Some(provider) => match provider.provide_credentials().await {
             Ok(_) => return Ok(true),
-            Err(CredentialsError::CredentialsNotLoaded(_)) if decided.is_none() => return Ok(false),
-            Err(CredentialsError::CredentialsNotLoaded(_)) => "there are none in the environment".to_string(),
+            Err(CredentialsError::CredentialsNotLoaded(_)) => match variable("AWS_PROFILE") {
+                Some(profile) => format!("the profile `{profile}` (AWS_PROFILE) gives none"),
+                None if decided.is_none() => return Ok(false),
+                None => "there are none in the environment, nor in ~/.aws, nor given to this machine".to_string(),
+            },
             Err(error) => super::failure::chain(&error),
         },
     };
@@ -127,7 +139,6 @@ fn configure(shared: &SdkConfig, endpoint: Option<String>, options: &S3Options, 
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
     if anonymous {
-        builder.set_credentials_provider(None);
         builder.set_allow_no_auth();
     }
     builder

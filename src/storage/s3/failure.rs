@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::{self, Display};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStreamError;
@@ -11,6 +12,9 @@ use crate::storage::retry::Failure;
 
 /// Tries for a server that has never answered: it is more likely misspelt than busy.
 const FIRST_CONTACT_TRIES: u32 = 4;
+
+/// The code of a request that was not sent for lack of credentials.
+const CREDENTIALS: &str = "Credentials";
 
 /// What kind of failure a request met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Cause {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let status = error.raw_response().map_or(0, |r| r.status().as_u16());
-        let code = error.code().unwrap_or_default().to_string();
+        let code = if lacks_credentials(&error) { CREDENTIALS } else { error.code().unwrap_or_default() }.to_string();
         let kind = match &error {
             SdkError::ServiceError(_) => answered(status, &code),
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Kind::Passing,
@@ -101,6 +105,9 @@ impl Cause {
     /// What the user can do about it.
     pub(super) fn advice(&self, anonymous: bool) -> String {
         match (self.status, self.code.as_str()) {
+            (_, CREDENTIALS) => "the credentials could not be had or renewed: check AWS_PROFILE and its files, or the \
+                role of this machine"
+                .to_string(),
             _ if self.kind == Kind::Unreachable => {
                 "is the network up, and is the endpoint's address right (name, port, http or https)?".to_string()
             }
@@ -117,6 +124,10 @@ impl Cause {
                 policy and the region; a public bucket is read with `anonymous = true`"
                 .to_string(),
             (429 | 503, _) => "the server throttles: try later, or with fewer requests at a time".to_string(),
+            (400..500, _) => {
+                "the server does not take such a request: check the endpoint, the region and the bucket's name"
+                    .to_string()
+            }
             _ => "try again later; if it stays so, look at the server's log".to_string(),
         }
     }
@@ -131,6 +142,10 @@ fn answered(status: u16, code: &str) -> Kind {
         _ if passing.contains(&code) => Kind::Passing,
         _ => Kind::Lasting,
     }
+}
+
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    error.is::<CredentialsError>() || error.source().is_some_and(lacks_credentials)
 }
 
 /// An error's words and those of everything behind it, once each.

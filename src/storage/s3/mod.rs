@@ -3,6 +3,7 @@
 mod client;
 mod failure;
 
+use std::fmt::{self, Debug};
 use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -24,10 +25,12 @@ pub use client::S3Options;
 /// Threads that move bytes for every bucket; the threads that ask wait outside.
 const RUNTIME_THREADS: usize = 2;
 
+/// More bytes than an object can have, and still a number that servers read.
+const BEYOND_ANY_OBJECT: u64 = i64::MAX as u64;
+
 static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
 
 /// A bucket, or what lies below a prefix of it. Its methods wait: call them from plain threads, not from async code.
-#[derive(Debug)]
 pub struct S3Store {
     location: String,
     bucket: String,
@@ -38,6 +41,12 @@ pub struct S3Store {
     retry: Retry,
     /// Whether the server has ever answered: until then it may not exist.
     answered: AtomicBool,
+}
+
+impl Debug for S3Store {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "S3Store({}{})", self.location, if self.anonymous { ", anonymous" } else { "" })
+    }
 }
 
 impl S3Store {
@@ -120,11 +129,15 @@ impl S3Store {
         }
     }
 
-    /// A range that is known to hold at least one byte.
+    /// A range that asks for at least one byte: the bytes, or how many there are where that is another number.
     fn get_bytes(&self, key: &str, range: &Range<u64>) -> Result<Result<Bytes, u64>, StorageError> {
         let name = self.name(key)?;
+        if range.start >= BEYOND_ANY_OBJECT {
+            return Ok(Err(0));
+        }
+        let last = range.end.min(BEYOND_ANY_OBJECT) - 1;
         let read = self.run("read", key, async || {
-            let bytes = format!("bytes={}-{}", range.start, range.end - 1);
+            let bytes = format!("bytes={}-{last}", range.start);
             let request = self.client.get_object().bucket(&self.bucket).key(&name).range(bytes);
             match request.send().await.map_err(Cause::of) {
                 Err(cause) if cause.is_range_refused() => Ok(Err(0)),

@@ -121,22 +121,46 @@ fn row(locator: &Locator, shape: Shape, j: usize) -> (Vec<Span>, Vec<Corner>) {
     (spans, corners)
 }
 
-/// One span; `width` is the length of a source row.
+/// One span, four points at a time; `width` is the length of a source row.
 fn interpolate(source: &[f32], width: usize, corners: &[Corner], target: &mut [f32]) {
-    for (value, corner) in target.iter_mut().zip(corners) {
-        let base = corner.base as usize;
-        let (south, north) = (&source[base..base + 2], &source[base + width..base + width + 2]);
-        let low = south[0] + corner.along_x * (south[1] - south[0]);
-        let high = north[0] + corner.along_x * (north[1] - north[0]);
-        *value = low + corner.along_y * (high - low);
-        if value.is_nan() {
-            *value = from_valid([south[0], south[1], north[0], north[1]], corner);
-        }
+    let ((targets, last), (corners, last_corners)) = (target.as_chunks_mut(), corners.as_chunks());
+    for (values, corners) in targets.iter_mut().zip(corners) {
+        *values = four(source, width, corners);
+    }
+    for (value, corner) in last.iter_mut().zip(last_corners) {
+        [*value, ..] = four(source, width, &[*corner; 4]);
     }
 }
 
-/// The mean of the valid ones of the four by their weights, if they hold enough of it.
+/// Four points: first south to north at both ends, then west to east. Compiles to vector arithmetic on pairs.
+fn four(source: &[f32], width: usize, corners: &[Corner; 4]) -> [f32; 4] {
+    let (mut south, mut north, mut along_y) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+    for (k, corner) in corners.iter().enumerate() {
+        let base = corner.base as usize;
+        let around = &source[base..base + width + 2];
+        [south[2 * k], south[2 * k + 1]] = [around[0], around[1]];
+        [north[2 * k], north[2 * k + 1]] = [around[width], around[width + 1]];
+        [along_y[2 * k], along_y[2 * k + 1]] = [corner.along_y; 2];
+    }
+    let ends: [f32; 8] = std::array::from_fn(|k| south[k] + along_y[k] * (north[k] - south[k]));
+    let values = std::array::from_fn(|k| ends[2 * k] + corners[k].along_x * (ends[2 * k + 1] - ends[2 * k]));
+    if values.iter().any(|value: &f32| value.is_nan()) {
+        four_from_valid(&south, &north, corners, values)
+    } else {
+        values
+    }
+}
+
+/// Replaces those of the four values that came out missing.
 #[cold]
+fn four_from_valid(south: &[f32; 8], north: &[f32; 8], corners: &[Corner; 4], values: [f32; 4]) -> [f32; 4] {
+    std::array::from_fn(|k| {
+        let around = [south[2 * k], south[2 * k + 1], north[2 * k], north[2 * k + 1]];
+        if values[k].is_nan() { from_valid(around, &corners[k]) } else { values[k] }
+    })
+}
+
+/// The mean of the valid ones of the four by their weights, if they hold enough of it.
 fn from_valid(values: [f32; 4], corner: &Corner) -> f32 {
     let (x, y) = (corner.along_x, corner.along_y);
     let weights = [(1.0 - x) * (1.0 - y), x * (1.0 - y), (1.0 - x) * y, x * y];

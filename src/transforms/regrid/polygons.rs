@@ -42,8 +42,7 @@ impl<'a> Plane<'a> {
     pub(super) fn density(&self, [i, j]: Point) -> Option<f64> {
         let Map::Cone(_) = self.locator.source_map else { return Some(self.unit_m2) };
         let (x, y) = self.locator.source.place(i, j);
-        let (latitude, _) = self.locator.source_map.inverse(x, y)?;
-        Some(self.unit_m2 * self.locator.source_map.area_scale(latitude))
+        Some(self.unit_m2 * self.locator.source_map.area_scale(x, y)?)
     }
 
     fn vertex(&self, i: f64, j: f64) -> Option<Point> {

@@ -110,8 +110,8 @@ fn conservative_keeps_the_integral_of_what_lies_inside() {
     for (source, target) in sources().iter().flat_map(|source| targets().map(|target| (source.clone(), target))) {
         // A patch that vanishes towards the target's edge, so that both grids hold all of it.
         let middle = target.coordinates();
-        let (latitude, longitude) =
-            (middle.latitude[target.len() / 2 + target.nx / 2], middle.longitude[target.len() / 2 + target.nx / 2]);
+        let at = target.ny / 2 * target.nx + target.nx / 2;
+        let (latitude, longitude) = (middle.latitude[at], middle.longitude[at]);
         let reach = 0.7;
         let all = source.coordinates();
         let patch = |at: usize| {
