@@ -118,7 +118,9 @@ fn forecasts_err_more_with_every_hour() {
     let truth = make(SEED, slot(26, 0), size);
     let likeness = |lead: u32, name: &str| {
         let forecast = make(SEED, slot(26, lead), size);
-        correlation(&values(&truth, name).iter().copied().zip(values(&forecast, name).iter().copied()).collect::<Vec<_>>())
+        correlation(
+            &values(&truth, name).iter().copied().zip(values(&forecast, name).iter().copied()).collect::<Vec<_>>(),
+        )
     };
     let (one, six) = (likeness(1, "refc"), likeness(6, "refc"));
     assert!(six < one && one < 0.98 && one > 0.5, "reflectivity: 1 h {one:.3}, 6 h {six:.3}");
