@@ -1,4 +1,10 @@
 //! Synthetic weather: a seeded atmosphere of moving storms, written as HRRR writes its own.
+//!
+//! The state at a valid time is a pure function of seed, place and time: any cycle and any crop can be made alone.
+//! Lead 0 is the truth; a longer lead shares the truth's storms up to its cycle and then draws its own, from places
+//! and air that err a little. Field values use exactly rounded arithmetic alone, so a seed gives the same bits on
+//! every machine; of the bytes of a file, only the corner of the grid in its header rests on the platform's
+//! trigonometry, rounded to a millionth of a degree.
 
 mod births;
 mod cells;

@@ -114,7 +114,7 @@ fn character(birth: &Birth, random: &Philox) -> Character {
 
 fn advance(walk: &mut Walk, character: &Character, birth: &Birth, climate: &Climate, random: &Philox, step: u32) {
     let age_hours = f64::from(step - birth.step) * STEP_HOURS;
-    if (step - birth.step) % LOOK_STEPS == 0 {
+    if (step - birth.step).is_multiple_of(LOOK_STEPS) {
         let air = climate.at(walk.at_km[0], walk.at_km[1], hours_of_step(step));
         let ready = readiness(&air, walk.at_km);
         // An organised system lifts its own air and needs less help than a beginning one.

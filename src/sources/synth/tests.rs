@@ -133,3 +133,13 @@ fn the_whole_grid_is_hrrrs() {
     let corner = frame.grid.to_geographic(frame.grid.x0, frame.grid.y0).expect("a point");
     assert!((corner.0 - 21.138_123).abs() < 1e-5 && (corner.1 - (237.280_472 - 360.0)).abs() < 1e-5, "{corner:?}");
 }
+
+/// When this fails, seeds mean other weather than before: the number in [`super::GENERATOR`] must grow with it.
+#[test]
+fn version_1_still_makes_the_weather_of_version_1() {
+    let made = make(SEED, slot(24, 1), [48, 32]);
+    let bytes = made.variables.iter().flat_map(|(_, values)| values.iter().flat_map(|v| v.to_bits().to_le_bytes()));
+    // Fowler, Noll and Vo's hash FNV-1a of 64 bits.
+    let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3));
+    assert_eq!((super::GENERATOR, hash), ("gustfront-synth/1", 3_193_216_410_851_937_689));
+}

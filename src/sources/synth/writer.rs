@@ -89,7 +89,7 @@ fn slots(options: &SynthOptions) -> Result<Vec<Slot>, SynthError> {
     if options.cycles == 0 || options.step_hours == 0 || options.leads.is_empty() {
         return refuse("at least one cycle, one hour from cycle to cycle and one lead are needed".into());
     }
-    let odd = |lead: &&Lead| lead.0 % 60 != 0 || lead.in_hours() > LONGEST_LEAD_HOURS;
+    let odd = |lead: &&Lead| !lead.0.is_multiple_of(60) || lead.in_hours() > LONGEST_LEAD_HOURS;
     if let Some(lead) = options.leads.iter().find(odd) {
         return refuse(format!("lead {lead}: HRRR has whole hours from 0 to {LONGEST_LEAD_HOURS}"));
     }
