@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::environment::{Climate, Environment};
+use super::environment::{Climate, Environment, Layers};
 use super::math::logistic;
 use super::noise::normal;
 use super::terrain::broad_ground;
@@ -20,14 +20,14 @@ const BOX_KM: f64 = 40.0;
 const WINDOW_STEPS: u32 = 6;
 /// The chance of a candidate in perfect air, and which share of it there is without lift and with all of it.
 const CHANCE: f64 = 0.22;
-const HELP: [f64; 2] = [0.22, 0.9];
+const HELP: [f64; 2] = [0.28, 0.9];
 /// No storm begins this close to one that began less than [`CROWDED_HOURS`] before.
 const CROWDED_KM: f64 = 70.0;
 const CROWDED_HOURS: f64 = 2.5;
 /// CAPE of half readiness in J/kg, and its width.
 const READY_CAPE: [f64; 2] = [1100.0, 350.0];
 /// CIN of half readiness in J/kg, and its width.
-const READY_CIN: [f64; 2] = [-75.0, 18.0];
+const READY_CIN: [f64; 2] = [-90.0, 20.0];
 
 /// The beginning of one storm system.
 #[derive(Clone, Copy, Debug)]
@@ -87,13 +87,12 @@ impl Region {
     }
 }
 
-/// How readily the undisturbed air at a place makes storms (0 to 1), and that air.
-pub(super) fn readiness(climate: &Climate, at_km: [f64; 2], hours: f64) -> (f64, Environment) {
-    let air = climate.at(at_km[0], at_km[1], hours);
-    let state = surface(&air, broad_ground(at_km[0], at_km[1]), 0.0, 0.0);
+/// How readily undisturbed air makes storms at a place, 0 to 1.
+pub(super) fn readiness(air: &Environment, at_km: [f64; 2]) -> f64 {
+    let state = surface(air, broad_ground(at_km[0], at_km[1]), 0.0, 0.0);
     let unstable = logistic((state.cape - READY_CAPE[0]) / READY_CAPE[1]);
     let uncapped = logistic((state.cin - READY_CIN[0]) / READY_CIN[1]);
-    (unstable * uncapped.max(0.35 * air.lift), air)
+    unstable * uncapped.max(0.35 * air.lift)
 }
 
 /// Hours since 1970 of a step.
@@ -116,10 +115,11 @@ fn candidates(climate: &Climate, chance: Chance, region: Region, steps: Range<u3
     let boxes = |axis: usize| (region.low[axis] / BOX_KM).floor() as i32..=(region.high[axis] / BOX_KM).floor() as i32;
     let in_window = |window: u32| {
         let random = chance.at(window * WINDOW_STEPS, 20);
+        let air = climate.layers(region.low, region.high, hours_of_step(window * WINDOW_STEPS));
         let mut found = Vec::new();
         for box_y in boxes(1) {
             for box_x in boxes(0) {
-                found.extend(candidate(climate, &random, [box_x as u32, box_y as u32, window, 0]));
+                found.extend(candidate(&air, &random, [box_x as u32, box_y as u32, window, 0]));
             }
         }
         found
@@ -129,14 +129,15 @@ fn candidates(climate: &Climate, chance: Chance, region: Region, steps: Range<u3
     found.into_iter().filter(|birth| steps.contains(&birth.step)).collect()
 }
 
-fn candidate(climate: &Climate, random: &Philox, counter: [u32; 4]) -> Option<Birth> {
+fn candidate(air: &Layers, random: &Philox, counter: [u32; 4]) -> Option<Birth> {
     let [luck, x, y, when] = random.uniform(counter);
     if luck > CHANCE * (HELP[0] + HELP[1]) {
         return None;
     }
     let at_km = [(f64::from(counter[0] as i32) + x) * BOX_KM, (f64::from(counter[1] as i32) + y) * BOX_KM];
     let step = counter[2] * WINDOW_STEPS + (when * f64::from(WINDOW_STEPS)) as u32;
-    let (readiness, air) = readiness(climate, at_km, hours_of_step(step));
+    let air = air.at(at_km[0], at_km[1]);
+    let readiness = readiness(&air, at_km);
     let [first, second, ..] = random.words([counter[0], counter[1], counter[2], 1]);
     let seed = u64::from(first) << 32 | u64::from(second);
     let chance = CHANCE * readiness * (HELP[0] + HELP[1] * air.lift);

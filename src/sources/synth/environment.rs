@@ -148,7 +148,7 @@ fn environment(x_km: f64, y_km: f64, hours: f64, air: [f64; 4], bends: [f64; 4])
         ],
         steering: steering(side, bends),
         aloft_k: 326.5 + 5.0 * season - 0.25 * north + 2.5 * side + 1.6 * bends[2],
-        lid_k: 2.2 + 1.4 * bends[3] - 2.0 * lift + 2.0 * logistic((-x_km - 150.0) / 150.0),
+        lid_k: 1.5 + 1.4 * bends[3] - 2.0 * lift + 2.0 * logistic((-x_km - 150.0) / 150.0),
         lift,
         front_km,
     }

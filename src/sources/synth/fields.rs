@@ -19,9 +19,9 @@ const STEP_KM: f64 = 3.0;
 /// Rows are painted in bands, for which near storms are looked up once.
 const BAND_ROWS: usize = 16;
 /// Grain of echoes; it travels with the storms and changes within half an hour.
-const GRAIN: Scale = Scale { space_km: 26.0, time_hours: 0.5, octaves: 3 };
-/// Standard deviation of the grain in cores and in clouds.
-const GRAIN_DBZ: [f64; 2] = [2.2, 5.0];
+const GRAIN: Scale = Scale { space_km: 40.0, time_hours: 0.6, octaves: 4 };
+/// Strength of the grain in cores and in clouds.
+const GRAIN_DBZ: [f64; 2] = [2.5, 7.5];
 /// Echoes approach this from here on.
 const STRONG_DBZ: f64 = 60.0;
 const STRONGEST_DBZ: f64 = 72.0;

@@ -13,8 +13,8 @@ const EVERY: usize = 4;
 /// The mean motion of storms, with which what frays them travels.
 const STORMS_KM_H: [f64; 2] = [42.0, 18.0];
 /// Frays the edges of storms.
-const WARP: Scale = Scale { space_km: 60.0, time_hours: 1.0, octaves: 2 };
-const WARP_KM: f64 = 4.5;
+const WARP: Scale = Scale { space_km: 70.0, time_hours: 1.0, octaves: 3 };
+const WARP_KM: f64 = 6.5;
 /// Steady rain behind fronts.
 const RAIN: Scale = Scale { space_km: 220.0, time_hours: 4.0, octaves: 4 };
 /// Numbers kept at a knot.

@@ -1,9 +1,16 @@
 //! Synthetic weather: a seeded atmosphere of moving storms, written as HRRR writes its own.
+//!
+//! The state at a valid time is a pure function of seed, place and time: any cycle and any crop can be made alone.
+//! Lead 0 is the truth; a longer lead shares the truth's storms up to its cycle and then draws its own, from places
+//! and air that err a little. Field values use exactly rounded arithmetic alone, so a seed gives the same bits on
+//! every machine; of the bytes of a file, only the corner of the grid in its header rests on the platform's
+//! trigonometry, rounded to a millionth of a degree.
 
 mod births;
 mod cells;
 mod environment;
 mod fields;
+mod file;
 mod frame;
 mod lattice;
 mod math;
@@ -11,11 +18,18 @@ mod noise;
 mod paint;
 mod systems;
 mod terrain;
+#[cfg(test)]
+mod tests;
 mod thermodynamics;
 mod weather;
+mod writer;
 
 pub use fields::{Fields, Grounds, VARIABLES, fields, grounds};
 pub use frame::{FULL, Frame};
+pub use writer::{Summary, SynthOptions, write_hrrr, write_hrrr_watched};
+
+use crate::formats::grib2::Grib2Error;
+use crate::storage::StorageError;
 
 /// The generator and its version; the number grows whenever the same seed would give other bytes.
 pub const GENERATOR: &str = "gustfront-synth/1";
@@ -26,4 +40,39 @@ pub enum SynthError {
     /// No such crop of the HRRR grid.
     #[error("{0}x{1} points are no crop of HRRR's 1799x1059; expected 2x2 to 1799x1059")]
     Size(usize, usize),
+    /// Options that make no cycle.
+    #[error("no synthetic cycles can be made: {0}")]
+    Options(String),
+    /// The variables table lacks a variable that is written.
+    #[error("the variables table has no `{0}`")]
+    Variable(String),
+    /// The output holds something else.
+    #[error("{location}: `{key}` is not `{origin}`; expected an empty output or one with that weather alone")]
+    Foreign {
+        /// The store.
+        location: String,
+        /// The first object that is something else.
+        key: String,
+        /// What would be written.
+        origin: String,
+    },
+    /// An object of this seed has other bytes: another grid, or a file cut short.
+    #[error("{location}: `{key}` exists with other content; expected the same grid and version, or none")]
+    Differs {
+        /// The store.
+        location: String,
+        /// The object.
+        key: String,
+    },
+    /// A field that could not be written as GRIB2.
+    #[error(transparent)]
+    Grib2(#[from] Grib2Error),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Who made the weather of a seed, as every message says in its section 2.
+pub fn origin(seed: u64) -> String {
+    format!("SYNTHETIC {GENERATOR} seed={seed}")
 }

@@ -13,7 +13,7 @@ pub(super) const NO_ECHO_DBZ: f64 = -10.0;
 /// Nothing fainter than this adds to an echo.
 const FAINTEST_DBZ: f64 = -11.0;
 /// Points are looked up this far away from where they are, to fray the edges of storms.
-pub(super) const FARTHEST_WARP_KM: f64 = 9.0;
+pub(super) const FARTHEST_WARP_KM: f64 = 14.0;
 
 /// One row of points: the plane coordinates at which each is looked up, and what has been put there.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Row {
     /// Spreads a cloud that falls from `dbz` at its centre to nothing where `share` is one.
     fn add_cloud(&mut self, i: usize, share: f64, dbz: f64) {
         if share < 1.0 {
-            self.cloud[i] = self.cloud[i].max((dbz + 12.0) * (1.0 - share * share));
+            self.cloud[i] = self.cloud[i].max((dbz + 12.0) * (1.0 - share));
         }
     }
 

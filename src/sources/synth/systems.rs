@@ -114,8 +114,9 @@ fn character(birth: &Birth, random: &Philox) -> Character {
 
 fn advance(walk: &mut Walk, character: &Character, birth: &Birth, climate: &Climate, random: &Philox, step: u32) {
     let age_hours = f64::from(step - birth.step) * STEP_HOURS;
-    if (step - birth.step) % LOOK_STEPS == 0 {
-        let (ready, air) = readiness(climate, walk.at_km, hours_of_step(step));
+    if (step - birth.step).is_multiple_of(LOOK_STEPS) {
+        let air = climate.at(walk.at_km[0], walk.at_km[1], hours_of_step(step));
+        let ready = readiness(&air, walk.at_km);
         // An organised system lifts its own air and needs less help than a beginning one.
         walk.food = smoothstep(ready * (1.3 + character.length_km / 150.0)) * (0.55 + 0.45 * character.vigour);
         walk.steering = air.steering;
@@ -159,7 +160,7 @@ fn shield(walk: &Walk, character: &Character) -> Option<Shield> {
     }
     let half_km = [18.0 + 62.0 * size, 0.42 * character.length_km + 18.0 + 30.0 * size];
     let at_km = place_at(walk.at_km, character.forward, 4.0 - 0.8 * half_km[0], 0.06 * character.length_km);
-    Some(Shield { at_km, forward: character.forward, half_km, dbz: 20.0 + 17.0 * smoothstep(1.6 * size) })
+    Some(Shield { at_km, forward: character.forward, half_km, dbz: 4.0 + 30.0 * smoothstep(1.5 * size + 0.15) })
 }
 
 /// The point `across_km` forward of `from` and `along_km` to the left of that.

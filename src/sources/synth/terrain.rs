@@ -14,7 +14,7 @@ const COAST: Scale = Scale { space_km: 350.0, time_hours: 1.0, octaves: 5 };
 const LAKES: Scale = Scale { space_km: 120.0, time_hours: 1.0, octaves: 4 };
 
 /// Lakes lie where their layer exceeds this.
-const LAKE_LEVEL: f64 = 2.2;
+const LAKE_LEVEL: f64 = 1.75;
 
 /// What lies at a point.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,0 +1,130 @@
+//! `gustfront synth`: makes synthetic weather where there is none to fetch.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use gustfront::domain::{Lead, Moment};
+use gustfront::sources::synth::{FULL, Summary, SynthOptions, origin, write_hrrr_watched};
+use gustfront::storage::{S3Options, open};
+
+/// Examples shown by `--help`.
+const EXAMPLES: &str = "Examples:
+  gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 12
+  gustfront synth hrrr --output s3://my-bucket/synthetic --start 2026-05-20T12 --cycles 24 --size full
+  gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 3 --leads 0-6 --seed 11";
+
+/// Make synthetic weather.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SynthArgs {
+    #[command(subcommand)]
+    kind: Kind,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Kind {
+    /// Storms on the HRRR grid, as GRIB2 with indexes in the layout of HRRR's bucket.
+    Hrrr(HrrrArgs),
+}
+
+/// Moving storms over an imagined continent. Every message says in its section 2 that it is synthetic.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+struct HrrrArgs {
+    /// Where to write: a folder, or s3://bucket/prefix.
+    #[arg(long, value_name = "FOLDER|s3://…")]
+    output: String,
+    /// The first cycle, UTC, on the hour.
+    #[arg(long, value_name = "TIME")]
+    start: Moment,
+    /// How many cycles.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    cycles: u32,
+    /// Hours from one cycle to the next.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8760))]
+    step_hours: u32,
+    /// Leads of each cycle in hours, such as 0, 0-6 or 0-18/3. Lead 0 is the truth; the others are forecasts that err.
+    #[arg(long, default_value = "0", value_parser = parse_leads)]
+    leads: Leads,
+    /// Points along x and y of a crop around the border of Kansas and Oklahoma, or `full` for 1799x1059.
+    #[arg(long, default_value = "256x256", value_name = "NXxNY|full", value_parser = parse_size)]
+    size: Size,
+    /// Same seed, same bytes.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Write into an output that holds something else, over what has the same names.
+    #[arg(long)]
+    force: bool,
+    /// The S3 server, where it is not AWS.
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// The S3 region.
+    #[arg(long)]
+    region: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Leads(Vec<Lead>);
+
+#[derive(Clone, Copy, Debug)]
+struct Size([usize; 2]);
+
+/// Runs the command.
+pub(crate) fn run(args: SynthArgs) -> anyhow::Result<()> {
+    let Kind::Hrrr(args) = args.kind;
+    let store = S3Options { endpoint: args.endpoint.clone(), region: args.region.clone(), ..S3Options::default() };
+    let objects = open(&args.output, &store)?;
+    let options = SynthOptions {
+        start: args.start,
+        cycles: args.cycles,
+        step_hours: args.step_hours,
+        leads: args.leads.0,
+        size: args.size.0,
+        seed: args.seed,
+        force: args.force,
+    };
+    let bar = progress_bar(u64::from(options.cycles) * options.leads.len() as u64);
+    let summary = write_hrrr_watched(&*objects, &options, &mut |summary| bar.set_position(summary.slots as u64));
+    bar.finish_and_clear();
+    let summary = summary.context("no synthetic weather was finished (--force writes over other content)")?;
+    println!("{}", closing_line(&summary, &options, &args.output));
+    Ok(())
+}
+
+fn closing_line(summary: &Summary, options: &SynthOptions, output: &str) -> String {
+    let [nx, ny] = options.size;
+    format!(
+        "{} of synthetic weather ({}) on {nx}x{ny} points from {} are in {output}: {} objects written, {} already there, {:.1} MB. No weather was observed.",
+        if summary.slots == 1 { "1 file".to_string() } else { format!("{} files", summary.slots) },
+        origin(options.seed),
+        options.start,
+        summary.written,
+        summary.unchanged,
+        summary.bytes as f64 / 1e6,
+    )
+}
+
+/// A bar on standard error where that is a terminal.
+fn progress_bar(slots: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("synthetic weather {bar:40} {pos}/{len} files, {eta} left");
+    ProgressBar::new(slots).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn parse_leads(text: &str) -> Result<Leads, String> {
+    Lead::parse_list(text).map(Leads).map_err(|error| error.to_string())
+}
+
+fn parse_size(text: &str) -> Result<Size, String> {
+    let expected = || format!("`{text}` is no size; expected `full` or points along x and y, such as 256x256");
+    if text == "full" {
+        return Ok(Size(FULL));
+    }
+    let (x, y) = text.split_once('x').ok_or_else(expected)?;
+    let number = |t: &str| t.parse::<usize>().ok();
+    number(x).zip(number(y)).map(|(x, y)| Size([x, y])).ok_or_else(expected)
+}
