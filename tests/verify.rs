@@ -1,7 +1,7 @@
 //! Scores against two others who know them: a plain recomputation and the Python package `scores`.
 
 mod common {
-    pub mod python;
+    pub(crate) mod python;
 }
 
 use std::fs;

@@ -17,8 +17,8 @@ const MISSING_LINED: u8 = MISSING + 2;
 /// The first level of the field.
 const LEVELS: u8 = MISSING + 4;
 
-// Every level, and both strengths of line over every second one.
-const _: () = assert!(LEVELS as usize + MOST_LEVELS + 2 * MOST_LEVELS.div_ceil(2) <= 256);
+// Every level, and both strengths of line over the first one and every second one.
+const _: () = assert!(LEVELS as usize + MOST_LEVELS + 2 * (1 + MOST_LEVELS.div_ceil(2)) <= 256);
 
 const WHITE: Rgb = Rgb([255, 255, 255]);
 const DARK: Rgb = Rgb([27, 31, 38]);
@@ -77,17 +77,21 @@ impl Palette {
         palette
     }
 
-    /// Entries for levels under a line; two neighbouring levels share one.
+    /// Entries for levels under a line. Where levels are many, neighbours, which differ little, share one; the first
+    /// level, which stands for everything below the scale, has its own.
     fn add_lined(&mut self, levels: &[Rgb], strength: usize, part: f32) {
-        for (pair, colours) in levels.chunks(2).enumerate() {
-            let entry = self.colours.len() as u8;
-            self.colours.push(line_over(colours[0], part));
-            if strength == 1 {
-                let edge = self.lined[0][usize::from(level(2 * pair))];
-                self.lined[1][usize::from(edge)] = entry;
+        let shared = if usize::from(LEVELS) + 3 * levels.len() <= 256 { 1 } else { 2 };
+        let mut last = None;
+        for (index, colour) in levels.iter().enumerate() {
+            if last != Some(index.div_ceil(shared)) {
+                self.colours.push(line_over(*colour, part));
+                last = Some(index.div_ceil(shared));
             }
-            for offset in 0..colours.len() {
-                self.lined[strength][usize::from(level(2 * pair + offset))] = entry;
+            let entry = (self.colours.len() - 1) as u8;
+            let edge = self.lined[0][usize::from(level(index))];
+            self.lined[strength][usize::from(level(index))] = entry;
+            if strength == 1 {
+                self.lined[1][usize::from(edge)] = entry;
             }
         }
     }
@@ -128,14 +132,25 @@ mod tests {
 
     #[test]
     fn lines_change_the_field_and_nothing_else() {
-        let palette = Palette::new(&[WHITE, DARK, GREY]);
-        for index in 0..3 {
-            let (edge, full) = (palette.under_line(level(index), 0), palette.under_line(level(index), 1));
-            assert!(edge >= level(3) && full > edge, "{edge} {full}");
-            assert_eq!((palette.under_line(edge, 1), palette.under_line(full, 0)), (full, full));
+        for count in [2, 3, 17, 68, 69, 97, MOST_LEVELS] {
+            let palette = Palette::new(&vec![WHITE; count]);
+            assert!(palette.colours.len() <= 256, "{} colours", palette.colours.len());
+            for index in 0..count {
+                let (edge, full) = (palette.under_line(level(index), 0), palette.under_line(level(index), 1));
+                assert!(edge >= level(count - 1) && full > edge, "{edge} {full}");
+                assert_eq!((palette.under_line(edge, 1), palette.under_line(full, 0)), (full, full));
+            }
+            assert!((0..MISSING).all(|entry| palette.under_line(entry, 1) == entry));
         }
-        for entry in 0..MISSING {
-            assert_eq!(palette.under_line(entry, 1), entry);
+    }
+
+    #[test]
+    fn a_line_over_a_step_has_the_colour_of_that_step() {
+        let (yellow, blue) = (Rgb([253, 248, 2]), Rgb([3, 0, 244]));
+        let palette = Palette::new(&[WHITE, yellow, blue, GREY]);
+        for (index, colour) in [(1, yellow), (2, blue)] {
+            let full = palette.under_line(level(index), 1);
+            assert_eq!(palette.colours[usize::from(full)], line_over(colour, LINE_STRENGTH[1]));
         }
     }
 }
