@@ -106,6 +106,32 @@ impl Document {
         insert(&mut self.root, &path, Node { value, place: place.clone() }).map_err(mistake)
     }
 
+    /// Sets the text at a full dotted path.
+    pub fn set_text(&mut self, path: &str, text: &str) -> Result<(), Mistake> {
+        let place = Place::Flag(format!("{path}={text}"));
+        let keys: Vec<String> = path.split('.').map(str::to_string).collect();
+        let node = Node { value: Value::Text(text.to_string()), place: place.clone() };
+        insert(&mut self.root, &keys, node).map_err(|text| Mistake { place, text })
+    }
+
+    /// The path of the one source's `input`.
+    ///
+    /// # Errors
+    /// Where there is not exactly one source, in words.
+    pub fn source_input(&self) -> Result<String, String> {
+        let table = |node: &Node, key: &str| match &node.value {
+            Value::Table(table) => table.get(key).cloned(),
+            _ => None,
+        };
+        match table(&self.root, "sources").map(|sources| sources.value) {
+            Some(Value::Table(sources)) if sources.len() == 1 => {
+                let name = sources.keys().next().map(String::as_str).unwrap_or_default();
+                Ok(format!("sources.{name}.input"))
+            }
+            _ => Err("--input needs exactly one table [sources.NAME]".into()),
+        }
+    }
+
     /// The full path that a key means.
     fn resolve(&self, key: &str) -> Result<Vec<String>, String> {
         let full: Vec<String> = key.split('.').map(str::to_string).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Concatenate, Inspect, Probe};
+use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 use crate::config::{RegridOptions, ScoreOptions, Stage, StageNode, WindowOptions, variables};
@@ -95,10 +95,7 @@ impl<'scope> Building<'_, 'scope> {
             Stage::Scores(options) => self.scored(items, node, options),
             _ => {
                 if let Some(Output::Slots(committing, _)) = self.plan.outputs.get(&index) {
-                    let stage = node.name.to_string();
-                    self.published.push(commit(items, committing.clone()).inspect(move |slot| {
-                        tracing::debug!(stage, %slot, "slot committed");
-                    }));
+                    self.published.push(commit(items, committing.clone()));
                 }
                 Flowing::Nothing
             }

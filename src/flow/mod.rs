@@ -112,6 +112,14 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
     })
 }
 
+/// Checks what a pipeline names beyond its file: statistics tables that can be read and have every variable.
+///
+/// # Errors
+/// Each mistake with its place.
+pub fn check(pipeline: &Pipeline) -> Result<(), RunError> {
+    plan::check_tables(pipeline).map(|_| ())
+}
+
 /// Runs the dataflow on all workers.
 fn flow(plan: &Arc<Plan>, options: &RunOptions) {
     let computed = Arc::new(Computed::new(plan));

@@ -16,6 +16,7 @@ use crate::sources::hrrr::Hrrr;
 use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
 use crate::storage::{FileStore, Ledger, ObjectStore, S3Options, StorageError, open, open_existing};
 use crate::telemetry::Progress;
+use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
 
 use super::operators::Committing;
@@ -70,6 +71,7 @@ impl Plan {
     pub(super) fn new(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> Result<Self, RunError> {
         let missing = || RunError::Pipeline(vec!["the pipeline has no source".into()]);
         let input = pipeline.source().ok_or_else(missing)?.clone();
+        let tables = check_tables(&pipeline)?;
         let state_lead = input.leads.is_none().then_some(pipeline.state_lead);
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
         let (objects, ledger) = open_output(&pipeline)?;
@@ -85,7 +87,7 @@ impl Plan {
             Opening { pipeline: &pipeline, objects, ledger: &ledger, shared: &shared, names: &names, origin, leads: &leads };
         let (outputs, resume, own_store) = opening.outputs(&offers, &present, options.follow)?;
         let origin = own_store.as_ref().map_or(origin, |store| store.origin());
-        let tables = tables(&pipeline)?;
+        
         let (known, grid) = earlier(&ledger)?;
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
@@ -176,16 +178,26 @@ fn span(
     Ok((period.from.unwrap_or(first), Some(period.to.unwrap_or(last))))
 }
 
-/// Statistics tables of the normalising stages.
-fn tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, StatisticsTable>, RunError> {
-    let mut tables = BTreeMap::new();
+/// Statistics tables of the normalising stages, each with every variable of the source.
+pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, StatisticsTable>, RunError> {
+    let (mut tables, mut mistakes) = (BTreeMap::new(), Vec::new());
+    let names = pipeline.source().map(|s| s.variables.as_slice()).unwrap_or_default();
     for (index, node) in pipeline.stages.iter().enumerate() {
         let Stage::Normalise(name) = &node.stage else { continue };
-        let mistake = |text: String| RunError::Pipeline(vec![format!("{}: {}: {text}", node.place, node.name)]);
-        let text = read_table_text(name).map_err(mistake)?;
-        tables.insert(index, StatisticsTable::from_toml(&text).map_err(|e| mistake(format!("{name}: {e}")))?);
+        let mut mistake = |text: String| mistakes.push(format!("{}: {}: {text}", node.place, node.name));
+        let table = read_table_text(name).and_then(|text| {
+            StatisticsTable::from_toml(&text).map_err(|error| format!("{name}: {error}"))
+        });
+        match table {
+            Err(error) => mistake(error),
+            Ok(table) => {
+                let lacking = names.iter().filter_map(|(variable, _)| Normaliser::new(variable, &table).err());
+                lacking.for_each(|error| mistake(format!("{name}: {error}")));
+                tables.insert(index, table);
+            }
+        }
     }
-    Ok(tables)
+    if mistakes.is_empty() { Ok(tables) } else { Err(RunError::Pipeline(mistakes)) }
 }
 
 /// What earlier runs set aside, and the grid they found.

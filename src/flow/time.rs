@@ -3,7 +3,7 @@
 use differential_dataflow::lattice::Lattice;
 use timely::PartialOrder;
 use timely::progress::timestamp::{PathSummary, Refines};
-use timely::progress::{Antichain, Timestamp};
+use timely::progress::Timestamp;
 
 use crate::domain::{Lead, Moment, Slot};
 
@@ -52,13 +52,10 @@ impl Lattice for Slot {
     }
 }
 
-/// Whether nothing more can come at a time, given a frontier.
-pub(super) fn is_complete(frontier: &Antichain<Slot>, time: Slot) -> bool {
-    !frontier.less_equal(&time)
-}
-
 #[cfg(test)]
 mod tests {
+    use timely::progress::Antichain;
+
     use super::*;
 
     fn slot(hour: u64, lead: u32) -> Slot {
@@ -75,7 +72,8 @@ mod tests {
     #[test]
     fn a_lead_is_complete_though_later_cycles_are_open() {
         let frontier: Antichain<Slot> = [slot(0, 3), slot(1, 0)].into_iter().collect();
-        assert!(is_complete(&frontier, slot(0, 2)) && !is_complete(&frontier, slot(0, 3)));
-        assert!(!is_complete(&frontier, slot(1, 1)));
+        let complete = |slot| !frontier.less_equal(&slot);
+        assert!(complete(slot(0, 2)) && !complete(slot(0, 3)));
+        assert!(!complete(slot(1, 1)));
     }
 }

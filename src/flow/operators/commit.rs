@@ -78,7 +78,7 @@ pub(in crate::flow) fn commit<'scope>(items: Items<'scope>, with: Committing) ->
                 }
             });
             for done in threads.poll() {
-                settle(done, &mut pending, &with.shared, |capability, slot| output.session(capability).give(slot));
+                settle(done, &mut pending, &with, |capability, slot| output.session(capability).give(slot));
             }
             let failed = with.shared.failure().is_some();
             pending.retain(|key, slot| {
@@ -118,8 +118,14 @@ fn take(slot: &mut Pending, key: Key, item: Item, with: &Committing, threads: &m
     }
 }
 
-fn settle(done: Done, pending: &mut BTreeMap<Key, Pending>, shared: &Shared, emit: impl FnOnce(&Capability<Slot>, Slot)) {
-    let failed = |error: SinkError| shared.fail(error.to_string());
+/// Takes in what the threads did.
+fn settle(
+    done: Done,
+    pending: &mut BTreeMap<Key, Pending>,
+    with: &Committing,
+    emit: impl FnOnce(&Capability<Slot>, Slot),
+) {
+    let failed = |error: SinkError| with.shared.fail(error.to_string());
     match done {
         Done::Wrote(key, field, result) => {
             let Some(slot) = pending.get_mut(&key) else { return };
@@ -132,7 +138,10 @@ fn settle(done: Done, pending: &mut BTreeMap<Key, Pending>, shared: &Shared, emi
         Done::Committed(key, commit, result) => {
             let Some(slot) = pending.remove(&key) else { return };
             match result {
-                Ok(()) => emit(&slot.capability, commit.slot),
+                Ok(()) => {
+                    with.shared.published(with.sink.name(), commit.slot, commit.is_whole());
+                    emit(&slot.capability, commit.slot);
+                }
                 Err(error) => failed(error),
             }
         }

@@ -46,14 +46,6 @@ pub(in crate::flow) fn lines<'scope>(
                     entry.0.push(line);
                 }
             });
-            // One file is replaced at a time: a correction of a cycle waits for the file it corrects.
-            let ready = gathering.keys().find(|(at, _)| !frontier.less_equal(at)).copied();
-            if let Some(key) = ready.filter(|_| publishing.is_empty()) {
-                if let Some((lines, capability)) = gathering.remove(&key) {
-                    publishing.insert(key, capability);
-                    threads.submit((key.0, key.1, lines));
-                }
-            }
             for (at, init, result) in threads.poll() {
                 let Some(capability) = publishing.remove(&(at, init)) else { continue };
                 match result {
@@ -62,6 +54,14 @@ pub(in crate::flow) fn lines<'scope>(
                         output.session(&capability).give(Slot::new(init, last_lead));
                     }
                     Err(error) => shared.fail(error.to_string()),
+                }
+            }
+            // One file is replaced at a time: a correction of a cycle waits for the file it corrects.
+            let ready = gathering.keys().find(|(at, _)| !frontier.less_equal(at)).copied();
+            if let Some(key) = ready.filter(|_| publishing.is_empty()) {
+                if let Some((lines, capability)) = gathering.remove(&key) {
+                    publishing.insert(key, capability);
+                    threads.submit((key.0, key.1, lines));
                 }
             }
         }

@@ -1,0 +1,108 @@
+//! The commands: flags in, one call into the library out, one exit code.
+
+mod check;
+mod completions;
+mod inspect;
+mod pipeline;
+mod run;
+mod status;
+mod synth;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use gustfront::flow::RunError;
+use gustfront::telemetry::logs;
+
+/// What the program ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything was done.
+    Done = 0,
+    /// Done, and something was set aside.
+    Rejects = 1,
+    /// It could not be done.
+    Failed = 2,
+    /// The command line or the pipeline file cannot be meant.
+    Usage = 64,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0   done
+  1   done, and something was set aside: see the log, --report or `gustfront status`
+  2   failed, or stopped before it was through; a rerun goes on from there
+  64  bad usage: a flag or a pipeline file that cannot be meant
+
+Examples:
+  gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast
+  gustfront status pipelines/hrrr_forecast.toml --output forecast
+  gustfront inspect bucket/hrrr.20260520/conus/hrrr.t18z.wrfsfcf00.grib2";
+
+/// Streams of weather data in, storm-scale forecasts out.
+#[derive(Parser, Debug)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 110)]
+struct Cli {
+    /// Least severe log messages shown: error, warn, info, debug or trace; also a filter such as gustfront=debug.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a pipeline: fetch, transform, forecast, score, write. A rerun goes on where the last one ended.
+    Run(run::RunArgs),
+    /// Check a pipeline without running it, and show its graph.
+    Check(check::CheckArgs),
+    /// Tell what an output holds: published, partial, set aside, and why.
+    Status(status::StatusArgs),
+    /// Show what is in a file: GRIB2, an index, a Zarr store.
+    Inspect(inspect::Args),
+    /// Make synthetic weather.
+    Synth(synth::SynthArgs),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output, mistakes to standard error; both as clap writes them.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    if let Err(error) = logs::start(cli.log_level.as_deref()) {
+        eprintln!("error: {error}");
+        return Exit::Usage.into();
+    }
+    let ended = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Inspect(args) => inspect::run(&args).map(|()| Exit::Done),
+        Command::Synth(args) => synth::run(args).map(|()| Exit::Done),
+        Command::Completions(args) => completions::run(&args),
+    };
+    ended.unwrap_or_else(report).into()
+}
+
+/// Prints an error once, with what it was caused by.
+fn report(error: anyhow::Error) -> Exit {
+    if let Some(mistakes) = error.downcast_ref::<pipeline::Mistakes>() {
+        eprintln!("{mistakes}");
+        return Exit::Usage;
+    }
+    eprintln!("error: {error:#}");
+    if matches!(error.downcast_ref(), Some(RunError::Pipeline(_))) { Exit::Usage } else { Exit::Failed }
+}

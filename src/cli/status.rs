@@ -1,0 +1,87 @@
+//! `gustfront status`: what an output holds, cycle by cycle.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use gustfront::domain::{Lead, Moment};
+use gustfront::flow::{CycleStatus, Status, status};
+
+use super::Exit;
+use super::pipeline::PipelineArgs;
+
+const EXAMPLES: &str = "Examples:
+  gustfront status pipelines/hrrr_archive.toml --output archive
+  gustfront status pipelines/hrrr_archive.toml --output s3://my-bucket/archive --from 2018-07-22 --json";
+
+/// Tell what an output holds.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// No cycle before this time.
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
+    /// No cycle after this time.
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
+    let pipeline = args.pipeline.read()?;
+    let mut found = status(&pipeline)?;
+    let inside = |cycle: &Moment| args.from.is_none_or(|f| f <= *cycle) && args.to.is_none_or(|t| *cycle <= t);
+    found.sinks.values_mut().for_each(|cycles| cycles.retain(|cycle, _| inside(cycle)));
+    found.rejects.retain(|reject| inside(&reject.named.cycle));
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else {
+        print_text(&pipeline.output, &found);
+    }
+    Ok(Exit::Done)
+}
+
+fn print_text(output: &str, status: &Status) {
+    if status.sinks.values().all(|cycles| cycles.is_empty()) {
+        println!("{output}: nothing published");
+    }
+    for (sink, cycles) in &status.sinks {
+        println!("{sink}: {} cycle{}", cycles.len(), if cycles.len() == 1 { "" } else { "s" });
+        cycles.iter().for_each(|(cycle, state)| println!("  {cycle}  {}", describe(state)));
+    }
+    if !status.rejects.is_empty() {
+        println!("set aside: {} object{}", status.rejects.len(), if status.rejects.len() == 1 { "" } else { "s" });
+    }
+    for reject in &status.rejects {
+        println!("  {}  {}: {}", reject.object, reject.reason, reject.detail);
+    }
+}
+
+fn describe(state: &CycleStatus) -> String {
+    let mut parts = Vec::new();
+    if !state.published.is_empty() {
+        parts.push(format!("published {}", leads(&state.published)));
+    }
+    parts.extend(state.partial.iter().map(|(lead, lacking)| format!("partial {lead} ({lacking})")));
+    let absent = state.absent.iter().map(|(variable, at)| format!("{variable} absent (optional) {}", leads(at)));
+    parts.extend(absent);
+    parts.join("; ")
+}
+
+/// Leads with runs of whole hours joined: `f00–f18`.
+fn leads(leads: &BTreeSet<Lead>) -> String {
+    let mut runs: Vec<(Lead, Lead)> = Vec::new();
+    for lead in leads {
+        match runs.last_mut() {
+            Some((_, last)) if last.0 + 60 == lead.0 => *last = *lead,
+            _ => runs.push((*lead, *lead)),
+        }
+    }
+    let text = |(first, last): &(Lead, Lead)| if first == last { first.to_string() } else { format!("{first}–{last}") };
+    runs.iter().map(text).collect::<Vec<_>>().join(" ")
+}
