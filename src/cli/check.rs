@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Exit;
+use super::output::show;
 use super::pipeline::PipelineArgs;
 
 const EXAMPLES: &str = "Examples:
@@ -25,6 +26,6 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let pipeline = args.pipeline.read()?;
     gustfront::flow::check(&pipeline)?;
-    print!("{}", if args.dot { pipeline.dot() } else { pipeline.describe() });
+    show(&if args.dot { pipeline.dot() } else { pipeline.describe() })?;
     Ok(Exit::Done)
 }

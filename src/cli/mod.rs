@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod inspect;
+mod output;
 mod pipeline;
 mod run;
 mod status;

@@ -13,6 +13,7 @@ use gustfront::telemetry::{self, Endpoint};
 use gustfront::verify::table;
 
 use super::Exit;
+use super::output::show;
 use super::pipeline::PipelineArgs;
 
 const EXAMPLES: &str = "Examples:
@@ -63,10 +64,10 @@ fn parse_metrics(text: &str) -> Result<Metrics, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    if let (Some(from), Some(to)) = (args.from, args.to) {
-        if to < from {
-            bail!("--to {to} is before --from {from}");
-        }
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && to < from
+    {
+        bail!("--to {to} is before --from {from}");
     }
     let pipeline = args.pipeline.read()?;
     let _endpoint = serve(args.metrics)?;
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(file, text).with_context(|| format!("the report cannot be written to {file}"))?;
     }
-    print_summary(&report, &output);
+    show(&summary(&report, &output))?;
     Ok(match report.totals.rejects.is_empty() {
         _ if report.stopped && !args.follow => Exit::Failed,
         true => Exit::Done,
@@ -117,33 +118,33 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn print_summary(report: &Report, output: &str) {
+fn summary(report: &Report, output: &str) -> String {
     let totals = &report.totals;
+    let mut lines = Vec::new();
     if !totals.scores.is_empty() {
-        println!("{}", table(&totals.scores));
+        lines.push(table(&totals.scores));
     }
-    let megabytes = totals.fetched_bytes as f64 / 1e6;
-    println!(
-        "{}: {} of {} slots filled ({} published before, {} missing), {} objects and {megabytes:.1} MB fetched in {:.1} s",
+    lines.push(format!(
+        "{}: {} of {} slots filled ({} published before, {} missing), {} objects and {:.1} MB fetched in {:.1} s",
         report.pipeline,
         totals.slots_filled + totals.slots_published_before,
         totals.slots_expected,
         totals.slots_published_before,
         totals.slots_missing,
         totals.fetched_objects,
+        totals.fetched_bytes as f64 / 1e6,
         report.seconds,
-    );
+    ));
     for (sink, done) in &totals.sinks {
         let partial = if done.partial > 0 { format!(", {} partial", done.partial) } else { String::new() };
-        println!("  {sink}: {} published{partial} in {output}", done.published);
+        lines.push(format!("  {sink}: {} published{partial} in {output}", done.published));
     }
-    for (what, count) in &totals.quality {
-        println!("  quality: {count} values set missing ({what})");
-    }
-    for reject in &totals.rejects {
-        println!("  set aside: {} ({}): {}", reject.object, reject.reason, reject.detail);
-    }
+    let quality = totals.quality.iter().map(|(what, count)| format!("  quality: {count} values set missing ({what})"));
+    lines.extend(quality);
+    let rejects = totals.rejects.iter().map(|r| format!("  set aside: {} ({}): {}", r.object, r.reason, r.detail));
+    lines.extend(rejects);
     if report.stopped {
-        println!("  stopped early; run again to go on");
+        lines.push("  stopped early; run again to go on".into());
     }
+    lines.join("\n") + "\n"
 }

@@ -8,6 +8,7 @@ use gustfront::domain::{Lead, Moment};
 use gustfront::flow::{CycleStatus, Status, status};
 
 use super::Exit;
+use super::output::show;
 use super::pipeline::PipelineArgs;
 
 const EXAMPLES: &str = "Examples:
@@ -38,28 +39,26 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let inside = |cycle: &Moment| args.from.is_none_or(|f| f <= *cycle) && args.to.is_none_or(|t| *cycle <= t);
     found.sinks.values_mut().for_each(|cycles| cycles.retain(|cycle, _| inside(cycle)));
     found.rejects.retain(|reject| inside(&reject.named.cycle));
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-    } else {
-        print_text(&pipeline.output, &found);
-    }
+    let text = if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { text(&pipeline.output, &found) };
+    show(&text)?;
     Ok(Exit::Done)
 }
 
-fn print_text(output: &str, status: &Status) {
+fn text(output: &str, status: &Status) -> String {
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let mut lines = Vec::new();
     if status.sinks.values().all(|cycles| cycles.is_empty()) {
-        println!("{output}: nothing published");
+        lines.push(format!("{output}: nothing published"));
     }
-    for (sink, cycles) in &status.sinks {
-        println!("{sink}: {} cycle{}", cycles.len(), if cycles.len() == 1 { "" } else { "s" });
-        cycles.iter().for_each(|(cycle, state)| println!("  {cycle}  {}", describe(state)));
+    for (sink, cycles) in status.sinks.iter().filter(|(_, cycles)| !cycles.is_empty()) {
+        lines.push(format!("{sink}: {} cycle{}", cycles.len(), plural(cycles.len())));
+        lines.extend(cycles.iter().map(|(cycle, state)| format!("  {cycle}  {}", describe(state))));
     }
     if !status.rejects.is_empty() {
-        println!("set aside: {} object{}", status.rejects.len(), if status.rejects.len() == 1 { "" } else { "s" });
+        lines.push(format!("set aside: {} object{}", status.rejects.len(), plural(status.rejects.len())));
     }
-    for reject in &status.rejects {
-        println!("  {}  {}: {}", reject.object, reject.reason, reject.detail);
-    }
+    lines.extend(status.rejects.iter().map(|r| format!("  {}  {}: {}", r.object, r.reason, r.detail)));
+    lines.join("\n") + "\n"
 }
 
 fn describe(state: &CycleStatus) -> String {
@@ -82,6 +81,7 @@ fn leads(leads: &BTreeSet<Lead>) -> String {
             _ => runs.push((*lead, *lead)),
         }
     }
-    let text = |(first, last): &(Lead, Lead)| if first == last { first.to_string() } else { format!("{first}–{last}") };
+    let text =
+        |(first, last): &(Lead, Lead)| if first == last { first.to_string() } else { format!("{first}–{last}") };
     runs.iter().map(text).collect::<Vec<_>>().join(" ")
 }

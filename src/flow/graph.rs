@@ -28,7 +28,8 @@ pub(super) struct Computed {
 impl Computed {
     /// Room for what the stages of a plan compute.
     pub(super) fn new(plan: &Plan) -> Self {
-        let regrids = |(i, node): (usize, &StageNode)| matches!(node.stage, Stage::Regrid(_)).then(|| (i, Arc::default()));
+        let regrids =
+            |(i, node): (usize, &StageNode)| matches!(node.stage, Stage::Regrid(_)).then(|| (i, Arc::default()));
         Computed { weights: plan.pipeline.stages.iter().enumerate().filter_map(regrids).collect(), ..Self::default() }
     }
 }
@@ -110,7 +111,13 @@ impl<'scope> Building<'_, 'scope> {
         rotate(items, &node.name, wind_of, rotation(self.computed.rotations.clone()))
     }
 
-    fn regridded(&self, index: usize, items: Items<'scope>, node: &StageNode, options: &RegridOptions) -> Items<'scope> {
+    fn regridded(
+        &self,
+        index: usize,
+        items: Items<'scope>,
+        node: &StageNode,
+        options: &RegridOptions,
+    ) -> Items<'scope> {
         let weights = self.computed.weights.get(&index).cloned().unwrap_or_default();
         transform(items, &node.name, regrid(options.clone(), weights))
     }

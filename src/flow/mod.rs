@@ -54,10 +54,16 @@ pub enum RunError {
     Ledger(#[from] LedgerError),
     /// A sink could not be opened or written.
     #[error(transparent)]
-    Sink(#[from] SinkError),
+    Sink(Box<SinkError>),
     /// The run ended before its time.
     #[error("{0}; what was published stays, and a rerun goes on from there")]
     Failed(String),
+}
+
+impl From<SinkError> for RunError {
+    fn from(error: SinkError) -> Self {
+        RunError::Sink(Box::new(error))
+    }
 }
 
 /// How a pipeline is run.
@@ -130,7 +136,8 @@ fn flow(plan: &Arc<Plan>, options: &RunOptions) {
     let config = if options.workers > 1 { timely::Config::process(options.workers) } else { timely::Config::thread() };
     let running = timely::execute(config, move |worker| {
         let slowest: ProbeHandle<Slot> = ProbeHandle::new();
-        let mine = if worker.index() == 0 { intake.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
+        let mine =
+            if worker.index() == 0 { intake.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
         worker.dataflow(|scope| build(scope, &plan, &computed, mine, &slowest));
         while worker.has_dataflows() {
             worker.step_or_park(Some(PARK));

@@ -6,9 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::Map;
 
-use crate::config::{
-    Pipeline, SourceOptions, Stage, StageNode, colour_tables_text, read_table_text, variables,
-};
+use crate::config::{Pipeline, SourceOptions, Stage, StageNode, colour_tables_text, read_table_text, variables};
 use crate::domain::{Grid, Lead, Moment, Period, Slot, Variable};
 use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
@@ -83,11 +81,18 @@ impl Plan {
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;
         let shared = Arc::new(Shared::default());
         let names: Vec<Arc<str>> = input.variables.iter().map(|(name, _)| name.clone()).collect();
-        let mut opening =
-            Opening { pipeline: &pipeline, objects, ledger: &ledger, shared: &shared, names: &names, origin, leads: &leads };
+        let mut opening = Opening {
+            pipeline: &pipeline,
+            objects,
+            ledger: &ledger,
+            shared: &shared,
+            names: &names,
+            origin,
+            leads: &leads,
+        };
         let (outputs, resume, own_store) = opening.outputs(&offers, &present, options.follow)?;
         let origin = own_store.as_ref().map_or(origin, |store| store.origin());
-        
+
         let (known, grid) = earlier(&ledger)?;
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
@@ -172,7 +177,8 @@ fn span(
                 format!(" from {} to {}", text(from), text(to))
             }
         };
-        let expected = format!("no objects such as {kind}{bounds}; check --input, --from, --to, `leads` and `state_lead`");
+        let expected =
+            format!("no objects such as {kind}{bounds}; check --input, --from, --to, `leads` and `state_lead`");
         return Err(SourceError::Empty { location: input.input.clone(), expected });
     };
     Ok((period.from.unwrap_or(first), Some(period.to.unwrap_or(last))))
@@ -185,9 +191,8 @@ pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, Statis
     for (index, node) in pipeline.stages.iter().enumerate() {
         let Stage::Normalise(name) = &node.stage else { continue };
         let mut mistake = |text: String| mistakes.push(format!("{}: {}: {text}", node.place, node.name));
-        let table = read_table_text(name).and_then(|text| {
-            StatisticsTable::from_toml(&text).map_err(|error| format!("{name}: {error}"))
-        });
+        let table = read_table_text(name)
+            .and_then(|text| StatisticsTable::from_toml(&text).map_err(|error| format!("{name}: {error}")));
         match table {
             Err(error) => mistake(error),
             Ok(table) => {
@@ -220,12 +225,7 @@ struct Opening<'a> {
 type Opened = (BTreeMap<usize, Output>, Resume, Option<Arc<ZarrSink>>);
 
 impl Opening<'_> {
-    fn outputs(
-        &mut self,
-        offers: &[Offer],
-        present: &dyn Fn(Slot) -> Slot,
-        follow: bool,
-    ) -> Result<Opened, SinkError> {
+    fn outputs(&mut self, offers: &[Offer], present: &dyn Fn(Slot) -> Slot, follow: bool) -> Result<Opened, SinkError> {
         let offered = offers.iter().map(|o| present(o.named).cycle).collect();
         let mut resume = Resume { offered, follow, ..Resume::default() };
         let (mut outputs, mut own_store) = (BTreeMap::new(), None);
@@ -252,7 +252,11 @@ impl Opening<'_> {
         Ok((outputs, resume, own_store))
     }
 
-    fn slots(&self, node: &StageNode, input: &StageNode) -> Result<(Output, Committed, Option<Arc<ZarrSink>>), SinkError> {
+    fn slots(
+        &self,
+        node: &StageNode,
+        input: &StageNode,
+    ) -> Result<(Output, Committed, Option<Arc<ZarrSink>>), SinkError> {
         let loaded: BTreeMap<String, Commit> = self.ledger.load(&format!("{}/", node.name))?;
         let commits: Arc<BTreeMap<Slot, Commit>> = Arc::new(loaded.into_values().map(|c| (c.slot, c)).collect());
         let (mut store, mut statistics) = (None, None);
@@ -266,8 +270,7 @@ impl Opening<'_> {
                 made
             }
             Stage::Statistics(path) => {
-                let made =
-                    Arc::new(StatisticsSink::new(&node.name, path, self.objects.clone(), self.ledger.clone()));
+                let made = Arc::new(StatisticsSink::new(&node.name, path, self.objects.clone(), self.ledger.clone()));
                 statistics = Some(made.clone());
                 made
             }

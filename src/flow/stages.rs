@@ -30,10 +30,8 @@ impl<T> Default for PerGrid<T> {
 impl<T> PerGrid<T> {
     fn get(&self, grid: &Arc<Grid>, make: impl FnOnce() -> Result<T, String>) -> Result<Arc<T>, String> {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, value)) = &*made {
-            if known == grid {
-                return Ok(value.clone());
-            }
+        if let Some((_, value)) = made.as_ref().filter(|(known, _)| known == grid) {
+            return Ok(value.clone());
         }
         let value = Arc::new(make()?);
         *made = Some((grid.clone(), value.clone()));

@@ -124,7 +124,8 @@ impl Supply {
         let mut fields = Vec::new();
         for variable in commit.variables.keys() {
             let read = store.read(variable, slot).map_err(|e| e.to_string())?;
-            let (grid, values) = read.ok_or_else(|| format!("the pipeline's own store has lost {variable} of {slot}"))?;
+            let (grid, values) =
+                read.ok_or_else(|| format!("the pipeline's own store has lost {variable} of {slot}"))?;
             let (variable, values, provenance) = (variable.clone(), Arc::new(values), provenance.clone());
             fields.push(Field { variable, slot: offer.named, grid, values, provenance, restored: true });
         }
@@ -135,7 +136,8 @@ impl Supply {
     /// Unpacks one message.
     pub(super) fn decode(&self, offer: &Offer, chunk: &Chunk) -> Result<Field, String> {
         let _timer = metrics().time("decode");
-        let field = self.source.decode(offer, chunk).map_err(|e| format!("{} of {}: {e}", chunk.variable, chunk.slot))?;
+        let field =
+            self.source.decode(offer, chunk).map_err(|e| format!("{} of {}: {e}", chunk.variable, chunk.slot))?;
         metrics().passed("decode", 1, 1, 4 * field.values.len() as u64);
         self.shared.count(|t| t.fields += 1);
         Ok(field)
@@ -145,7 +147,7 @@ impl Supply {
     pub(super) fn listed(&self, assembly: &mut Assembly, offers: Vec<Offer>) -> Outcome {
         let step = u64::from(self.options.cycle_step.0) * 60;
         let last = self.last.unwrap_or_else(Moment::now);
-        (self.first.0..=last.0).step_by(step as usize).for_each(|cycle| assembly.expect(Moment(cycle)));
+        (self.first.0..=last.0).step_by(step as usize).for_each(|cycle| assembly.await_cycle(Moment(cycle)));
         assembly.set_future(if self.last.is_some() { None } else { Some(Moment(last.0 / step * step + step)) });
         let expected = assembly.expected();
         self.progress.set_total(expected);

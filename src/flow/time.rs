@@ -2,8 +2,8 @@
 
 use differential_dataflow::lattice::Lattice;
 use timely::PartialOrder;
-use timely::progress::timestamp::{PathSummary, Refines};
 use timely::progress::Timestamp;
+use timely::progress::timestamp::{PathSummary, Refines};
 
 use crate::domain::{Lead, Moment, Slot};
 

@@ -10,7 +10,7 @@ pub use commit::{AbsentRecord, Commit};
 pub use png::PngSink;
 pub use scores::{ScoreFiles, ScoreRecord};
 pub use statistics::StatisticsSink;
-pub use zarr::{StoreDescription, ZarrSink};
+pub use zarr::{Gridded, StoreDescription, ZarrSink};
 
 use serde_json::Value;
 

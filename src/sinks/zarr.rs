@@ -32,6 +32,9 @@ pub struct StoreDescription {
     pub attributes: Map<String, Value>,
 }
 
+/// Values, row-major (y, x), and where they are.
+pub type Gridded = (Arc<Grid>, Vec<f32>);
+
 /// The Zarr sink.
 #[derive(Debug)]
 pub struct ZarrSink {
@@ -85,7 +88,7 @@ impl ZarrSink {
     }
 
     /// Reads a variable back, with its grid; `None` where it was never written.
-    pub fn read(&self, variable: &str, slot: Slot) -> Result<Option<(Arc<Grid>, Vec<f32>)>, SinkError> {
+    pub fn read(&self, variable: &str, slot: Slot) -> Result<Option<Gridded>, SinkError> {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(store) = store else { return Ok(None) };
         Ok(store.read(variable, slot)?.map(|values| (store.spec().grid.clone(), values)))

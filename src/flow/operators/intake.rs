@@ -38,10 +38,13 @@ struct Running {
     delivery: Delivery,
 }
 
+/// A field, or what was wrong with its message.
+type Decoded = Result<Field, String>;
+
 struct State {
     intake: Intake,
     fetchers: Offload<(u64, Work), (u64, Brought)>,
-    decoders: Offload<(u64, Offer, Chunk), (u64, Result<Field, String>)>,
+    decoders: Offload<(u64, Offer, Chunk), (u64, Decoded)>,
     running: VecDeque<Running>,
     /// Number of the first running job.
     first: u64,
@@ -183,4 +186,3 @@ impl State {
         self.intake.assembly.frontier().into_iter().map(|slot| supply.present(slot)).collect()
     }
 }
-

@@ -58,11 +58,10 @@ pub(in crate::flow) fn lines<'scope>(
             }
             // One file is replaced at a time: a correction of a cycle waits for the file it corrects.
             let ready = gathering.keys().find(|(at, _)| !frontier.less_equal(at)).copied();
-            if let Some(key) = ready.filter(|_| publishing.is_empty()) {
-                if let Some((lines, capability)) = gathering.remove(&key) {
-                    publishing.insert(key, capability);
-                    threads.submit((key.0, key.1, lines));
-                }
+            let turn = ready.filter(|_| publishing.is_empty());
+            if let Some((key, (lines, capability))) = turn.and_then(|key| Some((key, gathering.remove(&key)?))) {
+                publishing.insert(key, capability);
+                threads.submit((key.0, key.1, lines));
             }
         }
     })

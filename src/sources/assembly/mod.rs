@@ -122,7 +122,7 @@ impl Assembly {
     }
 
     /// Expects every lead of a cycle; a cycle expected before is left as it is.
-    pub fn expect(&mut self, cycle: Moment) {
+    pub fn await_cycle(&mut self, cycle: Moment) {
         for lead in &self.leads {
             let slot = Slot::new(cycle, *lead);
             if !self.filled.contains(&slot) && !self.missing.contains(&slot) {
