@@ -72,8 +72,9 @@ impl Plan {
         let tables = check_tables(&pipeline)?;
         let state_lead = input.leads.is_none().then_some(pipeline.state_lead);
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
-        let (objects, ledger) = open_output(&pipeline)?;
         let source = open_source(&input, &leads)?;
+        let (objects, ledger) = open_output(&pipeline)?;
+        clear_partial(&pipeline.output)?;
         let period = period(options, &input);
         let offers = source.list(&period)?;
         let (first, last) = span(&input, &leads, &period, &offers, options.follow)?;
@@ -128,15 +129,17 @@ fn s3(endpoint: &Option<String>, region: &Option<String>, anonymous: Option<bool
     S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None }
 }
 
-/// The output of a pipeline and its ledger; what a killed run left unfinished is removed.
+/// The output of a pipeline and its ledger.
 pub(super) fn open_output(pipeline: &Pipeline) -> Result<(Arc<dyn ObjectStore>, Ledger), StorageError> {
     let (endpoint, region, anonymous) = &pipeline.output_s3;
     let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous))?;
-    if !pipeline.output.starts_with("s3://") {
-        FileStore::new(&pipeline.output).clear_partial()?;
-    }
     let ledger = Ledger::new(objects.clone(), LEDGER);
     Ok((objects, ledger))
+}
+
+/// Removes what a killed run left unfinished in a folder; a run does so, and nothing that only reads.
+fn clear_partial(output: &str) -> Result<(), StorageError> {
+    if output.starts_with("s3://") { Ok(()) } else { FileStore::new(output).clear_partial() }
 }
 
 fn open_source(input: &SourceOptions, leads: &[Lead]) -> Result<Arc<dyn Source>, StorageError> {

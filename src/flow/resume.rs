@@ -78,6 +78,13 @@ impl Resume {
         if restorable && !direct { Need::Restore } else { Need::Fetch }
     }
 
+    /// A commit made of a slot that lacks something required.
+    pub(super) fn partial(&self, slot: Slot) -> Option<&Commit> {
+        let slots = |sink: &Committed| sink.becomes.slots(slot);
+        let mut commits = self.sinks.iter().flat_map(|sink| slots(sink).into_iter().map(move |s| sink.commits.get(&s)));
+        commits.find_map(|commit| commit.filter(|c| !c.is_whole()))
+    }
+
     /// The commit of a slot in the sink that states are read back from.
     pub(super) fn own_commit(&self, slot: Slot) -> Option<&Commit> {
         self.sinks.iter().find(|s| s.restores)?.commits.get(&Slot::new(slot.cycle, Lead(0)))

@@ -153,7 +153,18 @@ impl Supply {
         self.progress.set_total(expected);
         self.shared.count(|t| t.slots_expected = expected);
         let resume = &self.resume;
-        assembly.listed(offers, &|offer| resume.need(self.present(offer.named), offer))
+        let mut outcome = assembly.listed(offers, &|offer| resume.need(self.present(offer.named), offer));
+        let partial = outcome.published_before.iter().filter_map(|slot| self.partial_before(*slot));
+        outcome.rejects.extend(partial.collect::<Vec<_>>());
+        outcome
+    }
+
+    /// The reject of a slot that an earlier run wrote without a variable that the pipeline requires.
+    fn partial_before(&self, slot: Slot) -> Option<Reject> {
+        let commit = self.resume.partial(self.present(slot))?;
+        let (object, etag) = commit.objects.iter().next().map(|(object, etag)| (object.clone(), etag.clone()))?;
+        let detail = format!("{slot} lacks {}, which the pipeline requires", commit.required_absences());
+        Some(Reject { object, etag, named: slot, reason: RejectReason::MissingVariable, detail, messages: 0 })
     }
 
     /// Declares missing what should have been there by now: over an archive, all that the listing lacks.

@@ -49,6 +49,12 @@ impl Commit {
         required.map(|(name, a)| format!("{name}: {}", a.reason)).collect::<Vec<_>>().join("; ")
     }
 
+    /// The names of what is absent though the pipeline requires it.
+    pub fn required_absences(&self) -> String {
+        let required = self.absent.iter().filter(|(_, a)| a.requirement == Requirement::Required);
+        required.map(|(name, _)| &**name).collect::<Vec<_>>().join(", ")
+    }
+
     /// Variables that are absent and may be.
     pub fn optional_absences(&self) -> impl Iterator<Item = &Arc<str>> {
         self.absent.iter().filter(|(_, a)| a.requirement == Requirement::Optional).map(|(name, _)| name)

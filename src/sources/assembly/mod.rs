@@ -145,9 +145,10 @@ impl Assembly {
                 continue;
             }
             let identity = (offer.meta.key.clone(), offer.meta.etag.clone());
-            match self.known.get(&identity) {
-                Some(reject) => outcome.rejects.push(reject.clone()),
-                None => self.offered(offer, need, &mut outcome),
+            let known = self.known.get(&identity);
+            outcome.rejects.extend(known.cloned());
+            if known.is_none_or(|reject| offer.exact && concerns_a_part(reject)) {
+                self.offered(offer, need, &mut outcome);
             }
         }
         outcome
@@ -301,6 +302,11 @@ impl Assembly {
         }
         good
     }
+}
+
+/// Whether the rest of the object may still fill a slot.
+fn concerns_a_part(reject: &Reject) -> bool {
+    matches!(reject.reason, RejectReason::Unreadable | RejectReason::WrongGrid)
 }
 
 fn rejected(offer: &Offer, reason: RejectReason, detail: String, messages: usize) -> Reject {
