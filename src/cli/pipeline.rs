@@ -64,7 +64,9 @@ impl PipelineArgs {
 
     fn unread(&self, error: &std::io::Error) -> Mistakes {
         let file = &self.pipeline;
-        Mistakes::Unread(format!("{file}: cannot be read: {error}; expected a pipeline such as pipelines/hrrr_archive.toml"))
+        Mistakes::Unread(format!(
+            "{file}: cannot be read: {error}; expected a pipeline such as pipelines/hrrr_archive.toml"
+        ))
     }
 
     fn mistake(&self, text: String) -> Mistakes {

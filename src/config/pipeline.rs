@@ -219,9 +219,11 @@ fn read_section<'a>(section: &'static str, node: &'a Node, mistakes: &'a Mistake
             }
             None if kind.is_empty() => (),
             None => {
-                let guess = closest(&kind, kinds(section).iter().copied()).map(|g| format!("; did you mean `{g}`? Expected"));
+                let guess =
+                    closest(&kind, kinds(section).iter().copied()).map(|g| format!("; did you mean `{g}`? Expected"));
                 let all = kinds(section).join(", ");
-                reader.mistake("type", format!("no type `{kind}`{} one of {all}", guess.unwrap_or("; expected".into())));
+                reader
+                    .mistake("type", format!("no type `{kind}`{} one of {all}", guess.unwrap_or("; expected".into())));
             }
         }
     }
