@@ -260,6 +260,10 @@ fn a_later_lead_as_the_state_starts_forecasts_at_its_valid_time() {
     let wanted: Vec<_> = wanted.iter().map(|(name, requirement)| (&**name, *requirement)).collect();
     for days in days() {
         let outcome = days.outcome(&[Lead::hours(1)], &wanted);
+        if outcome.expected.is_empty() {
+            println!("{}: no object is named for lead 1", days.folder.display());
+            continue;
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let (archive, output) = (folder.path().join("archive"), folder.path().join("forecast"));
         run("hrrr_archive", &days.folder, &archive, &["--set", "leads=1"]);

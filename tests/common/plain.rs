@@ -1,5 +1,7 @@
 //! Plain recomputations: no stream, no block, no care for speed.
 
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
