@@ -116,6 +116,9 @@ pub struct Pipeline {
     pub stages: Vec<StageNode>,
 }
 
+/// Folders of the ledger that are no stage's.
+const RESERVED: [&str; 2] = ["rejects", "source"];
+
 const SECTIONS: [&str; 5] = ["sources", "transforms", "model", "verification", "sinks"];
 
 struct Draft<'a> {
@@ -281,6 +284,15 @@ fn connect(drafts: Vec<Draft<'_>>, mistakes: &Mistakes, top: &Place) -> Vec<Stag
 
 fn check_names(drafts: &[Draft<'_>], mistakes: &Mistakes, top: &Place) {
     for (i, draft) in drafts.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if RESERVED.contains(&draft.name.as_str()) || !draft.name.chars().all(plain) {
+            let text = format!(
+                "`{}` cannot be a stage's name; expected letters, digits, `_` and `-`, and none of {}",
+                draft.name,
+                RESERVED.join(", ")
+            );
+            mistakes.add(&draft.place, text);
+        }
         if let Some(first) = drafts[..i].iter().find(|d| d.name == draft.name) {
             let text =
                 format!("the name `{}` is taken by {}.{}; expected another", draft.name, first.section, first.name);

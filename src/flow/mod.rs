@@ -14,6 +14,7 @@ mod totals;
 pub use status::{CycleStatus, Status, status};
 pub use totals::{SinkTotals, Totals};
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -24,7 +25,7 @@ use serde::Serialize;
 use timely::dataflow::ProbeHandle;
 
 use crate::config::Pipeline;
-use crate::domain::{Period, Slot};
+use crate::domain::{Moment, Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
 use crate::storage::{LedgerError, StorageError};
@@ -34,6 +35,8 @@ use graph::{Computed, build};
 use operators::Intake;
 use plan::{Output, Plan};
 
+/// Listings for which a new object is left alone while its index has not come.
+const INDEX_PATIENCE: u32 = 3;
 /// How long a worker sleeps where nothing wakes it.
 const PARK: Duration = Duration::from_millis(50);
 
@@ -155,10 +158,12 @@ fn follow(plan: Arc<Plan>) -> Receiver<Vec<Offer>> {
     let (sender, receiver) = bounded(1);
     thread::spawn(move || {
         let supply = &plan.supply;
+        let mut waits: BTreeMap<String, u32> = BTreeMap::new();
         while !supply.is_stopping() {
             wait(Duration::from_secs(supply.options.poll_seconds), supply);
-            match supply.source.list(&plan.period) {
-                Ok(offers) => {
+            match supply.source.list(&recent(&plan)) {
+                Ok(mut offers) => {
+                    offers.retain(|offer| is_ready(offer, &mut waits));
                     if sender.send(offers).is_err() {
                         return;
                     }
@@ -168,6 +173,24 @@ fn follow(plan: Arc<Plan>) -> Receiver<Vec<Offer>> {
         }
     });
     receiver
+}
+
+/// The part of a live bucket in which something may still change.
+fn recent(plan: &Plan) -> Period {
+    let back = plan.supply.options.deadline_minutes * 60 + plan::FOLLOW_BACK_SECONDS;
+    let recent = Moment(Moment::now().0.saturating_sub(back));
+    Period { from: plan.period.from.max(Some(recent)), to: None }
+}
+
+/// Whether an object is to be taken now: its index is there, or has been waited for long enough.
+fn is_ready(offer: &Offer, waits: &mut BTreeMap<String, u32>) -> bool {
+    if offer.indexed {
+        waits.remove(&offer.meta.key);
+        return true;
+    }
+    let waited = waits.entry(offer.meta.key.clone()).or_default();
+    *waited += 1;
+    *waited > INDEX_PATIENCE
 }
 
 fn wait(time: Duration, supply: &supply::Supply) {

@@ -26,7 +26,7 @@ use super::{RunError, RunOptions};
 /// The ledger's folder below the output.
 pub(super) const LEDGER: &str = "ledger";
 /// How far back a followed bucket is looked at where no start is given.
-const FOLLOW_BACK_SECONDS: u64 = 6 * 3600;
+pub(super) const FOLLOW_BACK_SECONDS: u64 = 6 * 3600;
 
 /// What a sink stage needs to run.
 #[derive(Clone)]
@@ -75,7 +75,9 @@ impl Plan {
         let (objects, ledger) = open_output(&pipeline)?;
         let source = open_source(&input, &leads)?;
         let period = period(options, &input);
-        let offers = source.list(&period)?;
+        let mut offers = source.list(&period)?;
+        // In a live bucket an index may still be on its way; later listings see to it.
+        offers.retain(|offer| offer.indexed || !options.follow);
         let (first, last) = span(&input, &leads, &period, &offers, options.follow)?;
         let present = |slot: Slot| state_lead.map_or(slot, |_| Slot::new(slot.valid(), Lead(0)));
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;

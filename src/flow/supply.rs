@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::SourceOptions;
-use crate::domain::{Field, Item, Lead, Moment, Provenance, Slot};
+use crate::domain::{Field, Grid, Item, Lead, Moment, Provenance, Slot};
 use crate::sinks::ZarrSink;
-use crate::sources::{Assembly, Chunk, Fetched, Offer, Outcome, Reject, RejectReason, Source, Work};
+use crate::sources::{Assembly, Chunk, Fetched, Offer, Outcome, Reject, Source, Work};
 use crate::storage::Ledger;
 use crate::telemetry::{Progress, metrics};
 
@@ -16,7 +16,7 @@ use super::totals::Shared;
 /// Ledger folder of what was set aside.
 pub(super) const REJECTS: &str = "rejects";
 /// Ledger unit of the grid that every field must be on.
-pub(super) const GRID: &str = "grid";
+pub(super) const GRID: &str = "source/grid";
 
 /// What work brought.
 pub(super) enum Brought {
@@ -189,9 +189,14 @@ impl Supply {
         metrics().rejected_objects.with_label_values(&[reason]).inc();
         metrics().rejected_messages.with_label_values(&[reason]).inc_by(reject.messages as u64);
         self.shared.count(|t| t.rejects.push(reject.clone()));
-        let unit = format!("{REJECTS}/{}.{reason}", reject.object);
-        let lasting = !matches!(reject.reason, RejectReason::FetchFailed | RejectReason::MissingVariable);
-        if let Err(error) = if lasting { self.ledger.commit(&unit, reject) } else { Ok(()) } {
+        if let Err(error) = self.ledger.commit(&format!("{REJECTS}/{}.{reason}", reject.object), reject) {
+            self.shared.fail(error.to_string());
+        }
+    }
+
+    /// Records the grid that every later field, in this run or another, must be on.
+    pub(super) fn note_grid(&self, grid: &Grid) {
+        if let Err(error) = self.ledger.commit(GRID, grid) {
             self.shared.fail(error.to_string());
         }
     }

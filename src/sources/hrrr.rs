@@ -57,6 +57,13 @@ impl Hrrr {
         Ok(folders.into_iter().filter(|f| day_of(f).is_some_and(inside)).collect())
     }
 
+    /// Hours of a day's folder that are cycles of a period: a live bucket holds thousands of objects a day beside them.
+    fn hours(&self, day: &str, period: &Period) -> Vec<u64> {
+        let start = day.strip_prefix("hrrr.").and_then(|d| d.strip_suffix('/')?.parse::<Moment>().ok());
+        let inside = |hour: &u64| start.is_some_and(|start| period.contains(Moment(start.0 + hour * 3600)));
+        (0..24).filter(inside).collect()
+    }
+
     /// The slot a key speaks of, and whether it is exactly that slot's key.
     fn parse_key(&self, key: &str) -> Option<(Slot, bool)> {
         let (folder, name) = key.rsplit_once('/')?;
@@ -178,8 +185,11 @@ impl Source for Hrrr {
     fn list(&self, period: &Period) -> Result<Vec<Offer>, SourceError> {
         let mut offers = Vec::new();
         for day in self.days(period)? {
-            let listed = self.objects.list(&format!("{day}{}/hrrr.t", self.region_name))?;
-            offers.extend(listed.iter().filter_map(|meta| self.offer(meta, &listed, period)));
+            for hour in self.hours(&day, period) {
+                let prefix = format!("{day}{}/hrrr.t{hour:02}z.{}f", self.region_name, self.product);
+                let listed = self.objects.list(&prefix)?;
+                offers.extend(listed.iter().filter_map(|meta| self.offer(meta, &listed, period)));
+            }
         }
         offers.sort_by(|a, b| (a.named, &a.meta.key).cmp(&(b.named, &b.meta.key)));
         Ok(offers)

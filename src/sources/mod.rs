@@ -98,6 +98,15 @@ pub struct Reject {
     pub detail: String,
     /// How many messages it concerns.
     pub messages: usize,
+    /// Whether something else of the object was of use.
+    pub used: bool,
+}
+
+impl Reject {
+    /// Whether a rerun need not look at the object again.
+    pub fn is_final(&self) -> bool {
+        !self.used && self.reason != RejectReason::FetchFailed
+    }
 }
 
 /// One field still packed: the bytes of a message and what its header says.

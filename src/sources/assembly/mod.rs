@@ -86,6 +86,8 @@ pub struct Assembly {
     seen: BTreeMap<String, String>,
     missing: BTreeSet<Slot>,
     filled: BTreeSet<Slot>,
+    /// Objects of which something was of use.
+    used: BTreeSet<String>,
     book: Book,
 }
 
@@ -107,6 +109,7 @@ impl Assembly {
             seen: BTreeMap::new(),
             missing: BTreeSet::new(),
             filled: BTreeSet::new(),
+            used: BTreeSet::new(),
             book,
         }
     }
@@ -145,9 +148,10 @@ impl Assembly {
                 continue;
             }
             let identity = (offer.meta.key.clone(), offer.meta.etag.clone());
-            match self.known.get(&identity) {
-                Some(reject) => outcome.rejects.push(reject.clone()),
-                None => self.offered(offer, need, &mut outcome),
+            let known = self.known.get(&identity);
+            outcome.rejects.extend(known.cloned());
+            if !known.is_some_and(Reject::is_final) {
+                self.offered(offer, need, &mut outcome);
             }
         }
         outcome
@@ -206,7 +210,7 @@ impl Assembly {
         let mut outcome = Outcome::default();
         let (Work::Fetch(offer) | Work::Restore(offer)) = &job.work;
         let fields = self.on_the_grid(offer, delivery.fields, &mut outcome);
-        report_damage(offer, &delivery.damage, delivery.failure.as_deref(), fields.is_empty(), &mut outcome);
+        let empty = fields.is_empty();
         let mut groups: BTreeMap<Slot, Vec<Field>> = BTreeMap::new();
         fields.into_iter().for_each(|f| groups.entry(f.slot).or_default().push(f));
         if let Some(slot) = job.fills {
@@ -218,6 +222,8 @@ impl Assembly {
         for (slot, fields) in groups {
             self.unnamed(slot, &job, offer, fields, &mut outcome);
         }
+        report_damage(offer, &delivery.damage, delivery.failure.as_deref(), empty, &mut outcome);
+        outcome.rejects.iter_mut().for_each(|reject| reject.used = self.used.contains(&reject.object));
         self.book.finished(&job);
         outcome
     }
@@ -246,6 +252,7 @@ impl Assembly {
     fn fill(&mut self, slot: Slot, at: Slot, offer: &Offer, fields: Vec<Field>, outcome: &mut Outcome) {
         self.book.open.remove(&slot);
         self.filled.insert(slot);
+        self.used.insert(offer.meta.key.clone());
         outcome.filled.push(slot);
         let absences = self.absences(slot, &fields);
         let lacking: Vec<&str> =
@@ -305,7 +312,7 @@ impl Assembly {
 
 fn rejected(offer: &Offer, reason: RejectReason, detail: String, messages: usize) -> Reject {
     let (object, etag) = (offer.meta.key.clone(), offer.meta.etag.clone());
-    Reject { object, etag, named: offer.named, reason, detail, messages }
+    Reject { object, etag, named: offer.named, reason, detail, messages, used: false }
 }
 
 fn report_damage(offer: &Offer, damage: &[String], failure: Option<&str>, empty: bool, outcome: &mut Outcome) {
