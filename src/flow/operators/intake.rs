@@ -94,7 +94,7 @@ pub(in crate::flow) fn intake<'scope>(
             if now.intake.assembly.is_done() {
                 state = None;
             } else {
-                again.activate_after(if now.fetchers.under_way() == 0 { HELD_BACK } else { IDLE });
+                again.activate_after(if now.in_flow.is_empty() { IDLE } else { HELD_BACK });
             }
         }
     })
