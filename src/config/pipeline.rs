@@ -210,9 +210,10 @@ fn read_section<'a>(section: &'static str, node: &'a Node, mistakes: &'a Mistake
             }
             None if kind.is_empty() => (),
             None => {
-                let guess = closest(&kind, kinds(section).iter().copied()).map(|g| format!("; did you mean `{g}`?"));
+                let guess = closest(&kind, kinds(section).iter().copied());
+                let hint = guess.map_or_else(|| ".".into(), |g| format!("; did you mean `{g}`?"));
                 let all = kinds(section).join(", ");
-                reader.mistake("type", format!("no type `{kind}`{} Expected one of {all}", guess.unwrap_or_default()));
+                reader.mistake("type", format!("no type `{kind}`{hint} Expected one of {all}"));
             }
         }
     }

@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(self) {
         for (key, node) in self.table.iter().filter(|(key, _)| !self.asked.contains(key.as_str())) {
             let guess = closest(key, self.asked.iter().copied());
-            let hint = guess.map(|g| format!("; did you mean `{g}`?")).unwrap_or_default();
+            let hint = guess.map_or_else(|| ".".into(), |g| format!("; did you mean `{g}`?"));
             let known: Vec<&str> = self.asked.iter().copied().collect();
             let text = format!("{}: unknown key `{key}`{hint} Expected one of {}", self.title, known.join(", "));
             self.mistakes.add(&node.place, text);
