@@ -1,6 +1,7 @@
 //! Turns a checked pipeline into a running dataflow; the only module that speaks timely.
 
 mod graph;
+mod identity;
 mod offload;
 mod operators;
 mod plan;
