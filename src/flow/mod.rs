@@ -1,5 +1,6 @@
 //! Turns a checked pipeline into a running dataflow; the only module that speaks timely.
 
+mod cycles;
 mod graph;
 mod identity;
 mod offload;
@@ -30,7 +31,7 @@ use crate::domain::{Moment, Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
 use crate::storage::{LedgerError, StorageError};
-use crate::telemetry::{health, metrics};
+use crate::telemetry::health;
 
 use graph::{Computed, build};
 use operators::Intake;
@@ -213,8 +214,5 @@ fn finish(plan: &Plan) -> Result<(), RunError> {
             }
         }
     }
-    let totals = plan.supply.shared.totals();
-    let complete = totals.slots_filled + totals.slots_published_before;
-    metrics().completed(&plan.pipeline.name, complete, totals.slots_expected);
     Ok(())
 }

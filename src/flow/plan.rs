@@ -12,7 +12,7 @@ use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::hrrr::Hrrr;
 use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
-use crate::storage::{FileStore, Ledger, ObjectStore, S3Options, StorageError, open, open_existing};
+use crate::storage::{FileStore, Ledger, Metered, ObjectStore, S3Options, StorageError, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
@@ -101,6 +101,7 @@ impl Plan {
         let (known, grid) = earlier(&ledger)?;
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
+            pipeline: pipeline.name.clone(),
             source,
             options: input,
             state_lead,
@@ -235,7 +236,7 @@ impl Opening<'_> {
     fn outputs(&mut self, offers: &[Offer], present: &dyn Fn(Slot) -> Slot, follow: bool) -> Result<Opened, SinkError> {
         let offered = offers.iter().map(|o| present(o.named).cycle).collect();
         let mut resume = Resume { offered, follow, ..Resume::default() };
-        let (mut outputs, mut own_store) = (BTreeMap::new(), None);
+        let (mut outputs, mut own_store, mut names) = (BTreeMap::new(), None, Vec::new());
         for (index, node) in self.pipeline.stages.iter().enumerate() {
             let input = node.inputs.first().map(|i| &self.pipeline.stages[*i]);
             let Some(input) = input else { continue };
@@ -246,17 +247,33 @@ impl Opening<'_> {
                         own_store = store.or(own_store);
                     }
                     resume.sinks.push(committed);
+                    names.push(&node.name);
                     outputs.insert(index, output);
                 }
                 Stage::Jsonl(path) => {
-                    let files = ScoreFiles::new(&node.name, path, self.objects.clone(), self.ledger.clone());
+                    let files = ScoreFiles::new(&node.name, path, self.objects_of(node), self.ledger.clone());
                     resume.scores.push(Scored { leads: forecast_leads(self.pipeline), records: files.records()? });
                     outputs.insert(index, Output::Scores(Arc::new(files)));
                 }
                 _ => (),
             }
         }
+        self.count_complete(&names, &resume.sinks);
         Ok((outputs, resume, own_store))
+    }
+
+    /// Counts on every sink for whole cycles, starting from what earlier runs committed.
+    fn count_complete(&self, names: &[&Arc<str>], sinks: &[Committed]) {
+        let sinks = || names.iter().zip(sinks);
+        sinks().for_each(|(name, sink)| self.shared.expect(name, sink.becomes.leads(self.leads.len())));
+        for (name, sink) in sinks() {
+            sink.commits.values().filter(|c| c.is_whole()).for_each(|c| self.shared.whole(name, c.slot));
+        }
+    }
+
+    /// The output, with what is written to it counted for a sink.
+    fn objects_of(&self, node: &StageNode) -> Arc<dyn ObjectStore> {
+        Arc::new(Metered::new(self.objects.clone(), &node.name))
     }
 
     fn slots(
@@ -271,19 +288,19 @@ impl Opening<'_> {
             Stage::Zarr(options) => {
                 let description = self.description(input);
                 let made =
-                    Arc::new(ZarrSink::new(&node.name, self.objects.clone(), options, description, variables())?);
+                    Arc::new(ZarrSink::new(&node.name, self.objects_of(node), options, description, variables())?);
                 made.publish_committed(commits.values().filter(|c| c.is_whole()).map(|c| c.slot))?;
                 store = Some(made.clone());
                 made
             }
             Stage::Statistics(path) => {
-                let made = Arc::new(StatisticsSink::new(&node.name, path, self.objects.clone(), self.ledger.clone()));
+                let made = Arc::new(StatisticsSink::new(&node.name, path, self.objects_of(node), self.ledger.clone()));
                 statistics = Some(made.clone());
                 made
             }
             Stage::Png(options) => {
                 let colours = colour_tables_text();
-                let (objects, earth) = (self.objects.clone(), input.earth_winds);
+                let (objects, earth) = (self.objects_of(node), input.earth_winds);
                 Arc::new(PngSink::new(&node.name, objects, options, earth, variables(), colours)?)
             }
             _ => return Err(SinkError::Variable(node.name.to_string())),

@@ -30,6 +30,8 @@ pub(super) enum Brought {
 
 /// The world as the intake sees it.
 pub(super) struct Supply {
+    /// The pipeline's name.
+    pub(super) pipeline: String,
     pub(super) source: Arc<dyn Source>,
     pub(super) options: SourceOptions,
     /// The lead that is the state, where states are what flows.
@@ -179,6 +181,7 @@ impl Supply {
             t.slots_published_before += outcome.published_before.len() as u64;
             t.slots_missing += outcome.missing.len() as u64;
             t.slots_filled += outcome.filled.len() as u64;
+            metrics().completed(&self.pipeline, t.slots_filled + t.slots_published_before, t.slots_expected);
         });
     }
 
