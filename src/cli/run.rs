@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
 use gustfront::domain::{Moment, Period};
@@ -12,9 +12,9 @@ use gustfront::flow::{Report, RunOptions, run as run_pipeline};
 use gustfront::telemetry::{self, Endpoint};
 use gustfront::verify::table;
 
-use super::Exit;
 use super::output::show;
 use super::pipeline::PipelineArgs;
+use super::{BadUsage, Exit};
 
 const EXAMPLES: &str = "Examples:
   gustfront run pipelines/hrrr_archive.toml --input bucket --output archive
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && to < from
     {
-        bail!("--to {to} is before --from {from}");
+        return Err(BadUsage(format!("--to {to} is before --from {from}; expected a time at or after it")).into());
     }
     let pipeline = args.pipeline.read()?;
     let _endpoint = serve(args.metrics)?;

@@ -10,6 +10,8 @@ use gustfront::domain::{Lead, Moment};
 use gustfront::sources::synth::{FULL, Summary, SynthOptions, origin, write_hrrr_watched};
 use gustfront::storage::{S3Options, open};
 
+use super::output::show;
+
 /// Examples shown by `--help`.
 const EXAMPLES: &str = "Examples:
   gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 12
@@ -89,14 +91,13 @@ pub(crate) fn run(args: SynthArgs) -> anyhow::Result<()> {
     let summary = write_hrrr_watched(&*objects, &options, &mut |summary| bar.set_position(summary.slots as u64));
     bar.finish_and_clear();
     let summary = summary.context("no synthetic weather was finished (--force writes over other content)")?;
-    println!("{}", closing_line(&summary, &options, &args.output));
-    Ok(())
+    show(&closing_line(&summary, &options, &args.output))
 }
 
 fn closing_line(summary: &Summary, options: &SynthOptions, output: &str) -> String {
     let [nx, ny] = options.size;
     format!(
-        "{} of synthetic weather ({}) on {nx}x{ny} points from {} are in {output}: {} objects written, {} already there, {:.1} MB. No weather was observed.",
+        "{} of synthetic weather ({}) on {nx}x{ny} points from {} are in {output}: {} objects written, {} already there, {:.1} MB. No weather was observed.\n",
         if summary.slots == 1 { "1 file".to_string() } else { format!("{} files", summary.slots) },
         origin(options.seed),
         options.start,

@@ -56,10 +56,27 @@ fn check_names(drafts: &[Draft<'_>], mistakes: &Mistakes, top: &Place) {
             mistakes.add(&draft.place, text);
         }
     }
+    check_paths(drafts, mistakes);
     match drafts.iter().filter(|d| d.section == "sources").collect::<Vec<_>>()[..] {
         [_] => (),
         [] => mistakes.add(top, "no source; expected one table [sources.NAME] with type = \"hrrr\"".into()),
         [_, second, ..] => mistakes.add(&second.place, "a second source; expected exactly one".into()),
+    }
+}
+
+/// No two sinks may write into each other's folders.
+fn check_paths(drafts: &[Draft<'_>], mistakes: &Mistakes) {
+    let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+    for (i, draft) in drafts.iter().enumerate() {
+        let Some(path) = draft.stage.path() else { continue };
+        let shares = |d: &&Draft<'_>| d.stage.path().is_some_and(|other| inside(path, other) || inside(other, path));
+        if let Some(other) = drafts[..i].iter().find(shares) {
+            let text = format!(
+                "`{path}` of sinks.{} and the path of sinks.{} overlap; expected folders apart",
+                draft.name, other.name
+            );
+            mistakes.add(&draft.place, text);
+        }
     }
 }
 

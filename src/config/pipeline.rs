@@ -7,7 +7,7 @@ use crate::domain::Lead;
 
 use super::connect::{Draft, connect};
 use super::document::{Document, Mistake, Node, Place, Value};
-use super::reader::{Mistakes, Reader, closest};
+use super::reader::{Mistakes, Reader, TOP, closest};
 use super::stages::{
     ForecastOptions, PngOptions, RegridOptions, ScoreOptions, SourceOptions, StoreOptions, WindowOptions, read_path,
 };
@@ -78,6 +78,18 @@ pub enum Stage {
     Jsonl(String),
     /// Writes a table of statistics.
     Statistics(String),
+}
+
+impl Stage {
+    /// Where below the output the stage writes; `None` where it writes nothing.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Stage::Zarr(options) => Some(&options.path),
+            Stage::Png(options) => Some(&options.path),
+            Stage::Jsonl(path) | Stage::Statistics(path) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// A named stage in its place in the graph.
@@ -169,7 +181,7 @@ impl Pipeline {
 }
 
 fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
-    let mut top = Reader::new("the pipeline", &document.root, mistakes)?;
+    let mut top = Reader::new(TOP, &document.root, mistakes)?;
     let name = top.required_text("name", "hrrr_archive");
     let state_lead = Lead::hours(top.whole("state_lead", 0, 48).unwrap_or(0));
     let output = top.node("output").and_then(|n| Reader::new("output", n, mistakes));
@@ -210,10 +222,11 @@ fn read_section<'a>(section: &'static str, node: &'a Node, mistakes: &'a Mistake
             }
             None if kind.is_empty() => (),
             None => {
-                let guess = closest(&kind, kinds(section).iter().copied());
-                let hint = guess.map_or_else(|| ".".into(), |g| format!("; did you mean `{g}`?"));
+                let guess =
+                    closest(&kind, kinds(section).iter().copied()).map(|g| format!("; did you mean `{g}`? Expected"));
                 let all = kinds(section).join(", ");
-                reader.mistake("type", format!("no type `{kind}`{hint} Expected one of {all}"));
+                reader
+                    .mistake("type", format!("no type `{kind}`{} one of {all}", guess.unwrap_or("; expected".into())));
             }
         }
     }

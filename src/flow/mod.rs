@@ -2,6 +2,7 @@
 
 mod cycles;
 mod graph;
+mod identity;
 mod offload;
 mod operators;
 mod plan;

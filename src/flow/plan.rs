@@ -17,6 +17,7 @@ use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
 
+use super::identity::bind;
 use super::operators::Committing;
 use super::resume::{Becomes, Committed, Resume, Scored};
 use super::supply::{GRID, REJECTS, Supply};
@@ -72,13 +73,15 @@ impl Plan {
         let tables = check_tables(&pipeline)?;
         let state_lead = input.leads.is_none().then_some(pipeline.state_lead);
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
-        let (objects, ledger) = open_output(&pipeline)?;
         let source = open_source(&input, &leads)?;
+        let (objects, ledger) = open_output(&pipeline)?;
+        clear_partial(&pipeline.output)?;
         let period = period(options, &input);
         let mut offers = source.list(&period)?;
         // In a live bucket an index may still be on its way; later listings see to it.
         offers.retain(|offer| offer.indexed || !options.follow);
         let (first, last) = span(&input, &leads, &period, &offers, options.follow)?;
+        bind(&ledger, &pipeline)?;
         let present = |slot: Slot| state_lead.map_or(slot, |_| Slot::new(slot.valid(), Lead(0)));
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;
         let shared = Arc::new(Shared::default());
@@ -131,15 +134,17 @@ fn s3(endpoint: &Option<String>, region: &Option<String>, anonymous: Option<bool
     S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None }
 }
 
-/// The output of a pipeline and its ledger; what a killed run left unfinished is removed.
+/// The output of a pipeline and its ledger.
 pub(super) fn open_output(pipeline: &Pipeline) -> Result<(Arc<dyn ObjectStore>, Ledger), StorageError> {
     let (endpoint, region, anonymous) = &pipeline.output_s3;
     let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous))?;
-    if !pipeline.output.starts_with("s3://") {
-        FileStore::new(&pipeline.output).clear_partial()?;
-    }
     let ledger = Ledger::new(objects.clone(), LEDGER);
     Ok((objects, ledger))
+}
+
+/// Removes what a killed run left unfinished in a folder; a run does so, and nothing that only reads.
+fn clear_partial(output: &str) -> Result<(), StorageError> {
+    if output.starts_with("s3://") { Ok(()) } else { FileStore::new(output).clear_partial() }
 }
 
 fn open_source(input: &SourceOptions, leads: &[Lead]) -> Result<Arc<dyn Source>, StorageError> {
