@@ -27,7 +27,7 @@ use crate::config::Pipeline;
 use crate::domain::{Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
-use crate::storage::{LedgerError, StorageError};
+use crate::storage::{LedgerError, StorageError, retries};
 use crate::telemetry::{health, metrics};
 
 use graph::{Computed, build};
@@ -88,6 +88,8 @@ pub struct Report {
     pub workers: usize,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// Requests to object stores that were tried again.
+    pub retries: u64,
     /// Whether the run was stopped before it was through.
     pub stopped: bool,
     /// What was done.
@@ -100,7 +102,7 @@ pub struct Report {
 /// # Errors
 /// Where it cannot start, and where a sink fails for good; objects that cannot be used are counted, not errors.
 pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> Result<Report, RunError> {
-    let started = Instant::now();
+    let (started, retried) = (Instant::now(), retries());
     let plan = Arc::new(Plan::new(pipeline, options, stop.clone())?);
     health().set_ready();
     flow(&plan, options);
@@ -113,6 +115,7 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
         pipeline: plan.pipeline.name.clone(),
         workers: options.workers,
         seconds: started.elapsed().as_secs_f64(),
+        retries: retries() - retried,
         stopped: stop.load(Ordering::Relaxed),
         totals: shared.totals(),
     })
@@ -189,6 +192,7 @@ fn finish(plan: &Plan) -> Result<(), RunError> {
             }
         }
     }
+    plan::clear_partial(&plan.pipeline)?;
     let totals = plan.supply.shared.totals();
     let complete = totals.slots_filled + totals.slots_published_before;
     metrics().completed(&plan.pipeline.name, complete, totals.slots_expected);

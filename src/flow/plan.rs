@@ -73,6 +73,7 @@ impl Plan {
         let state_lead = input.leads.is_none().then_some(pipeline.state_lead);
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
         let (objects, ledger) = open_output(&pipeline)?;
+        clear_partial(&pipeline)?;
         let source = open_source(&input, &leads)?;
         let period = period(options, &input);
         let offers = source.list(&period)?;
@@ -94,6 +95,7 @@ impl Plan {
         let origin = own_store.as_ref().map_or(origin, |store| store.origin());
 
         let (known, grid) = earlier(&ledger)?;
+        let grid_recorded = grid.is_some().into();
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
             source,
@@ -105,6 +107,7 @@ impl Plan {
             ledger,
             resume,
             own_store,
+            grid_recorded,
             shared,
             progress,
             stop,
@@ -124,23 +127,31 @@ impl Plan {
     }
 }
 
-fn s3(endpoint: &Option<String>, region: &Option<String>, anonymous: Option<bool>) -> S3Options {
-    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None }
+fn s3(
+    endpoint: &Option<String>,
+    region: &Option<String>,
+    anonymous: Option<bool>,
+    retry_seconds: Option<u32>,
+) -> S3Options {
+    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None, retry_seconds }
 }
 
-/// The output of a pipeline and its ledger; what a killed run left unfinished is removed.
+/// The output of a pipeline and its ledger.
 pub(super) fn open_output(pipeline: &Pipeline) -> Result<(Arc<dyn ObjectStore>, Ledger), StorageError> {
-    let (endpoint, region, anonymous) = &pipeline.output_s3;
-    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous))?;
-    if !pipeline.output.starts_with("s3://") {
-        FileStore::new(&pipeline.output).clear_partial()?;
-    }
+    let (endpoint, region, anonymous, retry) = &pipeline.output_s3;
+    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous, *retry))?;
     let ledger = Ledger::new(objects.clone(), LEDGER);
     Ok((objects, ledger))
 }
 
+/// Removes what a killed run left unfinished, and the folder it was in; a bucket has neither.
+pub(super) fn clear_partial(pipeline: &Pipeline) -> Result<(), StorageError> {
+    if pipeline.output.starts_with("s3://") { Ok(()) } else { FileStore::new(&pipeline.output).clear_partial() }
+}
+
 fn open_source(input: &SourceOptions, leads: &[Lead]) -> Result<Arc<dyn Source>, StorageError> {
-    let objects = open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous))?;
+    let objects =
+        open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous, input.retry_seconds))?;
     let known = |(name, _): &(Arc<str>, _)| variables().get(name).cloned();
     let wanted: Vec<Arc<Variable>> = input.variables.iter().filter_map(known).collect();
     Ok(Arc::new(Hrrr::new(objects, input, leads.to_vec(), wanted)))
@@ -208,7 +219,7 @@ pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, Statis
 /// What earlier runs set aside, and the grid they found.
 fn earlier(ledger: &Ledger) -> Result<(Vec<Reject>, Option<Arc<Grid>>), SinkError> {
     let known: BTreeMap<String, Reject> = ledger.load(&format!("{REJECTS}/"))?;
-    let grid: BTreeMap<String, Grid> = ledger.load(GRID)?;
+    let grid: BTreeMap<String, Grid> = ledger.load(&format!("{GRID}."))?;
     Ok((known.into_values().collect(), grid.into_values().next().map(Arc::new)))
 }
 

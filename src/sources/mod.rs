@@ -98,6 +98,8 @@ pub struct Reject {
     pub detail: String,
     /// How many messages it concerns.
     pub messages: usize,
+    /// Whether the rest of the object was used: a rerun then needs it as it needs any other.
+    pub rest_used: bool,
 }
 
 /// One field still packed: the bytes of a message and what its header says.

@@ -49,6 +49,12 @@ pub(super) struct Failure<E> {
 }
 
 impl Retry {
+    /// The default, or as long as given.
+    pub fn lasting(seconds: Option<u32>) -> Self {
+        let default = Retry::default();
+        Retry { in_all: seconds.map_or(default.in_all, |s| Duration::from_secs(s.into())), ..default }
+    }
+
     /// The first success of `attempt`, or its last error and how often it was tried.
     pub(super) fn run<T, E: Display>(&self, mut attempt: impl FnMut() -> Result<T, Failure<E>>) -> Result<T, (E, u32)> {
         let begun = Instant::now();

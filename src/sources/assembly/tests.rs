@@ -151,9 +151,10 @@ fn what_was_set_aside_before_is_not_fetched_again() {
         reason: RejectReason::Duplicate,
         detail: String::new(),
         messages: 1,
+        rest_used: false,
     };
     let mut assembly = assembly();
-    assembly.known.insert(("wrong".into(), "1".into()), known.clone());
+    assembly.known.insert(("wrong".into(), "1".into()), vec![known.clone()]);
     let outcome = assembly.listed(vec![offer("wrong", slot(0, 2), true)], &|_| Need::Fetch);
     assert_eq!((outcome.rejects, assembly.next_job().is_none()), (vec![known], true));
 }
