@@ -11,7 +11,7 @@ use crate::domain::{Grid, Lead, Moment, Period, Slot, Variable};
 use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::hrrr::Hrrr;
-use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
+use crate::sources::{Assembly, Offer, Reject, RejectReason, Source, SourceError};
 use crate::storage::{FileStore, Ledger, Metered, ObjectStore, S3Options, StorageError, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
@@ -75,7 +75,7 @@ impl Plan {
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
         let source = open_source(&input, &leads)?;
         let (objects, ledger) = open_output(&pipeline)?;
-        clear_partial(&pipeline.output)?;
+        clear_partial(&pipeline)?;
         let period = period(options, &input);
         let mut offers = source.list(&period)?;
         // In a live bucket an index may still be on its way; later listings see to it.
@@ -130,25 +130,31 @@ impl Plan {
     }
 }
 
-fn s3(endpoint: &Option<String>, region: &Option<String>, anonymous: Option<bool>) -> S3Options {
-    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None }
+fn s3(
+    endpoint: &Option<String>,
+    region: &Option<String>,
+    anonymous: Option<bool>,
+    retry_seconds: Option<u32>,
+) -> S3Options {
+    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None, retry_seconds }
 }
 
 /// The output of a pipeline and its ledger.
 pub(super) fn open_output(pipeline: &Pipeline) -> Result<(Arc<dyn ObjectStore>, Ledger), StorageError> {
-    let (endpoint, region, anonymous) = &pipeline.output_s3;
-    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous))?;
+    let (endpoint, region, anonymous, retry) = &pipeline.output_s3;
+    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous, *retry))?;
     let ledger = Ledger::new(objects.clone(), LEDGER);
     Ok((objects, ledger))
 }
 
-/// Removes what a killed run left unfinished in a folder; a run does so, and nothing that only reads.
-fn clear_partial(output: &str) -> Result<(), StorageError> {
-    if output.starts_with("s3://") { Ok(()) } else { FileStore::new(output).clear_partial() }
+/// Removes what a killed run left unfinished, and the folder it was in; a bucket has neither.
+pub(super) fn clear_partial(pipeline: &Pipeline) -> Result<(), StorageError> {
+    if pipeline.output.starts_with("s3://") { Ok(()) } else { FileStore::new(&pipeline.output).clear_partial() }
 }
 
 fn open_source(input: &SourceOptions, leads: &[Lead]) -> Result<Arc<dyn Source>, StorageError> {
-    let objects = open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous))?;
+    let objects =
+        open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous, input.retry_seconds))?;
     let known = |(name, _): &(Arc<str>, _)| variables().get(name).cloned();
     let wanted: Vec<Arc<Variable>> = input.variables.iter().filter_map(known).collect();
     Ok(Arc::new(Hrrr::new(objects, input, leads.to_vec(), wanted)))
@@ -216,8 +222,10 @@ pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, Statis
 /// What earlier runs set aside, and the grid they found.
 fn earlier(ledger: &Ledger) -> Result<(Vec<Reject>, Option<Arc<Grid>>), SinkError> {
     let known: BTreeMap<String, Reject> = ledger.load(&format!("{REJECTS}/"))?;
-    let grid: BTreeMap<String, Grid> = ledger.load(GRID)?;
-    Ok((known.into_values().collect(), grid.into_values().next().map(Arc::new)))
+    let grid: BTreeMap<String, Grid> = ledger.load(&format!("{GRID}."))?;
+    // What could not be fetched is tried again, and told again where it fails again.
+    let known = known.into_values().filter(|reject| reject.reason != RejectReason::FetchFailed);
+    Ok((known.collect(), grid.into_values().next().map(Arc::new)))
 }
 
 struct Opening<'a> {

@@ -92,6 +92,15 @@ impl Resume {
         self.sinks.iter().find(|s| s.restores)?.commits.get(&Slot::new(slot.cycle, Lead(0)))
     }
 
+    /// The slot that an object filled in an earlier run, whatever its name says.
+    pub(super) fn slot_of(&self, offer: &Offer) -> Option<Slot> {
+        self.sinks.iter().find_map(|sink| {
+            let whole = |slot: &Slot| matches!(sink.becomes, Becomes::Itself) || slot.lead == Lead(0);
+            let made_of_it = |c: &&Commit| whole(&c.slot) && c.is_of(&offer.meta.key, &offer.meta.etag);
+            sink.commits.values().find(made_of_it).map(|commit| commit.slot)
+        })
+    }
+
     /// Whether the state of a moment takes part in a comparison that has not been made and can be.
     fn unscored(&self, scored: &Scored, state: Moment) -> bool {
         let verified = |init: Moment, lead: &Lead| scored.records.get(&init).is_some_and(|r| r.verified.contains(lead));

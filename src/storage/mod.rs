@@ -65,7 +65,7 @@ pub trait ObjectStore: Send + Sync + Debug {
 pub fn open(location: &str, options: &S3Options) -> Result<Arc<dyn ObjectStore>, StorageError> {
     Ok(match location::parse(location)? {
         Location::Folder => Arc::new(FileStore::new(location)),
-        Location::Bucket { .. } => Arc::new(S3Store::open(location, options, Retry::default())?),
+        Location::Bucket { .. } => Arc::new(S3Store::open(location, options, Retry::lasting(options.retry_seconds))?),
     })
 }
 
