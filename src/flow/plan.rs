@@ -254,7 +254,7 @@ impl Opening<'_> {
                     if committed.restores {
                         own_store = store.or(own_store);
                     }
-                    resume.sinks.push(committed);
+                    resume.add(committed);
                     names.push(&node.name);
                     outputs.insert(index, output);
                 }
