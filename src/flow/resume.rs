@@ -70,7 +70,7 @@ pub(super) struct Resume {
     /// More states will come after the last one offered.
     pub(super) follow: bool,
     /// The slot that each object filled.
-    by_object: BTreeMap<String, Slot>,
+    pub(super) by_object: BTreeMap<String, Slot>,
 }
 
 impl Resume {
