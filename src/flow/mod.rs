@@ -27,7 +27,7 @@ use crate::config::Pipeline;
 use crate::domain::{Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
-use crate::storage::{LedgerError, StorageError, retries};
+use crate::storage::{LedgerError, StorageError, clear_partial, retries};
 use crate::telemetry::{health, metrics};
 
 use graph::{Computed, build};
@@ -192,7 +192,7 @@ fn finish(plan: &Plan) -> Result<(), RunError> {
             }
         }
     }
-    plan::clear_partial(&plan.pipeline)?;
+    clear_partial(&plan.pipeline.output)?;
     let totals = plan.supply.shared.totals();
     let complete = totals.slots_filled + totals.slots_published_before;
     metrics().completed(&plan.pipeline.name, complete, totals.slots_expected);
