@@ -30,7 +30,7 @@ use crate::config::Pipeline;
 use crate::domain::{Moment, Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
-use crate::storage::{LedgerError, StorageError};
+use crate::storage::{LedgerError, StorageError, clear_partial};
 use crate::telemetry::{health, metrics};
 
 use graph::{Computed, build};
@@ -223,6 +223,6 @@ fn finish(plan: &Plan) -> Result<(), RunError> {
             }
         }
     }
-    plan::clear_partial(&plan.pipeline)?;
+    clear_partial(&plan.pipeline.output)?;
     Ok(())
 }

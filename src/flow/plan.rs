@@ -12,7 +12,7 @@ use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::hrrr::Hrrr;
 use crate::sources::{Assembly, Offer, Reject, RejectReason, Source, SourceError};
-use crate::storage::{FileStore, Ledger, Metered, ObjectStore, S3Options, StorageError, open, open_existing};
+use crate::storage::{Ledger, Metered, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
@@ -75,7 +75,7 @@ impl Plan {
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
         let source = open_source(&input, &leads)?;
         let (objects, ledger) = open_output(&pipeline)?;
-        clear_partial(&pipeline)?;
+        clear_partial(&pipeline.output)?;
         let period = period(options, &input);
         let mut offers = source.list(&period)?;
         // In a live bucket an index may still be on its way; later listings see to it.
@@ -95,10 +95,14 @@ impl Plan {
             origin,
             leads: &leads,
         };
-        let (outputs, resume, own_store) = opening.outputs(&offers, &present, options.follow)?;
-        let origin = own_store.as_ref().map_or(origin, |store| store.origin());
-
         let (known, grid) = earlier(&ledger)?;
+        let useless =
+            |o: &&Offer| known.iter().any(|r| r.object == o.meta.key && r.etag == o.meta.etag && r.is_final());
+        let useful: Vec<Offer> = offers.iter().filter(|o| !useless(o)).cloned().collect();
+        let (outputs, mut resume, own_store) = opening.outputs(&useful, &present, options.follow)?;
+        let changed = useful.iter().map(|o| (present(o.named), o)).filter(|(slot, o)| resume.is_changed(*slot, o));
+        resume.changed = changed.map(|(slot, _)| slot.cycle).collect();
+        let origin = own_store.as_ref().map_or(origin, |store| store.origin());
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
             pipeline: pipeline.name.clone(),
@@ -145,11 +149,6 @@ pub(super) fn open_output(pipeline: &Pipeline) -> Result<(Arc<dyn ObjectStore>, 
     let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous, *retry))?;
     let ledger = Ledger::new(objects.clone(), LEDGER);
     Ok((objects, ledger))
-}
-
-/// Removes what a killed run left unfinished, and the folder it was in; a bucket has neither.
-pub(super) fn clear_partial(pipeline: &Pipeline) -> Result<(), StorageError> {
-    if pipeline.output.starts_with("s3://") { Ok(()) } else { FileStore::new(&pipeline.output).clear_partial() }
 }
 
 fn open_source(input: &SourceOptions, leads: &[Lead]) -> Result<Arc<dyn Source>, StorageError> {

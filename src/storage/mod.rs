@@ -79,6 +79,16 @@ pub fn open_existing(location: &str, options: &S3Options) -> Result<Arc<dyn Obje
     }
 }
 
+/// Removes what a killed process left unfinished at a location, and the folder it was in; a bucket has neither.
+///
+/// No other process may be writing there meanwhile.
+pub fn clear_partial(location: &str) -> Result<(), StorageError> {
+    match location::parse(location)? {
+        Location::Folder => FileStore::new(location).clear_partial(),
+        Location::Bucket { .. } => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
