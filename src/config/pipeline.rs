@@ -9,7 +9,8 @@ use super::connect::{Draft, connect};
 use super::document::{Document, Mistake, Node, Place, Value};
 use super::reader::{Mistakes, Reader, TOP, closest};
 use super::stages::{
-    ForecastOptions, PngOptions, RegridOptions, ScoreOptions, SourceOptions, StoreOptions, WindowOptions, read_path,
+    ForecastOptions, LONGEST_RETRY_SECONDS, PngOptions, RegridOptions, ScoreOptions, SourceOptions, StoreOptions,
+    WindowOptions, read_path,
 };
 use super::tables::{VariableTable, variables};
 
@@ -122,8 +123,8 @@ pub struct Pipeline {
     pub state_lead: Lead,
     /// Folder or `s3://bucket/prefix` that everything is written below.
     pub output: String,
-    /// S3 endpoint, region and anonymity of the output.
-    pub output_s3: (Option<String>, Option<String>, Option<bool>),
+    /// S3 endpoint, region, anonymity and seconds of retrying of the output.
+    pub output_s3: (Option<String>, Option<String>, Option<bool>, Option<u32>),
     /// The stages, each after those it reads from.
     pub stages: Vec<StageNode>,
 }
@@ -186,12 +187,13 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
     let state_lead = Lead::hours(top.whole("state_lead", 0, 48).unwrap_or(0));
     let output = top.node("output").and_then(|n| Reader::new("output", n, mistakes));
     let (location, output_s3) = output.map_or_else(
-        || (format!("output/{name}"), (None, None, None)),
+        || (format!("output/{name}"), (None, None, None, None)),
         |mut r| {
-            let read =
-                (r.required_text("location", "output"), (r.text("endpoint"), r.text("region"), r.flag("anonymous")));
+            let location = r.required_text("location", "output");
+            let retry = r.whole("retry_seconds", 1, LONGEST_RETRY_SECONDS);
+            let server = (r.text("endpoint"), r.text("region"), r.flag("anonymous"), retry);
             r.finish();
-            read
+            (location, server)
         },
     );
     let mut drafts = Vec::new();

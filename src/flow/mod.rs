@@ -16,7 +16,7 @@ mod totals;
 pub use status::{CycleStatus, Status, status};
 pub use totals::{SinkTotals, Totals};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -30,8 +30,8 @@ use crate::config::Pipeline;
 use crate::domain::{Moment, Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
-use crate::storage::{LedgerError, StorageError};
-use crate::telemetry::health;
+use crate::storage::{LedgerError, StorageError, clear_partial};
+use crate::telemetry::{health, metrics};
 
 use graph::{Computed, build};
 use operators::Intake;
@@ -93,6 +93,8 @@ pub struct Report {
     pub workers: usize,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// Requests to object stores that were tried again.
+    pub retries: u64,
     /// Whether the run was stopped before it was through.
     pub stopped: bool,
     /// What was done.
@@ -118,6 +120,7 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
         pipeline: plan.pipeline.name.clone(),
         workers: options.workers,
         seconds: started.elapsed().as_secs_f64(),
+        retries: retries(&plan),
         stopped: stop.load(Ordering::Relaxed),
         totals: shared.totals(),
     })
@@ -202,6 +205,12 @@ fn wait(time: Duration, supply: &supply::Supply) {
     }
 }
 
+/// Requests to the source and the output that were tried again.
+fn retries(plan: &Plan) -> u64 {
+    let stores = BTreeSet::from([plan.supply.options.input.as_str(), plan.pipeline.output.as_str()]);
+    stores.iter().map(|store| metrics().retries.with_label_values(&[store]).get()).sum()
+}
+
 /// Writes what is made of all slots together.
 fn finish(plan: &Plan) -> Result<(), RunError> {
     for output in plan.outputs.values() {
@@ -214,5 +223,6 @@ fn finish(plan: &Plan) -> Result<(), RunError> {
             }
         }
     }
+    clear_partial(&plan.pipeline.output)?;
     Ok(())
 }

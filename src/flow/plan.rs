@@ -11,8 +11,8 @@ use crate::domain::{Grid, Lead, Moment, Period, Slot, Variable};
 use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::hrrr::Hrrr;
-use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
-use crate::storage::{FileStore, Ledger, Metered, ObjectStore, S3Options, StorageError, open, open_existing};
+use crate::sources::{Assembly, Offer, Reject, RejectReason, Source, SourceError};
+use crate::storage::{Ledger, Metered, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
@@ -95,10 +95,14 @@ impl Plan {
             origin,
             leads: &leads,
         };
-        let (outputs, resume, own_store) = opening.outputs(&offers, &present, options.follow)?;
-        let origin = own_store.as_ref().map_or(origin, |store| store.origin());
-
         let (known, grid) = earlier(&ledger)?;
+        let useless =
+            |o: &&Offer| known.iter().any(|r| r.object == o.meta.key && r.etag == o.meta.etag && r.is_final());
+        let useful: Vec<Offer> = offers.iter().filter(|o| !useless(o)).cloned().collect();
+        let (outputs, mut resume, own_store) = opening.outputs(&useful, &present, options.follow)?;
+        let changed = useful.iter().map(|o| (present(o.named), o)).filter(|(slot, o)| resume.is_changed(*slot, o));
+        resume.changed = changed.map(|(slot, _)| slot.cycle).collect();
+        let origin = own_store.as_ref().map_or(origin, |store| store.origin());
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
             pipeline: pipeline.name.clone(),
@@ -130,25 +134,26 @@ impl Plan {
     }
 }
 
-fn s3(endpoint: &Option<String>, region: &Option<String>, anonymous: Option<bool>) -> S3Options {
-    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None }
+fn s3(
+    endpoint: &Option<String>,
+    region: &Option<String>,
+    anonymous: Option<bool>,
+    retry_seconds: Option<u32>,
+) -> S3Options {
+    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None, retry_seconds }
 }
 
 /// The output of a pipeline and its ledger.
 pub(super) fn open_output(pipeline: &Pipeline) -> Result<(Arc<dyn ObjectStore>, Ledger), StorageError> {
-    let (endpoint, region, anonymous) = &pipeline.output_s3;
-    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous))?;
+    let (endpoint, region, anonymous, retry) = &pipeline.output_s3;
+    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous, *retry))?;
     let ledger = Ledger::new(objects.clone(), LEDGER);
     Ok((objects, ledger))
 }
 
-/// Removes what a killed run left unfinished in a folder; a run does so, and nothing that only reads.
-fn clear_partial(output: &str) -> Result<(), StorageError> {
-    if output.starts_with("s3://") { Ok(()) } else { FileStore::new(output).clear_partial() }
-}
-
 fn open_source(input: &SourceOptions, leads: &[Lead]) -> Result<Arc<dyn Source>, StorageError> {
-    let objects = open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous))?;
+    let objects =
+        open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous, input.retry_seconds))?;
     let known = |(name, _): &(Arc<str>, _)| variables().get(name).cloned();
     let wanted: Vec<Arc<Variable>> = input.variables.iter().filter_map(known).collect();
     Ok(Arc::new(Hrrr::new(objects, input, leads.to_vec(), wanted)))
@@ -216,8 +221,10 @@ pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, Statis
 /// What earlier runs set aside, and the grid they found.
 fn earlier(ledger: &Ledger) -> Result<(Vec<Reject>, Option<Arc<Grid>>), SinkError> {
     let known: BTreeMap<String, Reject> = ledger.load(&format!("{REJECTS}/"))?;
-    let grid: BTreeMap<String, Grid> = ledger.load(GRID)?;
-    Ok((known.into_values().collect(), grid.into_values().next().map(Arc::new)))
+    let grid: BTreeMap<String, Grid> = ledger.load(&format!("{GRID}."))?;
+    // What could not be fetched is tried again, and told again where it fails again.
+    let known = known.into_values().filter(|reject| reject.reason != RejectReason::FetchFailed);
+    Ok((known.collect(), grid.into_values().next().map(Arc::new)))
 }
 
 struct Opening<'a> {
@@ -246,7 +253,7 @@ impl Opening<'_> {
                     if committed.restores {
                         own_store = store.or(own_store);
                     }
-                    resume.sinks.push(committed);
+                    resume.add(committed);
                     names.push(&node.name);
                     outputs.insert(index, output);
                 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::SourceOptions;
 use crate::domain::{Field, Grid, Item, Lead, Moment, Provenance, Slot};
 use crate::sinks::ZarrSink;
-use crate::sources::{Assembly, Chunk, Fetched, Offer, Outcome, Reject, Source, Work};
-use crate::storage::Ledger;
+use crate::sources::{Assembly, Chunk, Fetched, Need, Offer, Outcome, Reject, Source, Work};
+use crate::storage::{Ledger, StorageError};
 use crate::telemetry::{Progress, metrics};
 
 use super::resume::Resume;
@@ -78,12 +78,11 @@ impl Supply {
     /// An item as it flows.
     pub(super) fn present_item(&self, item: Item) -> Item {
         match item {
-            Item::Field(field) if !field.restored => Item::Field(Field { slot: self.present(field.slot), ..field }),
+            Item::Field(field) => Item::Field(Field { slot: self.present(field.slot), ..field }),
             Item::Absent(mut absence) => {
                 absence.slot = self.present(absence.slot);
                 Item::Absent(absence)
             }
-            restored => restored,
         }
     }
 
@@ -98,7 +97,7 @@ impl Supply {
 
     fn fetch(&self, offer: &Offer) -> Result<Brought, String> {
         let _timer = metrics().time("fetch");
-        let fetched = self.source.fetch(offer).map_err(|e| e.to_string())?;
+        let fetched = self.source.fetch(offer).map_err(|e| self.unfetched(&e))?;
         let messages = fetched.chunks.len() as u64;
         metrics().fetched_bytes.inc_by(fetched.bytes);
         metrics().passed("fetch", messages, 0, fetched.bytes);
@@ -109,6 +108,15 @@ impl Supply {
             t.messages += messages;
         });
         Ok(Brought::Packed(fetched))
+    }
+
+    /// Why an object could not be fetched. A server that stays away ends a run over an archive, or every object would
+    /// be waited for in turn; where a live bucket is followed, the next listing offers the object again.
+    fn unfetched(&self, error: &StorageError) -> String {
+        if error.is_outage() && self.last.is_some() {
+            self.shared.fail(error.to_string());
+        }
+        error.to_string()
     }
 
     /// Reads lead 0 of a slot back from the pipeline's own store; it has passed the transforms.
@@ -149,12 +157,28 @@ impl Supply {
         let step = u64::from(self.options.cycle_step.0) * 60;
         let last = self.last.unwrap_or_else(Moment::now);
         (self.first.0..=last.0).step_by(step as usize).for_each(|cycle| assembly.await_cycle(Moment(cycle)));
-        assembly.set_future(if self.last.is_some() { None } else { Some(Moment(last.0 / step * step + step)) });
+        // The next cycle begins after now; corrections are complete as soon as now has moved on.
+        assembly.set_future(if self.last.is_some() { None } else { Some(Moment(last.0 + 1)) });
         let expected = assembly.expected();
         self.progress.set_total(expected);
         self.shared.count(|t| t.slots_expected = expected);
-        let resume = &self.resume;
-        assembly.listed(offers, &|offer| resume.need(self.present(offer.named), offer))
+        assembly.listed(offers, &|offer| self.need(offer))
+    }
+
+    /// What an object is needed for, by its name or by the slot that it filled in an earlier run.
+    fn need(&self, offer: &Offer) -> Need {
+        let named = self.resume.need(self.present(offer.named), offer);
+        let elsewhere = if named == Need::Fetch { self.resume.slot_of(offer) } else { None };
+        match elsewhere.filter(|slot| self.resume.need(*slot, offer) == Need::Skip) {
+            Some(slot) => Need::SkipAs(self.source_slot(slot)),
+            None => named,
+        }
+    }
+
+    /// The source's own slot of one that flows as `slot`.
+    fn source_slot(&self, slot: Slot) -> Slot {
+        let before = |lead: Lead| Moment(slot.cycle.0.saturating_sub(u64::from(lead.0) * 60));
+        self.state_lead.map_or(slot, |lead| Slot::new(before(lead), lead))
     }
 
     /// Declares missing what should have been there by now: over an archive, all that the listing lacks.

@@ -65,7 +65,7 @@ pub trait ObjectStore: Send + Sync + Debug {
 pub fn open(location: &str, options: &S3Options) -> Result<Arc<dyn ObjectStore>, StorageError> {
     Ok(match location::parse(location)? {
         Location::Folder => Arc::new(FileStore::new(location)),
-        Location::Bucket { .. } => Arc::new(S3Store::open(location, options, Retry::default())?),
+        Location::Bucket { .. } => Arc::new(S3Store::open(location, options, Retry::lasting(options.retry_seconds))?),
     })
 }
 
@@ -76,6 +76,16 @@ pub fn open_existing(location: &str, options: &S3Options) -> Result<Arc<dyn Obje
     match location::parse(location)? {
         Location::Folder => Ok(Arc::new(FileStore::existing(location)?)),
         Location::Bucket { .. } => open(location, options),
+    }
+}
+
+/// Removes what a killed process left unfinished at a location, and the folder it was in; a bucket has neither.
+///
+/// No other process may be writing there meanwhile.
+pub fn clear_partial(location: &str) -> Result<(), StorageError> {
+    match location::parse(location)? {
+        Location::Folder => FileStore::new(location).clear_partial(),
+        Location::Bucket { .. } => Ok(()),
     }
 }
 

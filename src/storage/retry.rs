@@ -43,6 +43,12 @@ pub(super) struct Failure<E> {
 }
 
 impl Retry {
+    /// The default, or as long as given.
+    pub fn lasting(seconds: Option<u32>) -> Self {
+        let default = Retry::default();
+        Retry { in_all: seconds.map_or(default.in_all, |s| Duration::from_secs(s.into())), ..default }
+    }
+
     /// The first success of `attempt`, or its last error and how often it was tried; retries are counted by `store`.
     pub(super) fn run<T, E: Display>(
         &self,

@@ -173,10 +173,13 @@ impl State {
         sent
     }
 
+    /// Starts jobs while the sinks keep up. A correction is held up by the slots before it, not by the sinks:
+    /// it does not count, or the slots before it could wait for it in turn.
     fn start_jobs(&mut self, slowest: &ProbeHandle<Slot>) {
         self.in_flow.retain(|at| slowest.less_equal(at));
-        let window = self.intake.supply.window();
-        while self.running.len() + self.in_flow.len() < window {
+        let (window, open) = (self.intake.supply.window(), self.frontier());
+        let behind = self.in_flow.iter().filter(|at| !open.less_equal(at)).count();
+        while self.running.len() + behind < window {
             let Some(job) = self.intake.assembly.next_job() else { break };
             self.fetchers.submit((self.first + self.running.len() as u64, job.work.clone()));
             self.running.push_back(Running { job, brought: false, decoding: 0, delivery: Delivery::default() });
