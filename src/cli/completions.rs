@@ -3,6 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
+use super::output::show;
 use super::{Cli, Exit};
 
 /// Print a completion script.
@@ -15,6 +16,8 @@ pub(crate) struct CompletionsArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
-    generate(args.shell, &mut Cli::command(), "gustfront", &mut std::io::stdout());
+    let mut script = Vec::new();
+    generate(args.shell, &mut Cli::command(), "gustfront", &mut script);
+    show(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
+use super::BadUsage;
+use super::output::{complain, told};
+
 /// Show what is in GRIB2 files, their indexes or Zarr stores.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -30,20 +33,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "OUT.png")]
     pub(crate) png: Option<PathBuf>,
     /// Which field to draw, as the table numbers them
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "png")]
     pub(crate) field: usize,
 }
 
 /// Prints what is in every file; fails where one of them cannot be read.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.png.is_none() || args.files.len() == 1, "--png draws a field of one file; expected one FILE");
+    ensure!(args.png.is_none() || args.files.len() == 1, not_drawn("of one file; expected one FILE"));
     let mut failed = 0;
     for file in &args.files {
         match inspect(file, args, &mut io::stdout().lock()) {
             Err(error) if is_broken_pipe(&error) => return Ok(()),
             Err(error) if args.files.len() == 1 => return Err(error.context(file.clone())),
             Err(error) => {
-                eprintln!("{file}: {error:#}");
+                complain(&format!("{file}: {}", told(&error)));
                 failed += 1;
             }
             Ok(()) => (),
@@ -55,12 +58,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if file.starts_with("s3://") || Path::new(file).is_dir() {
-        ensure!(args.png.is_none(), "--png draws a field of a GRIB2 file, not of a store");
+        ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of a store"));
         return store::print(file, args.json, out);
     }
     let bytes = std::fs::read(file).context("cannot be read")?;
     if file.ends_with(".idx") {
-        ensure!(args.png.is_none(), "--png draws a field of a GRIB2 file, not of an index");
+        ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of an index"));
         return index::print(file, &bytes, args.json, out);
     }
     let content = grib2::Content::read(&bytes);
@@ -70,6 +73,10 @@ fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         (Some(png), _) => picture::draw(&content, &bytes, args.field, png),
         (None, _) => Ok(()),
     }
+}
+
+fn not_drawn(what: &str) -> BadUsage {
+    BadUsage(format!("--png draws a field {what}"))
 }
 
 /// Whether whoever read the output has gone, as `head` does.

@@ -14,7 +14,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use gustfront::flow::RunError;
+use gustfront::storage::StorageError;
 use gustfront::telemetry::logs;
+
+use output::complain;
 
 /// What the program ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +87,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     if let Err(error) = logs::start(cli.log_level.as_deref()) {
-        eprintln!("error: {error}");
+        complain(&format!("error: {error}"));
         return Exit::Usage.into();
     }
     let ended = match cli.command {
@@ -98,12 +101,30 @@ pub(crate) fn main() -> ExitCode {
     ended.unwrap_or_else(report).into()
 }
 
+/// Flags that contradict each other.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadUsage(pub(crate) String);
+
 /// Prints an error once, with what it was caused by.
 fn report(error: anyhow::Error) -> Exit {
-    if let Some(mistakes) = error.downcast_ref::<pipeline::Mistakes>() {
-        eprintln!("{mistakes}");
-        return Exit::Usage;
+    match error.downcast_ref::<pipeline::Mistakes>() {
+        Some(mistakes) => complain(&mistakes.to_string()),
+        None => complain(&format!("error: {}", output::told(&error))),
     }
-    eprintln!("error: {error:#}");
-    if matches!(error.downcast_ref(), Some(RunError::Pipeline(_))) { Exit::Usage } else { Exit::Failed }
+    if is_usage(&error) { Exit::Usage } else { Exit::Failed }
+}
+
+/// Whether the command line or the pipeline is at fault, not the world.
+fn is_usage(error: &anyhow::Error) -> bool {
+    let no_location = |e: &StorageError| matches!(e, StorageError::Location { .. });
+    let in_run = match error.downcast_ref() {
+        Some(RunError::Pipeline(_)) => true,
+        Some(RunError::Storage(e)) => no_location(e),
+        _ => false,
+    };
+    in_run
+        || error.is::<pipeline::Mistakes>()
+        || error.is::<BadUsage>()
+        || error.downcast_ref().is_some_and(no_location)
 }

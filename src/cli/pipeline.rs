@@ -23,14 +23,23 @@ pub(crate) struct PipelineArgs {
     sets: Vec<String>,
 }
 
-/// Everything wrong with a pipeline, one mistake a line.
+/// Why a pipeline cannot be run.
 #[derive(Debug)]
-pub(crate) struct Mistakes(Vec<Mistake>);
+pub(crate) enum Mistakes {
+    /// The file cannot be read.
+    Unread(String),
+    /// Everything wrong with it, one mistake a line.
+    Found(Vec<Mistake>),
+}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|mistake| writeln!(f, "error: {mistake}"))?;
-        let count = self.0.len();
+        let mistakes = match self {
+            Mistakes::Unread(reason) => return write!(f, "error: {reason}"),
+            Mistakes::Found(mistakes) => mistakes,
+        };
+        mistakes.iter().try_for_each(|mistake| writeln!(f, "error: {mistake}"))?;
+        let count = mistakes.len();
         write!(f, "{count} mistake{} in the pipeline; nothing was run", if count == 1 { "" } else { "s" })
     }
 }
@@ -40,20 +49,27 @@ impl std::error::Error for Mistakes {}
 impl PipelineArgs {
     /// Reads the file, applies the flags and checks the whole.
     pub(crate) fn read(&self) -> Result<Pipeline, Mistakes> {
-        let text = std::fs::read_to_string(&self.pipeline).map_err(|e| self.mistake(format!("cannot be read: {e}")))?;
-        let mut document = Document::parse(&self.pipeline, &text).map_err(Mistakes)?;
+        let text = std::fs::read_to_string(&self.pipeline).map_err(|e| self.unread(&e))?;
+        let mut document = Document::parse(&self.pipeline, &text).map_err(Mistakes::Found)?;
         if let Some(output) = &self.output {
-            document.set_text("output.location", output).map_err(|m| Mistakes(vec![m]))?;
+            document.set_text("output.location", output).map_err(|m| Mistakes::Found(vec![m]))?;
         }
         if let Some(input) = &self.input {
             let path = document.source_input().map_err(|m| self.mistake(m))?;
-            document.set_text(&path, input).map_err(|m| Mistakes(vec![m]))?;
+            document.set_text(&path, input).map_err(|m| Mistakes::Found(vec![m]))?;
         }
-        self.sets.iter().try_for_each(|set| document.set(set)).map_err(|m| Mistakes(vec![m]))?;
-        Pipeline::check(&document).map_err(Mistakes)
+        self.sets.iter().try_for_each(|set| document.set(set)).map_err(|m| Mistakes::Found(vec![m]))?;
+        Pipeline::check(&document).map_err(Mistakes::Found)
+    }
+
+    fn unread(&self, error: &std::io::Error) -> Mistakes {
+        let file = &self.pipeline;
+        Mistakes::Unread(format!(
+            "{file}: cannot be read: {error}; expected a pipeline such as pipelines/hrrr_archive.toml"
+        ))
     }
 
     fn mistake(&self, text: String) -> Mistakes {
-        Mistakes(vec![Mistake { place: Place::Line(self.pipeline.as_str().into(), 1), text }])
+        Mistakes::Found(vec![Mistake { place: Place::Line(self.pipeline.as_str().into(), 1), text }])
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
 use gustfront::domain::{Moment, Period};
@@ -12,15 +12,18 @@ use gustfront::flow::{Report, RunOptions, run as run_pipeline};
 use gustfront::telemetry::{self, Endpoint};
 use gustfront::verify::table;
 
-use super::Exit;
 use super::output::show;
 use super::pipeline::PipelineArgs;
+use super::{BadUsage, Exit};
 
 const EXAMPLES: &str = "Examples:
   gustfront run pipelines/hrrr_archive.toml --input bucket --output archive
   gustfront run pipelines/hrrr_archive.toml --input s3://my-bucket/hrrr --from 2018-07-22 --to 2018-07-22T23 --workers 2
   gustfront run pipelines/hrrr_archive.toml --follow --output live --set leads=0-1
   gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast --set state_lead=1 --report totals.json";
+
+/// Set-aside objects that the summary names; `gustfront status` and the report name all.
+const MOST_REJECTS: usize = 10;
 
 /// Run a pipeline.
 #[derive(Args, Clone, Debug)]
@@ -67,7 +70,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && to < from
     {
-        bail!("--to {to} is before --from {from}");
+        return Err(BadUsage(format!("--to {to} is before --from {from}; expected a time at or after it")).into());
     }
     let pipeline = args.pipeline.read()?;
     let _endpoint = serve(args.metrics)?;
@@ -142,7 +145,10 @@ fn summary(report: &Report, output: &str) -> String {
     let quality = totals.quality.iter().map(|(what, count)| format!("  quality: {count} values set missing ({what})"));
     lines.extend(quality);
     let rejects = totals.rejects.iter().map(|r| format!("  set aside: {} ({}): {}", r.object, r.reason, r.detail));
-    lines.extend(rejects);
+    lines.extend(rejects.take(MOST_REJECTS));
+    if totals.rejects.len() > MOST_REJECTS {
+        lines.push(format!("  set aside: {} in all; see `gustfront status`", totals.rejects.len()));
+    }
     if report.stopped {
         lines.push("  stopped early; run again to go on".into());
     }

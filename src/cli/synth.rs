@@ -10,6 +10,8 @@ use gustfront::domain::{Lead, Moment};
 use gustfront::sources::synth::{FULL, Summary, SynthOptions, origin, write_hrrr_watched};
 use gustfront::storage::{S3Options, clear_partial, open};
 
+use super::output::show;
+
 /// Examples shown by `--help`.
 const EXAMPLES: &str = "Examples:
   gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 12
@@ -90,14 +92,13 @@ pub(crate) fn run(args: SynthArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
     clear_partial(&args.output)?;
     let summary = summary.context("no synthetic weather was finished (--force writes over other content)")?;
-    println!("{}", closing_line(&summary, &options, &args.output));
-    Ok(())
+    show(&closing_line(&summary, &options, &args.output))
 }
 
 fn closing_line(summary: &Summary, options: &SynthOptions, output: &str) -> String {
     let [nx, ny] = options.size;
     format!(
-        "{} of synthetic weather ({}) on {nx}x{ny} points from {} are in {output}: {} objects written, {} already there, {:.1} MB. No weather was observed.",
+        "{} of synthetic weather ({}) on {nx}x{ny} points from {} are in {output}: {} objects written, {} already there, {:.1} MB. No weather was observed.\n",
         if summary.slots == 1 { "1 file".to_string() } else { format!("{} files", summary.slots) },
         origin(options.seed),
         options.start,

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{Mistake, Node, Place, Value};
 
+/// What messages call the file's top level.
+pub(super) const TOP: &str = "the pipeline";
+
 /// The mistakes found so far.
 #[derive(Default)]
 pub(super) struct Mistakes(RefCell<Vec<Mistake>>);
@@ -161,9 +164,11 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(self) {
         for (key, node) in self.table.iter().filter(|(key, _)| !self.asked.contains(key.as_str())) {
             let guess = closest(key, self.asked.iter().copied());
-            let hint = guess.map(|g| format!("; did you mean `{g}`?")).unwrap_or_default();
+            let hint = guess.map(|g| format!("; did you mean `{g}`? Expected")).unwrap_or("; expected".into());
             let known: Vec<&str> = self.asked.iter().copied().collect();
-            let text = format!("{}: unknown key `{key}`{hint} Expected one of {}", self.title, known.join(", "));
+            let text = format!("{}: unknown key `{key}`{hint} one of {}", self.title, known.join(", "));
+            let is_set = matches!(node.place, Place::Flag(_)) && text.starts_with(TOP);
+            let text = if is_set { text + ", or a path such as sources.NAME.leads" } else { text };
             self.mistakes.add(&node.place, text);
         }
     }

@@ -1,6 +1,6 @@
 //! Opens everything a run needs, and finds out what earlier runs did, before the first byte moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,11 +12,12 @@ use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::hrrr::Hrrr;
 use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
-use crate::storage::{Ledger, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
+use crate::storage::{Ledger, Metered, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
 
+use super::identity::bind;
 use super::operators::Committing;
 use super::resume::{Becomes, Committed, Resume, Scored};
 use super::supply::{GRID, REJECTS, Supply};
@@ -26,7 +27,7 @@ use super::{RunError, RunOptions};
 /// The ledger's folder below the output.
 pub(super) const LEDGER: &str = "ledger";
 /// How far back a followed bucket is looked at where no start is given.
-const FOLLOW_BACK_SECONDS: u64 = 6 * 3600;
+pub(super) const FOLLOW_BACK_SECONDS: u64 = 6 * 3600;
 
 /// What a sink stage needs to run.
 #[derive(Clone)]
@@ -72,12 +73,15 @@ impl Plan {
         let tables = check_tables(&pipeline)?;
         let state_lead = input.leads.is_none().then_some(pipeline.state_lead);
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
+        let source = open_source(&input, &leads)?;
         let (objects, ledger) = open_output(&pipeline)?;
         clear_partial(&pipeline.output)?;
-        let source = open_source(&input, &leads)?;
         let period = period(options, &input);
-        let offers = source.list(&period)?;
+        let mut offers = source.list(&period)?;
+        // In a live bucket an index may still be on its way; later listings see to it.
+        offers.retain(|offer| offer.indexed || !options.follow);
         let (first, last) = span(&input, &leads, &period, &offers, options.follow)?;
+        bind(&ledger, &pipeline)?;
         let present = |slot: Slot| state_lead.map_or(slot, |_| Slot::new(slot.valid(), Lead(0)));
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;
         let shared = Arc::new(Shared::default());
@@ -92,10 +96,10 @@ impl Plan {
             leads: &leads,
         };
         let (known, grid) = earlier(&ledger)?;
-        let grid_recorded = grid.is_some().into();
-        let useless =
-            |o: &&Offer| known.iter().any(|r| r.object == o.meta.key && r.etag == o.meta.etag && !r.rest_used);
-        let useful: Vec<Offer> = offers.iter().filter(|o| !useless(o)).cloned().collect();
+        let identity = |o: &Offer| (o.meta.key.clone(), o.meta.etag.clone());
+        let rejected = known.iter().filter(|r| r.is_final()).map(|r| (r.object.clone(), r.etag.clone()));
+        let useless: BTreeSet<(String, String)> = rejected.collect();
+        let useful: Vec<Offer> = offers.iter().filter(|o| !useless.contains(&identity(o))).cloned().collect();
         let (outputs, mut resume, own_store) = opening.outputs(&useful, &present, options.follow)?;
         let changed = useful.iter().map(|o| (present(o.named), o)).filter(|(slot, o)| resume.is_changed(*slot, o));
         resume.changed = changed.map(|(slot, _)| slot.cycle).collect();
@@ -103,6 +107,7 @@ impl Plan {
 
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
+            pipeline: pipeline.name.clone(),
             source,
             options: input,
             state_lead,
@@ -112,7 +117,6 @@ impl Plan {
             ledger,
             resume,
             own_store,
-            grid_recorded,
             shared,
             progress,
             stop,
@@ -239,7 +243,7 @@ impl Opening<'_> {
     fn outputs(&mut self, offers: &[Offer], present: &dyn Fn(Slot) -> Slot, follow: bool) -> Result<Opened, SinkError> {
         let offered = offers.iter().map(|o| present(o.named).cycle).collect();
         let mut resume = Resume { offered, follow, ..Resume::default() };
-        let (mut outputs, mut own_store) = (BTreeMap::new(), None);
+        let (mut outputs, mut own_store, mut names) = (BTreeMap::new(), None, Vec::new());
         for (index, node) in self.pipeline.stages.iter().enumerate() {
             let input = node.inputs.first().map(|i| &self.pipeline.stages[*i]);
             let Some(input) = input else { continue };
@@ -250,17 +254,33 @@ impl Opening<'_> {
                         own_store = store.or(own_store);
                     }
                     resume.sinks.push(committed);
+                    names.push(&node.name);
                     outputs.insert(index, output);
                 }
                 Stage::Jsonl(path) => {
-                    let files = ScoreFiles::new(&node.name, path, self.objects.clone(), self.ledger.clone());
+                    let files = ScoreFiles::new(&node.name, path, self.objects_of(node), self.ledger.clone());
                     resume.scores.push(Scored { leads: forecast_leads(self.pipeline), records: files.records()? });
                     outputs.insert(index, Output::Scores(Arc::new(files)));
                 }
                 _ => (),
             }
         }
+        self.count_complete(&names, &resume.sinks);
         Ok((outputs, resume, own_store))
+    }
+
+    /// Counts on every sink for whole cycles, starting from what earlier runs committed.
+    fn count_complete(&self, names: &[&Arc<str>], sinks: &[Committed]) {
+        let sinks = || names.iter().zip(sinks);
+        sinks().for_each(|(name, sink)| self.shared.expect(name, sink.becomes.leads(self.leads.len())));
+        for (name, sink) in sinks() {
+            sink.commits.values().filter(|c| c.is_whole()).for_each(|c| self.shared.whole(name, c.slot));
+        }
+    }
+
+    /// The output, with what is written to it counted for a sink.
+    fn objects_of(&self, node: &StageNode) -> Arc<dyn ObjectStore> {
+        Arc::new(Metered::new(self.objects.clone(), &node.name))
     }
 
     fn slots(
@@ -275,19 +295,19 @@ impl Opening<'_> {
             Stage::Zarr(options) => {
                 let description = self.description(input);
                 let made =
-                    Arc::new(ZarrSink::new(&node.name, self.objects.clone(), options, description, variables())?);
+                    Arc::new(ZarrSink::new(&node.name, self.objects_of(node), options, description, variables())?);
                 made.publish_committed(commits.values().filter(|c| c.is_whole()).map(|c| c.slot))?;
                 store = Some(made.clone());
                 made
             }
             Stage::Statistics(path) => {
-                let made = Arc::new(StatisticsSink::new(&node.name, path, self.objects.clone(), self.ledger.clone()));
+                let made = Arc::new(StatisticsSink::new(&node.name, path, self.objects_of(node), self.ledger.clone()));
                 statistics = Some(made.clone());
                 made
             }
             Stage::Png(options) => {
                 let colours = colour_tables_text();
-                let (objects, earth) = (self.objects.clone(), input.earth_winds);
+                let (objects, earth) = (self.objects_of(node), input.earth_winds);
                 Arc::new(PngSink::new(&node.name, objects, options, earth, variables(), colours)?)
             }
             _ => return Err(SinkError::Variable(node.name.to_string())),

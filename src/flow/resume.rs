@@ -21,6 +21,15 @@ pub(super) enum Becomes {
 }
 
 impl Becomes {
+    /// How many leads of a cycle the sink publishes, where the source expects `expected`.
+    pub(super) fn leads(&self, expected: usize) -> usize {
+        match self {
+            Becomes::Itself => expected,
+            Becomes::Forecasts(leads) => leads.len(),
+            Becomes::Windows(options, _) => options.steps as usize,
+        }
+    }
+
     /// The sink's slots that a slot of the source becomes.
     pub(super) fn slots(&self, slot: Slot) -> Vec<Slot> {
         match self {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::SourceOptions;
-use crate::domain::{Field, Item, Lead, Moment, Provenance, Slot};
+use crate::domain::{Field, Grid, Item, Lead, Moment, Provenance, Slot};
 use crate::sinks::ZarrSink;
-use crate::sources::{Assembly, Chunk, Fetched, Need, Offer, Outcome, Reject, RejectReason, Source, Work};
+use crate::sources::{Assembly, Chunk, Fetched, Need, Offer, Outcome, Reject, Source, Work};
 use crate::storage::{Ledger, StorageError};
 use crate::telemetry::{Progress, metrics};
 
@@ -16,7 +16,7 @@ use super::totals::Shared;
 /// Ledger folder of what was set aside.
 pub(super) const REJECTS: &str = "rejects";
 /// Ledger unit of the grid that every field must be on.
-pub(super) const GRID: &str = "grid";
+pub(super) const GRID: &str = "source/grid";
 
 /// What work brought.
 pub(super) enum Brought {
@@ -30,6 +30,8 @@ pub(super) enum Brought {
 
 /// The world as the intake sees it.
 pub(super) struct Supply {
+    /// The pipeline's name.
+    pub(super) pipeline: String,
     pub(super) source: Arc<dyn Source>,
     pub(super) options: SourceOptions,
     /// The lead that is the state, where states are what flows.
@@ -42,8 +44,6 @@ pub(super) struct Supply {
     pub(super) ledger: Ledger,
     pub(super) resume: Resume,
     pub(super) own_store: Option<Arc<ZarrSink>>,
-    /// Whether the ledger holds the grid that every field must be on.
-    pub(super) grid_recorded: AtomicBool,
     pub(super) shared: Arc<Shared>,
     pub(super) progress: Progress,
     pub(super) stop: Arc<AtomicBool>,
@@ -144,10 +144,9 @@ impl Supply {
     }
 
     /// Unpacks one message.
-    pub(super) fn decode(&self, offer: &Offer, chunk: &Chunk) -> Result<Field, String> {
+    pub(super) fn decode(&self, chunk: Chunk) -> Result<Field, String> {
         let _timer = metrics().time("decode");
-        let field =
-            self.source.decode(offer, chunk).map_err(|e| format!("{} of {}: {e}", chunk.variable, chunk.slot))?;
+        let field = (chunk.unpack)()?;
         metrics().passed("decode", 1, 1, 4 * field.values.len() as u64);
         self.shared.count(|t| t.fields += 1);
         Ok(field)
@@ -206,17 +205,8 @@ impl Supply {
             t.slots_published_before += outcome.published_before.len() as u64;
             t.slots_missing += outcome.missing.len() as u64;
             t.slots_filled += outcome.filled.len() as u64;
+            metrics().completed(&self.pipeline, t.slots_filled + t.slots_published_before, t.slots_expected);
         });
-    }
-
-    /// Records the grid once it is known: the first field of all decides, in a rerun too.
-    pub(super) fn record_grid(&self, assembly: &Assembly) {
-        let Some(grid) = assembly.grid() else { return };
-        if !self.grid_recorded.swap(true, Ordering::Relaxed)
-            && let Err(error) = self.ledger.commit(GRID, &**grid)
-        {
-            self.shared.fail(error.to_string());
-        }
     }
 
     fn reject(&self, reject: &Reject) {
@@ -225,9 +215,14 @@ impl Supply {
         metrics().rejected_objects.with_label_values(&[reason]).inc();
         metrics().rejected_messages.with_label_values(&[reason]).inc_by(reject.messages as u64);
         self.shared.count(|t| t.rejects.push(reject.clone()));
-        let unit = format!("{REJECTS}/{}.{reason}", reject.object);
-        let lasting = !matches!(reject.reason, RejectReason::FetchFailed | RejectReason::MissingVariable);
-        if let Err(error) = if lasting { self.ledger.commit(&unit, reject) } else { Ok(()) } {
+        if let Err(error) = self.ledger.commit(&format!("{REJECTS}/{}.{reason}", reject.object), reject) {
+            self.shared.fail(error.to_string());
+        }
+    }
+
+    /// Records the grid that every later field, in this run or another, must be on.
+    pub(super) fn note_grid(&self, grid: &Grid) {
+        if let Err(error) = self.ledger.commit(GRID, grid) {
             self.shared.fail(error.to_string());
         }
     }

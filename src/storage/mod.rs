@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod ledger;
 mod location;
+mod metered;
 mod retry;
 mod s3;
 
@@ -12,7 +13,8 @@ pub use coalesce::{coalesce, get_ranges};
 pub use error::StorageError;
 pub use file::FileStore;
 pub use ledger::{Ledger, LedgerError};
-pub use retry::{Retry, retries};
+pub use metered::Metered;
+pub use retry::Retry;
 pub use s3::{S3Options, S3Store};
 
 use std::fmt::Debug;

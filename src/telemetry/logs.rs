@@ -22,6 +22,8 @@ pub fn start(level: Option<&str>) -> Result<(), TelemetryError> {
         .with_env_filter(filter)
         .with_ansi(colours(std::io::stderr().is_terminal(), std::env::var("NO_COLOR").ok().as_deref()))
         .with_target(false)
+        // It would be reported on standard error, which is what could not be written.
+        .log_internal_errors(false)
         .with_writer(|| BesideBars);
     logs.try_init().map_err(|_| TelemetryError::LogsTaken)
 }

@@ -16,8 +16,6 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::telemetry::metrics;
-
 use super::location::{Location, check_key, check_prefix, is_key, parse};
 use super::{ObjectMeta, ObjectStore, Retry, StorageError};
 use failure::{Cause, Kind};
@@ -76,11 +74,7 @@ impl S3Store {
         request: impl AsyncFn() -> Result<T, Cause>,
     ) -> Result<T, StorageError> {
         let runtime = runtime(&self.location)?;
-        let mut again = false;
-        let answer = self.retry.run(|| {
-            if std::mem::replace(&mut again, true) {
-                metrics().retries.with_label_values(&[&self.location]).inc();
-            }
+        let answer = self.retry.run(&self.location, || {
             let answer = runtime.block_on(request());
             let spoke = !matches!(&answer, Err(cause) if cause.kind == Kind::Unreachable);
             self.answered.fetch_or(spoke, Ordering::Relaxed);
