@@ -1,7 +1,7 @@
 //! Killed at any instant and run again, with any number of workers: the same bytes as in one go.
 
 mod common {
-    pub(crate) mod program;
+    pub(crate) mod process;
 }
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::program::{
+use common::process::{
     Job, Tree, assert_part_of, assert_same, flags, idaho, kill_after, ledger, store, synthetic, tree, wait,
 };
 use gustfront::storage::ObjectStore;
@@ -122,7 +122,11 @@ fn killed_and_finished(case: &Case, first_kill: u64) {
         assert_eq!(ledger(&output), reference.ledger, "{what}: the ledger");
         assert!(!output.join(".partial").exists(), "{what}: .partial is left behind");
         let again = job.finish(location, &report, case.codes);
-        assert_eq!((fetched(&again), &again["slots_restored"]), (0, &Value::from(0)), "{what}: a rerun fetches nothing");
+        assert_eq!(
+            (fetched(&again), &again["slots_restored"]),
+            (0, &Value::from(0)),
+            "{what}: a rerun fetches nothing"
+        );
         assert_same(&tree(&store(&output)), &reference.tree, &format!("{what}, once more"));
         assert_eq!(ledger(&output), reference.ledger, "{what}: the ledger of a rerun");
         assert_eq!(again["rejects"], reference.report["rejects"], "{what}: a rerun tells the same rejects");
