@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::s3_server::{KEYS, S3Server, set_credentials};
 use common::scripted_server::{Reply, SLOW_DOWN, ScriptedServer};
-use gustfront::storage::{
-    FileStore, Ledger, ObjectStore, Retry, S3Options, S3Store, StorageError, get_ranges, open, retries,
-};
+use gustfront::storage::{FileStore, Ledger, ObjectStore, Retry, S3Options, S3Store, StorageError, get_ranges, open};
+use gustfront::telemetry::metrics;
 
 /// The default retries with waits that suit a test.
 const FAST: Retry = Retry {
@@ -246,6 +245,7 @@ fn throttling_breaks_and_silence_are_overcome() {
     ];
     for (name, failures, retry) in cases {
         for ranged in [false, true] {
+            let retries = || metrics().retries.with_label_values(&["s3://bucket"]).get();
             let before = retries();
             let (server, store) = scripted(&[&failures[..], std::slice::from_ref(&whole)].concat(), retry);
             let read = match ranged {

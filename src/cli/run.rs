@@ -24,6 +24,9 @@ const EXAMPLES: &str = "Examples:
   gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast \\
       --set state_lead=1 --report totals.json";
 
+/// Set-aside objects that the summary names; `gustfront status` and the report name all.
+const MOST_REJECTS: usize = 10;
+
 /// Run a pipeline.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -144,7 +147,10 @@ fn summary(report: &Report, output: &str) -> String {
     let quality = totals.quality.iter().map(|(what, count)| format!("  quality: {count} values set missing ({what})"));
     lines.extend(quality);
     let rejects = totals.rejects.iter().map(|r| format!("  set aside: {} ({}): {}", r.object, r.reason, r.detail));
-    lines.extend(rejects);
+    lines.extend(rejects.take(MOST_REJECTS));
+    if totals.rejects.len() > MOST_REJECTS {
+        lines.push(format!("  set aside: {} in all; see `gustfront status`", totals.rejects.len()));
+    }
     if report.stopped {
         lines.push("  stopped early; run again to go on".into());
     }

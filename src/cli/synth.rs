@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use gustfront::domain::{Lead, Moment};
 use gustfront::sources::synth::{FULL, Summary, SynthOptions, origin, write_hrrr_watched};
-use gustfront::storage::{S3Options, open};
+use gustfront::storage::{S3Options, clear_partial, open};
 
 use super::output::show;
 
@@ -91,6 +91,7 @@ pub(crate) fn run(args: SynthArgs) -> anyhow::Result<()> {
     let bar = progress_bar(u64::from(options.cycles) * options.leads.len() as u64);
     let summary = write_hrrr_watched(&*objects, &options, &mut |summary| bar.set_position(summary.slots as u64));
     bar.finish_and_clear();
+    clear_partial(&args.output)?;
     let summary = summary.context("no synthetic weather was finished (--force writes over other content)")?;
     show(&closing_line(&summary, &options, &args.output))
 }

@@ -1,5 +1,6 @@
 //! Every option, pipeline and table, read whole and checked before anything runs.
 
+mod connect;
 mod document;
 mod pipeline;
 mod reader;

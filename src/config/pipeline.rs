@@ -1,15 +1,16 @@
 //! A pipeline file as a checked graph: every stage after those it reads from, every stream of the right kind.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::domain::Lead;
 
+use super::connect::{Draft, connect};
 use super::document::{Document, Mistake, Node, Place, Value};
 use super::reader::{Mistakes, Reader, TOP, closest};
 use super::stages::{
-    ForecastOptions, PngOptions, RegridOptions, ScoreOptions, SourceOptions, StoreOptions, WindowOptions, read_path,
+    ForecastOptions, LONGEST_RETRY_SECONDS, PngOptions, RegridOptions, ScoreOptions, SourceOptions, StoreOptions,
+    WindowOptions, read_path,
 };
 use super::tables::{VariableTable, variables};
 
@@ -80,6 +81,18 @@ pub enum Stage {
     Statistics(String),
 }
 
+impl Stage {
+    /// Where below the output the stage writes; `None` where it writes nothing.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Stage::Zarr(options) => Some(&options.path),
+            Stage::Png(options) => Some(&options.path),
+            Stage::Jsonl(path) | Stage::Statistics(path) => Some(path),
+            _ => None,
+        }
+    }
+}
+
 /// A named stage in its place in the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageNode {
@@ -110,22 +123,13 @@ pub struct Pipeline {
     pub state_lead: Lead,
     /// Folder or `s3://bucket/prefix` that everything is written below.
     pub output: String,
-    /// S3 endpoint, region and anonymity of the output.
-    pub output_s3: (Option<String>, Option<String>, Option<bool>),
+    /// S3 endpoint, region, anonymity and seconds of retrying of the output.
+    pub output_s3: (Option<String>, Option<String>, Option<bool>, Option<u32>),
     /// The stages, each after those it reads from.
     pub stages: Vec<StageNode>,
 }
 
 const SECTIONS: [&str; 5] = ["sources", "transforms", "model", "verification", "sinks"];
-
-struct Draft<'a> {
-    name: String,
-    section: &'static str,
-    kind: String,
-    stage: Stage,
-    inputs: Vec<(String, &'a Place)>,
-    place: Place,
-}
 
 impl Pipeline {
     /// Checks a document whole.
@@ -183,12 +187,13 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
     let state_lead = Lead::hours(top.whole("state_lead", 0, 48).unwrap_or(0));
     let output = top.node("output").and_then(|n| Reader::new("output", n, mistakes));
     let (location, output_s3) = output.map_or_else(
-        || (format!("output/{name}"), (None, None, None)),
+        || (format!("output/{name}"), (None, None, None, None)),
         |mut r| {
-            let read =
-                (r.required_text("location", "output"), (r.text("endpoint"), r.text("region"), r.flag("anonymous")));
+            let location = r.required_text("location", "output");
+            let retry = r.whole("retry_seconds", 2, LONGEST_RETRY_SECONDS);
+            let server = (r.text("endpoint"), r.text("region"), r.flag("anonymous"), retry);
             r.finish();
-            read
+            (location, server)
         },
     );
     let mut drafts = Vec::new();
@@ -259,131 +264,4 @@ fn read_stage(section: &str, kind: &str, r: &mut Reader<'_>, table: &VariableTab
         "statistics" => Stage::Statistics(read_path(r, "statistics.toml")),
         _ => return None,
     })
-}
-
-/// Sorts stages after their inputs and checks what flows along every edge.
-fn connect(drafts: Vec<Draft<'_>>, mistakes: &Mistakes, top: &Place) -> Vec<StageNode> {
-    check_names(&drafts, mistakes, top);
-    let mut remaining = drafts;
-    let mut stages: Vec<StageNode> = Vec::new();
-    let mut index: BTreeMap<String, usize> = BTreeMap::new();
-    while let Some(ready) = remaining.iter().position(|d| d.inputs.iter().all(|(name, _)| index.contains_key(name))) {
-        let draft = remaining.remove(ready);
-        let inputs: Vec<usize> = draft.inputs.iter().filter_map(|(name, _)| index.get(name).copied()).collect();
-        index.insert(draft.name.clone(), stages.len());
-        let stage = finish(draft, inputs, &stages, mistakes);
-        stages.push(stage);
-    }
-    report_stuck(&remaining, &index, mistakes);
-    if remaining.is_empty() {
-        report_unread(&stages, mistakes);
-    }
-    stages
-}
-
-fn check_names(drafts: &[Draft<'_>], mistakes: &Mistakes, top: &Place) {
-    for (i, draft) in drafts.iter().enumerate() {
-        if let Some(first) = drafts[..i].iter().find(|d| d.name == draft.name) {
-            let text =
-                format!("the name `{}` is taken by {}.{}; expected another", draft.name, first.section, first.name);
-            mistakes.add(&draft.place, text);
-        }
-    }
-    match drafts.iter().filter(|d| d.section == "sources").collect::<Vec<_>>()[..] {
-        [_] => (),
-        [] => mistakes.add(top, "no source; expected one table [sources.NAME] with type = \"hrrr\"".into()),
-        [_, second, ..] => mistakes.add(&second.place, "a second source; expected exactly one".into()),
-    }
-}
-
-fn report_stuck(remaining: &[Draft<'_>], index: &BTreeMap<String, usize>, mistakes: &Mistakes) {
-    for draft in remaining {
-        for (name, place) in draft.inputs.iter().filter(|(name, _)| !index.contains_key(name)) {
-            if remaining.iter().any(|d| d.name == *name) {
-                let text = format!(
-                    "{}.{}: its input `{name}` depends on it or on another circle; expected no circles",
-                    draft.section, draft.name
-                );
-                mistakes.add(place, text);
-                continue;
-            }
-            let known = index.keys().map(String::as_str).chain(remaining.iter().map(|d| d.name.as_str()));
-            let guess = closest(name, known).map(|g| format!("; did you mean `{g}`?")).unwrap_or_default();
-            mistakes.add(place, format!("{}.{}: there is no stage `{name}`{guess}", draft.section, draft.name));
-        }
-    }
-}
-
-fn report_unread(stages: &[StageNode], mistakes: &Mistakes) {
-    for (i, stage) in stages.iter().enumerate() {
-        if stage.stream != Stream::Nothing && !stages.iter().any(|s| s.inputs.contains(&i)) {
-            mistakes.add(
-                &stage.place,
-                format!(
-                    "`{}` emits {} that no stage reads; expected a stage with it in `inputs`",
-                    stage.name, stage.stream
-                ),
-            );
-        }
-    }
-}
-
-fn finish(draft: Draft<'_>, inputs: Vec<usize>, stages: &[StageNode], mistakes: &Mistakes) -> StageNode {
-    let streams: Vec<Stream> = inputs.iter().map(|i| stages[*i].stream).collect();
-    let stream = emits(&draft.stage, &streams).unwrap_or_else(|expected| {
-        let got: Vec<String> = streams.iter().map(Stream::to_string).collect();
-        let got = if got.is_empty() { "nothing".into() } else { got.join(" and ") };
-        let text = format!("{}.{}: reads {got}; expected {expected}", draft.section, draft.name);
-        mistakes.add(draft.inputs.first().map_or(&draft.place, |(_, place)| place), text);
-        fallback(&draft.stage)
-    });
-    let rotated = inputs.first().is_some_and(|i| stages[*i].earth_winds);
-    let earth_winds = rotated || draft.stage == Stage::RotateWinds;
-    let Draft { name, kind, stage, place, .. } = draft;
-    StageNode { name: name.into(), kind, stage, inputs, stream, earth_winds, place }
-}
-
-/// What a stage emits for what it reads, or what it should have read.
-fn emits(stage: &Stage, inputs: &[Stream]) -> Result<Stream, &'static str> {
-    use Stream::{Cycles, Forecasts, Nothing, Scores, States, Windows};
-    match (stage, inputs) {
-        (Stage::Hrrr(options), []) if options.leads.is_some() => Ok(Cycles { normalised: false }),
-        (Stage::Hrrr(_), []) => Ok(States { normalised: false }),
-        (Stage::Quality | Stage::RotateWinds, [s @ (Cycles { normalised: false } | States { normalised: false })]) => {
-            Ok(*s)
-        }
-        (Stage::Regrid(_), [s @ (Cycles { .. } | States { .. })]) => Ok(*s),
-        (Stage::Normalise(_), [Cycles { normalised: false }]) => Ok(Cycles { normalised: true }),
-        (Stage::Normalise(_), [States { normalised: false }]) => Ok(States { normalised: true }),
-        (Stage::Window(_), [States { .. }]) => Ok(Windows),
-        (Stage::Persistence(_), [States { normalised: false }]) => Ok(Forecasts),
-        (Stage::Scores(_), [Forecasts, States { normalised: false }]) => Ok(Scores),
-        (Stage::Zarr(_), [Cycles { .. } | Windows | Forecasts]) => Ok(Nothing),
-        (Stage::Png(_), [Cycles { normalised: false } | Forecasts]) => Ok(Nothing),
-        (Stage::Jsonl(_), [Scores]) => Ok(Nothing),
-        (Stage::Statistics(_), [Cycles { normalised: false } | States { normalised: false }]) => Ok(Nothing),
-        (Stage::Hrrr(_), _) => Err("no inputs"),
-        (Stage::Quality | Stage::RotateWinds | Stage::Normalise(_) | Stage::Statistics(_), _) => {
-            Err("one input of fields or states in physical units")
-        }
-        (Stage::Regrid(_), _) => Err("one input of fields or states"),
-        (Stage::Window(_), _) => Err("one input of states (a source with leads = \"state\")"),
-        (Stage::Persistence(_), _) => Err("one input of states in physical units (a source with leads = \"state\")"),
-        (Stage::Scores(_), _) => Err("two inputs: forecasts, then the states they are compared with"),
-        (Stage::Zarr(_), _) => Err("one input of fields by cycle and lead, windows or forecasts"),
-        (Stage::Png(_), _) => Err("one input of fields by cycle and lead or forecasts, in physical units"),
-        (Stage::Jsonl(_), _) => Err("one input of scores"),
-    }
-}
-
-/// What a stage would have emitted had its inputs been right, so that one mistake is told once.
-fn fallback(stage: &Stage) -> Stream {
-    match stage {
-        Stage::Window(_) => Stream::Windows,
-        Stage::Persistence(_) => Stream::Forecasts,
-        Stage::Scores(_) => Stream::Scores,
-        Stage::Zarr(_) | Stage::Png(_) | Stage::Jsonl(_) | Stage::Statistics(_) => Stream::Nothing,
-        Stage::Normalise(_) => Stream::States { normalised: true },
-        _ => Stream::States { normalised: false },
-    }
 }

@@ -9,6 +9,9 @@ use super::document::Value;
 use super::reader::Reader;
 use super::tables::{VariableTable, grids};
 
+/// The longest that a failing request is tried again: 16 tries, at most 16 s apart, take no longer.
+pub(super) const LONGEST_RETRY_SECONDS: u32 = 300;
+
 /// Where HRRR objects come from and which of them are wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceOptions {
@@ -20,6 +23,8 @@ pub struct SourceOptions {
     pub region: Option<String>,
     /// Read without credentials; by default only where none are found.
     pub anonymous: Option<bool>,
+    /// How long a request that fails for a passing reason is tried again.
+    pub retry_seconds: Option<u32>,
     /// File kind in the key: `wrfsfc`, `wrfprs`, `wrfnat` or `wrfsubh`.
     pub product: String,
     /// Folder in the key: `conus` or `alaska`.
@@ -50,6 +55,7 @@ impl SourceOptions {
             endpoint: r.text("endpoint"),
             region: r.text("region"),
             anonymous: r.flag("anonymous"),
+            retry_seconds: r.whole("retry_seconds", 2, LONGEST_RETRY_SECONDS),
             product: r.text("product").unwrap_or_else(|| "wrfsfc".into()),
             region_name: r.text("domain").unwrap_or_else(|| "conus".into()),
             leads: if leads == "state" { None } else { Some(read_leads(r, "leads", &leads)) },

@@ -1,6 +1,8 @@
 //! Turns a checked pipeline into a running dataflow; the only module that speaks timely.
 
+mod cycles;
 mod graph;
+mod identity;
 mod offload;
 mod operators;
 mod plan;
@@ -14,6 +16,7 @@ mod totals;
 pub use status::{CycleStatus, Status, status};
 pub use totals::{SinkTotals, Totals};
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -24,16 +27,18 @@ use serde::Serialize;
 use timely::dataflow::ProbeHandle;
 
 use crate::config::Pipeline;
-use crate::domain::{Period, Slot};
+use crate::domain::{Moment, Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
-use crate::storage::{LedgerError, StorageError};
+use crate::storage::{LedgerError, StorageError, clear_partial};
 use crate::telemetry::{health, metrics};
 
 use graph::{Computed, build};
 use operators::Intake;
 use plan::{Output, Plan};
 
+/// Listings for which a new object is left alone while its index has not come.
+const INDEX_PATIENCE: u32 = 3;
 /// How long a worker sleeps where nothing wakes it.
 const PARK: Duration = Duration::from_millis(50);
 
@@ -88,6 +93,8 @@ pub struct Report {
     pub workers: usize,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// Requests to object stores that were tried again.
+    pub retries: u64,
     /// Whether the run was stopped before it was through.
     pub stopped: bool,
     /// What was done.
@@ -100,7 +107,7 @@ pub struct Report {
 /// # Errors
 /// Where it cannot start, and where a sink fails for good; objects that cannot be used are counted, not errors.
 pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> Result<Report, RunError> {
-    let started = Instant::now();
+    let (started, retried) = (Instant::now(), metrics().retries_in_all());
     let plan = Arc::new(Plan::new(pipeline, options, stop.clone())?);
     health().set_ready();
     flow(&plan, options);
@@ -113,6 +120,7 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
         pipeline: plan.pipeline.name.clone(),
         workers: options.workers,
         seconds: started.elapsed().as_secs_f64(),
+        retries: metrics().retries_in_all() - retried,
         stopped: stop.load(Ordering::Relaxed),
         totals: shared.totals(),
     })
@@ -155,10 +163,12 @@ fn follow(plan: Arc<Plan>) -> Receiver<Vec<Offer>> {
     let (sender, receiver) = bounded(1);
     thread::spawn(move || {
         let supply = &plan.supply;
+        let mut waits: BTreeMap<String, u32> = BTreeMap::new();
         while !supply.is_stopping() {
             wait(Duration::from_secs(supply.options.poll_seconds), supply);
-            match supply.source.list(&plan.period) {
-                Ok(offers) => {
+            match supply.source.list(&recent(&plan)) {
+                Ok(mut offers) => {
+                    offers.retain(|offer| is_ready(offer, &mut waits));
                     if sender.send(offers).is_err() {
                         return;
                     }
@@ -168,6 +178,24 @@ fn follow(plan: Arc<Plan>) -> Receiver<Vec<Offer>> {
         }
     });
     receiver
+}
+
+/// The part of a live bucket in which something may still change.
+fn recent(plan: &Plan) -> Period {
+    let back = plan.supply.options.deadline_minutes * 60 + plan::FOLLOW_BACK_SECONDS;
+    let recent = Moment(Moment::now().0.saturating_sub(back));
+    Period { from: plan.period.from.max(Some(recent)), to: None }
+}
+
+/// Whether an object is to be taken now: its index is there, or has been waited for long enough.
+fn is_ready(offer: &Offer, waits: &mut BTreeMap<String, u32>) -> bool {
+    if offer.indexed {
+        waits.remove(&offer.meta.key);
+        return true;
+    }
+    let waited = waits.entry(offer.meta.key.clone()).or_default();
+    *waited += 1;
+    *waited > INDEX_PATIENCE
 }
 
 fn wait(time: Duration, supply: &supply::Supply) {
@@ -189,8 +217,6 @@ fn finish(plan: &Plan) -> Result<(), RunError> {
             }
         }
     }
-    let totals = plan.supply.shared.totals();
-    let complete = totals.slots_filled + totals.slots_published_before;
-    metrics().completed(&plan.pipeline.name, complete, totals.slots_expected);
+    clear_partial(&plan.pipeline.output)?;
     Ok(())
 }

@@ -18,7 +18,6 @@ pub(super) struct Offload<J, R> {
     /// Jobs for which the channel had no room.
     waiting: VecDeque<J>,
     capacity: usize,
-    under_way: usize,
 }
 
 impl<J: Send + 'static, R: Send + 'static> Offload<J, R> {
@@ -47,12 +46,11 @@ impl<J: Send + 'static, R: Send + 'static> Offload<J, R> {
                 }
             });
         }
-        Offload { name: name.into(), jobs, results, waiting: VecDeque::new(), capacity, under_way: 0 }
+        Offload { name: name.into(), jobs, results, waiting: VecDeque::new(), capacity }
     }
 
     /// Hands over a job; it waits here where the channel is full.
     pub(super) fn submit(&mut self, job: J) {
-        self.under_way += 1;
         self.waiting.push_back(job);
         self.push();
     }
@@ -60,14 +58,8 @@ impl<J: Send + 'static, R: Send + 'static> Offload<J, R> {
     /// The results that are there now.
     pub(super) fn poll(&mut self) -> Vec<R> {
         let ready: Vec<R> = self.results.try_iter().collect();
-        self.under_way -= ready.len();
         self.push();
         ready
-    }
-
-    /// Jobs handed over whose results have not been polled.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way
     }
 
     fn push(&mut self) {

@@ -1,6 +1,6 @@
 //! Opens everything a run needs, and finds out what earlier runs did, before the first byte moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,11 +12,12 @@ use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::hrrr::Hrrr;
 use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
-use crate::storage::{FileStore, Ledger, ObjectStore, S3Options, StorageError, open, open_existing};
+use crate::storage::{Ledger, Metered, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
 
+use super::identity::bind;
 use super::operators::Committing;
 use super::resume::{Becomes, Committed, Resume, Scored};
 use super::supply::{GRID, REJECTS, Supply};
@@ -26,7 +27,7 @@ use super::{RunError, RunOptions};
 /// The ledger's folder below the output.
 pub(super) const LEDGER: &str = "ledger";
 /// How far back a followed bucket is looked at where no start is given.
-const FOLLOW_BACK_SECONDS: u64 = 6 * 3600;
+pub(super) const FOLLOW_BACK_SECONDS: u64 = 6 * 3600;
 
 /// What a sink stage needs to run.
 #[derive(Clone)]
@@ -76,8 +77,11 @@ impl Plan {
         let (objects, ledger) = open_output(&pipeline)?;
         clear_partial(&pipeline.output)?;
         let period = period(options, &input);
-        let offers = source.list(&period)?;
+        let mut offers = source.list(&period)?;
+        // In a live bucket an index may still be on its way; later listings see to it.
+        offers.retain(|offer| offer.indexed || !options.follow);
         let (first, last) = span(&input, &leads, &period, &offers, options.follow)?;
+        bind(&ledger, &pipeline)?;
         let present = |slot: Slot| state_lead.map_or(slot, |_| Slot::new(slot.valid(), Lead(0)));
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;
         let shared = Arc::new(Shared::default());
@@ -91,12 +95,18 @@ impl Plan {
             origin,
             leads: &leads,
         };
-        let (outputs, resume, own_store) = opening.outputs(&offers, &present, options.follow)?;
-        let origin = own_store.as_ref().map_or(origin, |store| store.origin());
-
         let (known, grid) = earlier(&ledger)?;
+        let identity = |o: &Offer| (o.meta.key.clone(), o.meta.etag.clone());
+        let rejected = known.iter().filter(|r| r.is_final()).map(|r| (r.object.clone(), r.etag.clone()));
+        let useless: BTreeSet<(String, String)> = rejected.collect();
+        let useful: Vec<Offer> = offers.iter().filter(|o| !useless.contains(&identity(o))).cloned().collect();
+        let (outputs, mut resume, own_store) = opening.outputs(&useful, &present, options.follow)?;
+        let changed = useful.iter().map(|o| (present(o.named), o)).filter(|(slot, o)| resume.is_changed(*slot, o));
+        resume.changed = changed.map(|(slot, _)| slot.cycle).collect();
+        let origin = own_store.as_ref().map_or(origin, |store| store.origin());
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
+            pipeline: pipeline.name.clone(),
             source,
             options: input,
             state_lead,
@@ -125,25 +135,26 @@ impl Plan {
     }
 }
 
-fn s3(endpoint: &Option<String>, region: &Option<String>, anonymous: Option<bool>) -> S3Options {
-    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None }
+fn s3(
+    endpoint: &Option<String>,
+    region: &Option<String>,
+    anonymous: Option<bool>,
+    retry_seconds: Option<u32>,
+) -> S3Options {
+    S3Options { endpoint: endpoint.clone(), region: region.clone(), anonymous, path_style: None, retry_seconds }
 }
 
 /// The output of a pipeline and its ledger.
 pub(super) fn open_output(pipeline: &Pipeline) -> Result<(Arc<dyn ObjectStore>, Ledger), StorageError> {
-    let (endpoint, region, anonymous) = &pipeline.output_s3;
-    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous))?;
+    let (endpoint, region, anonymous, retry) = &pipeline.output_s3;
+    let objects = open(&pipeline.output, &s3(endpoint, region, *anonymous, *retry))?;
     let ledger = Ledger::new(objects.clone(), LEDGER);
     Ok((objects, ledger))
 }
 
-/// Removes what a killed run left unfinished in a folder; a run does so, and nothing that only reads.
-fn clear_partial(output: &str) -> Result<(), StorageError> {
-    if output.starts_with("s3://") { Ok(()) } else { FileStore::new(output).clear_partial() }
-}
-
 fn open_source(input: &SourceOptions, leads: &[Lead]) -> Result<Arc<dyn Source>, StorageError> {
-    let objects = open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous))?;
+    let objects =
+        open_existing(&input.input, &s3(&input.endpoint, &input.region, input.anonymous, input.retry_seconds))?;
     let known = |(name, _): &(Arc<str>, _)| variables().get(name).cloned();
     let wanted: Vec<Arc<Variable>> = input.variables.iter().filter_map(known).collect();
     Ok(Arc::new(Hrrr::new(objects, input, leads.to_vec(), wanted)))
@@ -211,7 +222,7 @@ pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, Statis
 /// What earlier runs set aside, and the grid they found.
 fn earlier(ledger: &Ledger) -> Result<(Vec<Reject>, Option<Arc<Grid>>), SinkError> {
     let known: BTreeMap<String, Reject> = ledger.load(&format!("{REJECTS}/"))?;
-    let grid: BTreeMap<String, Grid> = ledger.load(GRID)?;
+    let grid: BTreeMap<String, Grid> = ledger.load(&format!("{GRID}."))?;
     Ok((known.into_values().collect(), grid.into_values().next().map(Arc::new)))
 }
 
@@ -231,7 +242,7 @@ impl Opening<'_> {
     fn outputs(&mut self, offers: &[Offer], present: &dyn Fn(Slot) -> Slot, follow: bool) -> Result<Opened, SinkError> {
         let offered = offers.iter().map(|o| present(o.named).cycle).collect();
         let mut resume = Resume { offered, follow, ..Resume::default() };
-        let (mut outputs, mut own_store) = (BTreeMap::new(), None);
+        let (mut outputs, mut own_store, mut names) = (BTreeMap::new(), None, Vec::new());
         for (index, node) in self.pipeline.stages.iter().enumerate() {
             let input = node.inputs.first().map(|i| &self.pipeline.stages[*i]);
             let Some(input) = input else { continue };
@@ -241,18 +252,34 @@ impl Opening<'_> {
                     if committed.restores {
                         own_store = store.or(own_store);
                     }
-                    resume.sinks.push(committed);
+                    resume.add(committed);
+                    names.push(&node.name);
                     outputs.insert(index, output);
                 }
                 Stage::Jsonl(path) => {
-                    let files = ScoreFiles::new(&node.name, path, self.objects.clone(), self.ledger.clone());
+                    let files = ScoreFiles::new(&node.name, path, self.objects_of(node), self.ledger.clone());
                     resume.scores.push(Scored { leads: forecast_leads(self.pipeline), records: files.records()? });
                     outputs.insert(index, Output::Scores(Arc::new(files)));
                 }
                 _ => (),
             }
         }
+        self.count_complete(&names, &resume.sinks);
         Ok((outputs, resume, own_store))
+    }
+
+    /// Counts on every sink for whole cycles, starting from what earlier runs committed.
+    fn count_complete(&self, names: &[&Arc<str>], sinks: &[Committed]) {
+        let sinks = || names.iter().zip(sinks);
+        sinks().for_each(|(name, sink)| self.shared.expect(name, sink.becomes.leads(self.leads.len())));
+        for (name, sink) in sinks() {
+            sink.commits.values().filter(|c| c.is_whole()).for_each(|c| self.shared.whole(name, c.slot));
+        }
+    }
+
+    /// The output, with what is written to it counted for a sink.
+    fn objects_of(&self, node: &StageNode) -> Arc<dyn ObjectStore> {
+        Arc::new(Metered::new(self.objects.clone(), &node.name))
     }
 
     fn slots(
@@ -267,19 +294,19 @@ impl Opening<'_> {
             Stage::Zarr(options) => {
                 let description = self.description(input);
                 let made =
-                    Arc::new(ZarrSink::new(&node.name, self.objects.clone(), options, description, variables())?);
+                    Arc::new(ZarrSink::new(&node.name, self.objects_of(node), options, description, variables())?);
                 made.publish_committed(commits.values().filter(|c| c.is_whole()).map(|c| c.slot))?;
                 store = Some(made.clone());
                 made
             }
             Stage::Statistics(path) => {
-                let made = Arc::new(StatisticsSink::new(&node.name, path, self.objects.clone(), self.ledger.clone()));
+                let made = Arc::new(StatisticsSink::new(&node.name, path, self.objects_of(node), self.ledger.clone()));
                 statistics = Some(made.clone());
                 made
             }
             Stage::Png(options) => {
                 let colours = colour_tables_text();
-                let (objects, earth) = (self.objects.clone(), input.earth_winds);
+                let (objects, earth) = (self.objects_of(node), input.earth_winds);
                 Arc::new(PngSink::new(&node.name, objects, options, earth, variables(), colours)?)
             }
             _ => return Err(SinkError::Variable(node.name.to_string())),

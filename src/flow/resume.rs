@@ -21,6 +21,15 @@ pub(super) enum Becomes {
 }
 
 impl Becomes {
+    /// How many leads of a cycle the sink publishes, where the source expects `expected`.
+    pub(super) fn leads(&self, expected: usize) -> usize {
+        match self {
+            Becomes::Itself => expected,
+            Becomes::Forecasts(leads) => leads.len(),
+            Becomes::Windows(options, _) => options.steps as usize,
+        }
+    }
+
     /// The sink's slots that a slot of the source becomes.
     pub(super) fn slots(&self, slot: Slot) -> Vec<Slot> {
         match self {
@@ -44,6 +53,18 @@ pub(super) struct Committed {
     pub(super) restores: bool,
 }
 
+impl Committed {
+    /// Whether a slot of the sink is made of this object as it is now.
+    fn has(&self, slot: &Slot, offer: &Offer) -> bool {
+        self.commits.get(slot).is_some_and(|c| c.is_of(&offer.meta.key, &offer.meta.etag))
+    }
+
+    /// Whether the sink lacks something that the object becomes.
+    fn lacks(&self, slot: Slot, offer: &Offer) -> bool {
+        !self.becomes.slots(slot).iter().all(|s| self.has(s, offer))
+    }
+}
+
 /// A verification and what it has scored.
 #[derive(Clone, Debug)]
 pub(super) struct Scored {
@@ -58,31 +79,29 @@ pub(super) struct Resume {
     pub(super) scores: Vec<Scored>,
     /// Valid times of the states that the source offers.
     pub(super) offered: BTreeSet<Moment>,
+    /// Those of them that are not published as they are now: what they were compared with before counts no more.
+    pub(super) changed: BTreeSet<Moment>,
     /// More states will come after the last one offered.
     pub(super) follow: bool,
+    /// The slot that each object filled.
+    pub(super) by_object: BTreeMap<String, Slot>,
 }
 
 impl Resume {
     /// What is needed of an object whose slot flows as `slot`.
     pub(super) fn need(&self, slot: Slot, offer: &Offer) -> Need {
-        let done = |sink: &Committed, slot: &Slot| {
-            sink.commits.get(slot).is_some_and(|c| c.is_of(&offer.meta.key, &offer.meta.etag))
-        };
-        let undone = |sink: &Committed| !sink.becomes.slots(slot).iter().all(|s| done(sink, s));
-        let direct = self.sinks.iter().filter(|s| matches!(s.becomes, Becomes::Itself)).any(undone);
-        let derived = self.sinks.iter().filter(|s| !matches!(s.becomes, Becomes::Itself)).any(undone);
-        if !direct && !derived && !self.scores.iter().any(|s| self.unscored(s, slot.cycle)) {
+        let done = |sink: &Committed, slot: &Slot| sink.has(slot, offer);
+        let direct = self.sinks.iter().filter(|s| matches!(s.becomes, Becomes::Itself)).any(|s| s.lacks(slot, offer));
+        if !self.is_changed(slot, offer) && !self.scores.iter().any(|s| self.unscored(s, slot.cycle)) {
             return Need::Skip;
         }
         let restorable = self.sinks.iter().any(|s| s.restores && done(s, &Slot::new(slot.cycle, Lead(0))));
         if restorable && !direct { Need::Restore } else { Need::Fetch }
     }
 
-    /// A commit made of a slot that lacks something required.
-    pub(super) fn partial(&self, slot: Slot) -> Option<&Commit> {
-        let slots = |sink: &Committed| sink.becomes.slots(slot);
-        let mut commits = self.sinks.iter().flat_map(|sink| slots(sink).into_iter().map(move |s| sink.commits.get(&s)));
-        commits.find_map(|commit| commit.filter(|c| !c.is_whole()))
+    /// Whether a sink lacks something that an object, whose slot flows as `slot`, becomes.
+    pub(super) fn is_changed(&self, slot: Slot, offer: &Offer) -> bool {
+        self.sinks.iter().any(|sink| sink.lacks(slot, offer))
     }
 
     /// The commit of a slot in the sink that states are read back from.
@@ -90,9 +109,29 @@ impl Resume {
         self.sinks.iter().find(|s| s.restores)?.commits.get(&Slot::new(slot.cycle, Lead(0)))
     }
 
+    /// The slot that an object filled in an earlier run, whatever its name says.
+    pub(super) fn slot_of(&self, offer: &Offer) -> Option<Slot> {
+        let slot = *self.by_object.get(&offer.meta.key)?;
+        let made_of_it =
+            |sink: &Committed| sink.commits.get(&slot).is_some_and(|c| c.is_of(&offer.meta.key, &offer.meta.etag));
+        self.sinks.iter().any(made_of_it).then_some(slot)
+    }
+
+    /// Adds a sink and what it has committed.
+    pub(super) fn add(&mut self, sink: Committed) {
+        let itself = matches!(sink.becomes, Becomes::Itself);
+        for commit in sink.commits.values().filter(|c| itself || c.slot.lead == Lead(0)) {
+            self.by_object.extend(commit.objects.keys().map(|object| (object.clone(), commit.slot)));
+        }
+        self.sinks.push(sink);
+    }
+
     /// Whether the state of a moment takes part in a comparison that has not been made and can be.
     fn unscored(&self, scored: &Scored, state: Moment) -> bool {
-        let verified = |init: Moment, lead: &Lead| scored.records.get(&init).is_some_and(|r| r.verified.contains(lead));
+        let changed = |init: Moment, lead: &Lead| [init, init.plus(*lead)].iter().any(|m| self.changed.contains(m));
+        let verified = |init: Moment, lead: &Lead| {
+            scored.records.get(&init).is_some_and(|r| r.verified.contains(lead)) && !changed(init, lead)
+        };
         let comes = |valid: Moment| {
             self.offered.contains(&valid) || self.follow && self.offered.last().is_none_or(|last| valid > *last)
         };
@@ -161,9 +200,14 @@ mod tests {
             scores: vec![scored(verified)],
             offered: offered.clone(),
             follow,
+            ..Resume::default()
         };
         assert_eq!((need(&run(&[], false), 3), need(&run(&[], false), 4)), (Need::Restore, Need::Restore));
         assert_eq!((need(&run(&[3], false), 3), need(&run(&[3], false), 4)), (Need::Skip, Need::Skip));
+        // A state that was replaced is compared anew with its neighbours, which are read back.
+        let mut replaced = run(&[3], false);
+        replaced.changed = [Moment(4 * HOUR)].into();
+        assert_eq!(need(&replaced, 3), Need::Restore);
         // The truth of hour 5 is still to come.
         assert_eq!((need(&run(&[3], true), 3), need(&run(&[3], true), 4)), (Need::Skip, Need::Restore));
     }

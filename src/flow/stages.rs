@@ -125,6 +125,7 @@ pub(super) fn compare(
         let area = |grid: &Grid| Ok(grid.areas_m2().into_iter().map(|area| area / KM2).collect());
         let area = areas.get(&truth.grid, || area(&truth.grid)).ok().filter(|_| forecast.grid == truth.grid)?;
         let _timer = metrics().time("score");
+        metrics().passed("score", 0, 1, 4 * forecast.values.len() as u64);
         let thresholds = options.thresholds.get(&forecast.variable).map_or(&[][..], Vec::as_slice);
         let variable = variables().get(&forecast.variable)?;
         Some(ScoreLine {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::config::{Pipeline, Stage};
-use crate::domain::{Lead, Moment};
+use crate::domain::{Lead, Moment, Slot};
 use crate::sinks::{Commit, ScoreRecord};
 use crate::sources::Reject;
 
@@ -33,6 +33,14 @@ pub struct Status {
     pub rejects: Vec<Reject>,
 }
 
+impl Status {
+    /// Whether a slot is whole in a sink.
+    fn holds(&self, slot: Slot) -> bool {
+        let published = |cycle: &CycleStatus| cycle.published.contains(&slot.lead);
+        self.sinks.values().any(|cycles| cycles.get(&slot.cycle).is_some_and(published))
+    }
+}
+
 /// Reads the ledger of a pipeline's output.
 pub fn status(pipeline: &Pipeline) -> Result<Status, RunError> {
     let (_, ledger) = open_output(pipeline)?;
@@ -53,7 +61,8 @@ pub fn status(pipeline: &Pipeline) -> Result<Status, RunError> {
         }
     }
     let rejects: BTreeMap<String, Reject> = ledger.load(&format!("{REJECTS}/"))?;
-    status.rejects = rejects.into_values().collect();
+    let filled = |reject: &Reject| !reject.is_final() && status.holds(reject.named);
+    status.rejects = rejects.into_values().filter(|reject| !filled(reject)).collect();
     Ok(status)
 }
 

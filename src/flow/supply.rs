@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::SourceOptions;
-use crate::domain::{Field, Item, Lead, Moment, Provenance, Slot};
+use crate::domain::{Field, Grid, Item, Lead, Moment, Provenance, Slot};
 use crate::sinks::ZarrSink;
-use crate::sources::{Assembly, Chunk, Fetched, Offer, Outcome, Reject, RejectReason, Source, Work};
-use crate::storage::Ledger;
+use crate::sources::{Assembly, Chunk, Fetched, Need, Offer, Outcome, Reject, Source, Work};
+use crate::storage::{Ledger, StorageError};
 use crate::telemetry::{Progress, metrics};
 
 use super::resume::Resume;
@@ -16,7 +16,7 @@ use super::totals::Shared;
 /// Ledger folder of what was set aside.
 pub(super) const REJECTS: &str = "rejects";
 /// Ledger unit of the grid that every field must be on.
-pub(super) const GRID: &str = "grid";
+pub(super) const GRID: &str = "source/grid";
 
 /// What work brought.
 pub(super) enum Brought {
@@ -30,6 +30,8 @@ pub(super) enum Brought {
 
 /// The world as the intake sees it.
 pub(super) struct Supply {
+    /// The pipeline's name.
+    pub(super) pipeline: String,
     pub(super) source: Arc<dyn Source>,
     pub(super) options: SourceOptions,
     /// The lead that is the state, where states are what flows.
@@ -76,12 +78,11 @@ impl Supply {
     /// An item as it flows.
     pub(super) fn present_item(&self, item: Item) -> Item {
         match item {
-            Item::Field(field) if !field.restored => Item::Field(Field { slot: self.present(field.slot), ..field }),
+            Item::Field(field) => Item::Field(Field { slot: self.present(field.slot), ..field }),
             Item::Absent(mut absence) => {
                 absence.slot = self.present(absence.slot);
                 Item::Absent(absence)
             }
-            restored => restored,
         }
     }
 
@@ -96,7 +97,7 @@ impl Supply {
 
     fn fetch(&self, offer: &Offer) -> Result<Brought, String> {
         let _timer = metrics().time("fetch");
-        let fetched = self.source.fetch(offer).map_err(|e| e.to_string())?;
+        let fetched = self.source.fetch(offer).map_err(|e| self.unfetched(&e))?;
         let messages = fetched.chunks.len() as u64;
         metrics().fetched_bytes.inc_by(fetched.bytes);
         metrics().passed("fetch", messages, 0, fetched.bytes);
@@ -107,6 +108,15 @@ impl Supply {
             t.messages += messages;
         });
         Ok(Brought::Packed(fetched))
+    }
+
+    /// Why an object could not be fetched. A server that stays away ends a run over an archive, or every object would
+    /// be waited for in turn; where a live bucket is followed, the next listing offers the object again.
+    fn unfetched(&self, error: &StorageError) -> String {
+        if error.is_outage() && self.last.is_some() {
+            self.shared.fail(error.to_string());
+        }
+        error.to_string()
     }
 
     /// Reads lead 0 of a slot back from the pipeline's own store; it has passed the transforms.
@@ -134,10 +144,9 @@ impl Supply {
     }
 
     /// Unpacks one message.
-    pub(super) fn decode(&self, offer: &Offer, chunk: &Chunk) -> Result<Field, String> {
+    pub(super) fn decode(&self, chunk: Chunk) -> Result<Field, String> {
         let _timer = metrics().time("decode");
-        let field =
-            self.source.decode(offer, chunk).map_err(|e| format!("{} of {}: {e}", chunk.variable, chunk.slot))?;
+        let field = (chunk.unpack)()?;
         metrics().passed("decode", 1, 1, 4 * field.values.len() as u64);
         self.shared.count(|t| t.fields += 1);
         Ok(field)
@@ -148,23 +157,28 @@ impl Supply {
         let step = u64::from(self.options.cycle_step.0) * 60;
         let last = self.last.unwrap_or_else(Moment::now);
         (self.first.0..=last.0).step_by(step as usize).for_each(|cycle| assembly.await_cycle(Moment(cycle)));
-        assembly.set_future(if self.last.is_some() { None } else { Some(Moment(last.0 / step * step + step)) });
+        // The next cycle begins after now; corrections are complete as soon as now has moved on.
+        assembly.set_future(if self.last.is_some() { None } else { Some(Moment(last.0 + 1)) });
         let expected = assembly.expected();
         self.progress.set_total(expected);
         self.shared.count(|t| t.slots_expected = expected);
-        let resume = &self.resume;
-        let mut outcome = assembly.listed(offers, &|offer| resume.need(self.present(offer.named), offer));
-        let partial = outcome.published_before.iter().filter_map(|slot| self.partial_before(*slot));
-        outcome.rejects.extend(partial.collect::<Vec<_>>());
-        outcome
+        assembly.listed(offers, &|offer| self.need(offer))
     }
 
-    /// The reject of a slot that an earlier run wrote without a variable that the pipeline requires.
-    fn partial_before(&self, slot: Slot) -> Option<Reject> {
-        let commit = self.resume.partial(self.present(slot))?;
-        let (object, etag) = commit.objects.iter().next().map(|(object, etag)| (object.clone(), etag.clone()))?;
-        let detail = format!("{slot} lacks {}, which the pipeline requires", commit.required_absences());
-        Some(Reject { object, etag, named: slot, reason: RejectReason::MissingVariable, detail, messages: 0 })
+    /// What an object is needed for, by its name or by the slot that it filled in an earlier run.
+    fn need(&self, offer: &Offer) -> Need {
+        let named = self.resume.need(self.present(offer.named), offer);
+        let elsewhere = if named == Need::Fetch { self.resume.slot_of(offer) } else { None };
+        match elsewhere.filter(|slot| self.resume.need(*slot, offer) == Need::Skip) {
+            Some(slot) => Need::SkipAs(self.source_slot(slot)),
+            None => named,
+        }
+    }
+
+    /// The source's own slot of one that flows as `slot`.
+    fn source_slot(&self, slot: Slot) -> Slot {
+        let before = |lead: Lead| Moment(slot.cycle.0.saturating_sub(u64::from(lead.0) * 60));
+        self.state_lead.map_or(slot, |lead| Slot::new(before(lead), lead))
     }
 
     /// Declares missing what should have been there by now: over an archive, all that the listing lacks.
@@ -191,6 +205,7 @@ impl Supply {
             t.slots_published_before += outcome.published_before.len() as u64;
             t.slots_missing += outcome.missing.len() as u64;
             t.slots_filled += outcome.filled.len() as u64;
+            metrics().completed(&self.pipeline, t.slots_filled + t.slots_published_before, t.slots_expected);
         });
     }
 
@@ -200,9 +215,14 @@ impl Supply {
         metrics().rejected_objects.with_label_values(&[reason]).inc();
         metrics().rejected_messages.with_label_values(&[reason]).inc_by(reject.messages as u64);
         self.shared.count(|t| t.rejects.push(reject.clone()));
-        let unit = format!("{REJECTS}/{}.{reason}", reject.object);
-        let lasting = !matches!(reject.reason, RejectReason::FetchFailed | RejectReason::MissingVariable);
-        if let Err(error) = if lasting { self.ledger.commit(&unit, reject) } else { Ok(()) } {
+        if let Err(error) = self.ledger.commit(&format!("{REJECTS}/{}.{reason}", reject.object), reject) {
+            self.shared.fail(error.to_string());
+        }
+    }
+
+    /// Records the grid that every later field, in this run or another, must be on.
+    pub(super) fn note_grid(&self, grid: &Grid) {
+        if let Err(error) = self.ledger.commit(GRID, grid) {
             self.shared.fail(error.to_string());
         }
     }

@@ -11,6 +11,8 @@ use crate::sources::Reject;
 use crate::telemetry::metrics;
 use crate::verify::ReportRow;
 
+use super::cycles::Cycles;
+
 /// What a sink has made visible.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SinkTotals {
@@ -56,6 +58,7 @@ pub struct Totals {
 pub(super) struct Shared {
     totals: Mutex<Totals>,
     failure: Mutex<Option<String>>,
+    cycles: Mutex<Cycles>,
 }
 
 impl Shared {
@@ -72,12 +75,26 @@ impl Shared {
         totals
     }
 
+    /// Counts on a sink for so many leads of every cycle.
+    pub(super) fn expect(&self, sink: &str, leads: usize) {
+        self.cycles.lock().unwrap_or_else(PoisonError::into_inner).expect(sink, leads);
+    }
+
+    /// Notes a slot that a sink holds whole, from this run or an earlier one.
+    pub(super) fn whole(&self, sink: &str, slot: Slot) {
+        let newest = self.cycles.lock().unwrap_or_else(PoisonError::into_inner).publish(sink, slot);
+        newest.into_iter().for_each(|cycle| metrics().complete_cycle(cycle));
+    }
+
     /// Notes a slot that a sink has made visible, or written in part.
     pub(super) fn published(&self, sink: &str, slot: Slot, whole: bool) {
         self.count(|t| {
             let sink = t.sinks.entry(sink.to_string()).or_default();
             *(if whole { &mut sink.published } else { &mut sink.partial }) += 1;
         });
+        if whole {
+            self.whole(sink, slot);
+        }
         metrics().slots.with_label_values(&[if whole { "published" } else { "partial" }]).inc();
         tracing::debug!(sink, %slot, whole, "published");
     }

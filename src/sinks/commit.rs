@@ -40,19 +40,16 @@ impl Commit {
 
     /// Whether nothing that the pipeline requires is absent.
     pub fn is_whole(&self) -> bool {
-        !self.variables.is_empty() && self.absent.values().all(|a| a.requirement == Requirement::Optional)
+        !self.objects.is_empty() && self.absent.values().all(|a| a.requirement == Requirement::Optional)
     }
 
     /// What is absent though the pipeline requires it, with reasons.
     pub fn lacking(&self) -> String {
+        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let required = self.absent.iter().filter(|(_, a)| a.requirement == Requirement::Required);
-        required.map(|(name, a)| format!("{name}: {}", a.reason)).collect::<Vec<_>>().join("; ")
-    }
-
-    /// The names of what is absent though the pipeline requires it.
-    pub fn required_absences(&self) -> String {
-        let required = self.absent.iter().filter(|(_, a)| a.requirement == Requirement::Required);
-        required.map(|(name, _)| &**name).collect::<Vec<_>>().join(", ")
+        required.for_each(|(name, absent)| by_reason.entry(&absent.reason).or_default().push(name));
+        let told = by_reason.iter().map(|(reason, names)| format!("lacks {}: {reason}", names.join(", ")));
+        told.collect::<Vec<_>>().join("; ")
     }
 
     /// Variables that are absent and may be.
@@ -78,11 +75,11 @@ impl Commit {
         self.variables.insert(field.variable.clone(), written);
     }
 
-    /// Records a field that did not come, unless an earlier commit has it.
+    /// Records a field that did not come, unless an earlier commit has it or says why.
     pub fn lacks(&mut self, absence: &Absence) {
         if !self.variables.contains_key(&absence.variable) {
             let record = AbsentRecord { requirement: absence.requirement, reason: absence.reason.clone() };
-            self.absent.insert(absence.variable.clone(), record);
+            self.absent.entry(absence.variable.clone()).or_insert(record);
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::config::SourceOptions;
 use crate::domain::{Field, Lead, Moment, Period, Provenance, Slot, Variable};
-use crate::formats::grib2::{Grib2Error, IndexEntry, Message, headers, parse_index, scan};
+use crate::formats::grib2::{IndexEntry, Message, headers, parse_index, scan};
 use crate::storage::{ObjectMeta, ObjectStore, StorageError, get_ranges};
 
 use super::{Chunk, Fetched, Offer, Source, SourceError};
@@ -55,6 +55,13 @@ impl Hrrr {
         };
         let folders = self.objects.list_folders("hrrr.")?;
         Ok(folders.into_iter().filter(|f| day_of(f).is_some_and(inside)).collect())
+    }
+
+    /// Hours of a day's folder that are cycles of a period: a live bucket holds thousands of objects a day beside them.
+    fn hours(&self, day: &str, period: &Period) -> Vec<u64> {
+        let start = day.strip_prefix("hrrr.").and_then(|d| d.strip_suffix('/')?.parse::<Moment>().ok());
+        let inside = |hour: &u64| start.is_some_and(|start| period.contains(Moment(start.0 + hour * 3600)));
+        (0..24).filter(inside).collect()
     }
 
     /// The slot a key speaks of, and whether it is exactly that slot's key.
@@ -118,7 +125,7 @@ impl Hrrr {
             other => other?,
         };
         fetched.bytes += parts.iter().map(|p| p.len() as u64).sum::<u64>();
-        let chunks = wanted.iter().zip(parts).map(|((variable, _), bytes)| self.chunk(variable, bytes));
+        let chunks = wanted.iter().zip(parts).map(|((variable, _), bytes)| self.chunk(offer, variable, bytes));
         let chunks: Option<Vec<Chunk>> = chunks.collect();
         if chunks.is_none() {
             tracing::warn!(object = key, "the index disagrees with the messages; scanning the object");
@@ -137,11 +144,10 @@ impl Hrrr {
     }
 
     /// A message that must hold a variable.
-    fn chunk(&self, variable: &Arc<Variable>, bytes: Bytes) -> Option<Chunk> {
+    fn chunk(&self, offer: &Offer, variable: &Arc<Variable>, bytes: Bytes) -> Option<Chunk> {
         let found = headers(&bytes).ok()?;
         let message = found.into_iter().find(|m| self.variable_of(m).is_some_and(|v| v.name == variable.name))?;
-        let slot = Slot::new(message.cycle, message.lead);
-        Some(Chunk { variable: variable.name.clone(), slot, message, bytes })
+        Some(chunk(offer, variable.name.clone(), message, bytes))
     }
 
     /// Every wanted message of an object, read whole.
@@ -161,7 +167,7 @@ impl Hrrr {
                     let Some(variable) = self.variable_of(&message).map(|v| v.name.clone()) else { return };
                     let slot = Slot::new(message.cycle, message.lead);
                     if !chunks.iter().any(|c| c.variable == variable && c.slot == slot) {
-                        chunks.push(Chunk { variable, slot, message, bytes: message_bytes.clone() });
+                        chunks.push(chunk(offer, variable, message, message_bytes.clone()));
                     }
                 }),
                 Err(error) => fetched.damage.push(format!("message at byte {}: {error}", range.start)),
@@ -171,6 +177,23 @@ impl Hrrr {
     }
 }
 
+/// A message as a chunk of an object.
+fn chunk(offer: &Offer, variable: Arc<str>, message: Message, bytes: Bytes) -> Chunk {
+    let slot = Slot::new(message.cycle, message.lead);
+    let provenance = Provenance {
+        object: offer.meta.key.clone(),
+        etag: offer.meta.etag.clone(),
+        origin: message.origin.to_string(),
+    };
+    let name = variable.clone();
+    let unpack = move || {
+        let values = message.decode(&bytes).map_err(|error| format!("{name} of {slot}: {error}"))?;
+        let (grid, values, provenance) = (message.grid, Arc::new(values), Arc::new(provenance));
+        Ok(Field { variable: name, slot, grid, values, provenance, restored: false })
+    };
+    Chunk { variable, slot, unpack: Box::new(unpack) }
+}
+
 /// Code table 4.5: a surface without a level.
 const ENTIRE_ATMOSPHERE: u8 = 10;
 
@@ -178,8 +201,11 @@ impl Source for Hrrr {
     fn list(&self, period: &Period) -> Result<Vec<Offer>, SourceError> {
         let mut offers = Vec::new();
         for day in self.days(period)? {
-            let listed = self.objects.list(&format!("{day}{}/hrrr.t", self.region_name))?;
-            offers.extend(listed.iter().filter_map(|meta| self.offer(meta, &listed, period)));
+            for hour in self.hours(&day, period) {
+                let prefix = format!("{day}{}/hrrr.t{hour:02}z.{}f", self.region_name, self.product);
+                let listed = self.objects.list(&prefix)?;
+                offers.extend(listed.iter().filter_map(|meta| self.offer(meta, &listed, period)));
+            }
         }
         offers.sort_by(|a, b| (a.named, &a.meta.key).cmp(&(b.named, &b.meta.key)));
         Ok(offers)
@@ -193,22 +219,5 @@ impl Source for Hrrr {
             None => self.fetch_scanned(offer, &mut fetched)?,
         };
         Ok(fetched)
-    }
-
-    fn decode(&self, offer: &Offer, chunk: &Chunk) -> Result<Field, Grib2Error> {
-        let values = chunk.message.decode(&chunk.bytes)?;
-        let provenance = Provenance {
-            object: offer.meta.key.clone(),
-            etag: offer.meta.etag.clone(),
-            origin: chunk.message.origin.to_string(),
-        };
-        Ok(Field {
-            variable: chunk.variable.clone(),
-            slot: chunk.slot,
-            grid: chunk.message.grid.clone(),
-            values: Arc::new(values),
-            provenance: Arc::new(provenance),
-            restored: false,
-        })
     }
 }

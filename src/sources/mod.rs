@@ -9,11 +9,9 @@ pub use assembly::{Assembly, Delivery, Emission, Job, Need, Outcome, Work};
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Field, Period, Slot};
-use crate::formats::grib2::{Grib2Error, Message};
 use crate::storage::{ObjectMeta, StorageError};
 
 /// A source that cannot be listed or read at all.
@@ -98,19 +96,34 @@ pub struct Reject {
     pub detail: String,
     /// How many messages it concerns.
     pub messages: usize,
+    /// Whether something else of the object was of use.
+    pub used: bool,
 }
 
-/// One field still packed: the bytes of a message and what its header says.
-#[derive(Debug)]
+impl Reject {
+    /// Whether a rerun need not look at the object again.
+    pub fn is_final(&self) -> bool {
+        !self.used && self.reason != RejectReason::FetchFailed
+    }
+}
+
+/// Turns packed bytes into a field, or tells what is wrong with them.
+pub type Unpack = Box<dyn FnOnce() -> Result<Field, String> + Send>;
+
+/// One field still packed: what its header says it is of, and how to unpack it.
 pub struct Chunk {
     /// The variable it holds.
     pub variable: Arc<str>,
     /// The slot its header speaks of.
     pub slot: Slot,
-    /// The header.
-    pub message: Message,
-    /// The message whole.
-    pub bytes: Bytes,
+    /// Unpacks it, off the worker threads.
+    pub unpack: Unpack,
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.variable, self.slot)
+    }
 }
 
 /// What fetching an object brought.
@@ -124,12 +137,12 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// A place that fields come from: objects are listed, fetched, and their parts decoded, off the worker threads.
+/// A place that fields come from: objects, or parts of objects, are listed and fetched off the worker threads.
+///
+/// A slot is a cycle and a lead for a model, a time and lead 0 for a mosaic, a shard's number and lead 0 for events.
 pub trait Source: Send + Sync {
     /// What is there now in a period, sorted by slot and key.
     fn list(&self, period: &Period) -> Result<Vec<Offer>, SourceError>;
     /// Fetches the wanted parts of an object and reads their headers.
     fn fetch(&self, offer: &Offer) -> Result<Fetched, StorageError>;
-    /// Unpacks one part.
-    fn decode(&self, offer: &Offer, chunk: &Chunk) -> Result<Field, Grib2Error>;
 }

@@ -98,3 +98,10 @@ pub enum StorageError {
         advice: String,
     },
 }
+
+impl StorageError {
+    /// Whether a server failed again and again, however long it was waited for; other objects will fare no better.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, StorageError::S3 { tries, .. } if *tries > 1)
+    }
+}

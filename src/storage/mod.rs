@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod ledger;
 mod location;
+mod metered;
 mod retry;
 mod s3;
 
@@ -12,7 +13,8 @@ pub use coalesce::{coalesce, get_ranges};
 pub use error::StorageError;
 pub use file::FileStore;
 pub use ledger::{Ledger, LedgerError};
-pub use retry::{Retry, retries};
+pub use metered::Metered;
+pub use retry::Retry;
 pub use s3::{S3Options, S3Store};
 
 use std::fmt::Debug;
@@ -63,7 +65,7 @@ pub trait ObjectStore: Send + Sync + Debug {
 pub fn open(location: &str, options: &S3Options) -> Result<Arc<dyn ObjectStore>, StorageError> {
     Ok(match location::parse(location)? {
         Location::Folder => Arc::new(FileStore::new(location)),
-        Location::Bucket { .. } => Arc::new(S3Store::open(location, options, Retry::default())?),
+        Location::Bucket { .. } => Arc::new(S3Store::open(location, options, Retry::lasting(options.retry_seconds))?),
     })
 }
 
@@ -74,6 +76,16 @@ pub fn open_existing(location: &str, options: &S3Options) -> Result<Arc<dyn Obje
     match location::parse(location)? {
         Location::Folder => Ok(Arc::new(FileStore::existing(location)?)),
         Location::Bucket { .. } => open(location, options),
+    }
+}
+
+/// Removes what a killed process left unfinished at a location, and the folder it was in; a bucket has neither.
+///
+/// No other process may be writing there meanwhile.
+pub fn clear_partial(location: &str) -> Result<(), StorageError> {
+    match location::parse(location)? {
+        Location::Folder => FileStore::new(location).clear_partial(),
+        Location::Bucket { .. } => Ok(()),
     }
 }
 

@@ -1,16 +1,10 @@
 //! Tries again what failed for a passing reason, waiting longer each time, with an end.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-static RETRIES: AtomicU64 = AtomicU64::new(0);
-
-/// How many tries after a first one this process has made, over all stores.
-pub fn retries() -> u64 {
-    RETRIES.load(Ordering::Relaxed)
-}
+use crate::telemetry::metrics;
 
 /// How long and how often a failed request is tried again. No part of it is random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +43,18 @@ pub(super) struct Failure<E> {
 }
 
 impl Retry {
-    /// The first success of `attempt`, or its last error and how often it was tried.
-    pub(super) fn run<T, E: Display>(&self, mut attempt: impl FnMut() -> Result<T, Failure<E>>) -> Result<T, (E, u32)> {
+    /// The default, or as long as given.
+    pub fn lasting(seconds: Option<u32>) -> Self {
+        let default = Retry::default();
+        Retry { in_all: seconds.map_or(default.in_all, |s| Duration::from_secs(s.into())), ..default }
+    }
+
+    /// The first success of `attempt`, or its last error and how often it was tried; retries are counted by `store`.
+    pub(super) fn run<T, E: Display>(
+        &self,
+        store: &str,
+        mut attempt: impl FnMut() -> Result<T, Failure<E>>,
+    ) -> Result<T, (E, u32)> {
         let begun = Instant::now();
         let (mut tried, mut wait) = (1, self.first_wait);
         loop {
@@ -62,7 +66,7 @@ impl Retry {
                 return Err((failure.error, tried));
             }
             tracing::warn!(tried, wait_seconds = wait.as_secs_f64(), error = %failure.error, "will be tried again");
-            RETRIES.fetch_add(1, Ordering::Relaxed);
+            metrics().retries.with_label_values(&[store]).inc();
             thread::sleep(wait);
             (tried, wait) = (tried + 1, (wait * 2).min(self.longest_wait));
         }
@@ -83,7 +87,7 @@ mod tests {
 
     fn failing(retry: Retry, times: u32, worth: u32) -> (Result<u32, (String, u32)>, Duration) {
         let (begun, mut calls) = (Instant::now(), 0);
-        let answer = retry.run(|| {
+        let answer = retry.run("a test of retries", || {
             calls += 1;
             if calls > times { Ok(calls) } else { Err(Failure { error: format!("failure {calls}"), worth }) }
         });
@@ -92,6 +96,7 @@ mod tests {
 
     #[test]
     fn passing_failures_are_tried_again_and_counted() {
+        let retries = || metrics().retries.with_label_values(&["a test of retries"]).get();
         let before = retries();
         let (answer, took) = failing(FAST, 4, u32::MAX);
         assert_eq!(answer, Ok(5));

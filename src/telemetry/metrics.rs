@@ -57,9 +57,9 @@ pub struct Metrics {
     pub rejected_objects: IntCounterVec,
     /// Values that quality control set missing: `variable`, `reason`.
     pub qc_values: IntCounterVec,
-    /// Scores of the last verified case: `variable`, `lead_hours`, `score` (`mae`, `rmse`, `bias`), in the variable's units.
+    /// Scores pooled over the cases of this run: `variable`, `lead_hours`, `score` (`mae`, `rmse`, `bias`), in the variable's units.
     pub score: GaugeVec,
-    /// Scores at a threshold: `variable`, `lead_hours`, `score` (`csi`, `pod`, `far`), `threshold`.
+    /// Pooled scores at a threshold: `variable`, `lead_hours`, `score` (`csi`, `pod`, `far`), `threshold`.
     pub threshold_score: GaugeVec,
     /// Always 1: `version`.
     pub build_info: IntGaugeVec,
@@ -92,8 +92,8 @@ impl Metrics {
             rejected_messages: r.counters("gustfront_rejected_messages_total", "Messages kept out, by reason.", &["reason"])?,
             rejected_objects: r.counters("gustfront_rejected_objects_total", "Objects kept out, by reason.", &["reason"])?,
             qc_values: r.counters("gustfront_qc_values_total", "Values that quality control set missing.", &["variable", "reason"])?,
-            score: r.gauges("gustfront_score", "Score of the last verified case, in the variable's units: mae, rmse or bias.", &["variable", "lead_hours", "score"])?,
-            threshold_score: r.gauges("gustfront_threshold_score_ratio", "Score of the last verified case at a threshold, 0 to 1: csi, pod or far.", &["variable", "lead_hours", "score", "threshold"])?,
+            score: r.gauges("gustfront_score", "Score pooled over the cases verified so far, in the variable's units: mae, rmse or bias.", &["variable", "lead_hours", "score"])?,
+            threshold_score: r.gauges("gustfront_threshold_score_ratio", "Score at a threshold, pooled over the cases verified so far, 0 to 1: csi, pod or far.", &["variable", "lead_hours", "score", "threshold"])?,
             build_info: r.int_gauges("gustfront_build_info", "Always 1; the label is the version of the program.", &["version"])?,
             registry: r.registry,
             descriptions: r.descriptions,
@@ -108,6 +108,12 @@ impl Metrics {
     pub fn text(&self) -> Result<String, TelemetryError> {
         self.freshness.set(self.age_of_newest());
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+
+    /// Retries of all stores together.
+    pub fn retries_in_all(&self) -> u64 {
+        let counted = self.retries.collect();
+        counted.iter().flat_map(|family| family.get_metric()).map(|m| m.get_counter().get_value() as u64).sum()
     }
 
     /// Name and help of every metric, with or without a value yet.

@@ -1,5 +1,6 @@
 //! Scores pooled over cases: a table by variable and lead, for people and as rows for programs.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ struct Group {
 }
 
 /// Pools the lines by model, variable and lead; lines with other thresholds or units are pooled apart.
+///
+/// Within a model, the variables with the most event thresholds come first.
 pub fn rows(lines: &[ScoreLine]) -> Vec<ReportRow> {
     let mut groups: BTreeMap<(ScoreKey, Arc<str>, Vec<u32>), Group> = BTreeMap::new();
     for line in lines {
@@ -50,7 +53,10 @@ pub fn rows(lines: &[ScoreLine]) -> Vec<ReportRow> {
         group.synthetic |= line.origin.starts_with("SYNTHETIC");
         group.totals.add(&line.totals());
     }
-    groups.into_iter().map(|((key, _, thresholds), group)| row(key, &thresholds, group)).collect()
+    let pooled = groups.into_iter().map(|((key, _, thresholds), group)| row(key, &thresholds, group));
+    let mut rows: Vec<ReportRow> = pooled.collect();
+    rows.sort_by_key(|row| (row.model.clone(), Reverse(row.scores.thresholds.len())));
+    rows
 }
 
 fn row(key: ScoreKey, thresholds: &[u32], group: Group) -> ReportRow {

@@ -44,7 +44,7 @@ type Decoded = Result<Field, String>;
 struct State {
     intake: Intake,
     fetchers: Offload<(u64, Work), (u64, Brought)>,
-    decoders: Offload<(u64, Offer, Chunk), (u64, Decoded)>,
+    decoders: Offload<(u64, Chunk), (u64, Decoded)>,
     running: VecDeque<Running>,
     /// Number of the first running job.
     first: u64,
@@ -68,8 +68,8 @@ pub(in crate::flow) fn intake<'scope>(
                 fetchers: Offload::start("fetch", fetching.connections(), waker(), move |(number, work)| {
                     (number, fetching.bring(&work))
                 }),
-                decoders: Offload::start("decode", decoding.decoders(), waker(), move |(number, offer, chunk)| {
-                    (number, decoding.decode(&offer, &chunk))
+                decoders: Offload::start("decode", decoding.decoders(), waker(), move |(number, chunk)| {
+                    (number, decoding.decode(chunk))
                 }),
                 running: VecDeque::new(),
                 first: 0,
@@ -94,7 +94,7 @@ pub(in crate::flow) fn intake<'scope>(
             if now.intake.assembly.is_done() {
                 state = None;
             } else {
-                again.activate_after(if now.fetchers.under_way() == 0 { HELD_BACK } else { IDLE });
+                again.activate_after(if now.in_flow.is_empty() { IDLE } else { HELD_BACK });
             }
         }
     })
@@ -138,7 +138,11 @@ impl State {
             self.first += 1;
             done.delivery.fields.sort_by(|a, b| (a.slot, &a.variable).cmp(&(b.slot, &b.variable)));
             done.delivery.damage.sort();
+            let before = self.intake.assembly.grid().is_some();
             outcomes.push(self.intake.assembly.finish(done.job, done.delivery));
+            if let Some(grid) = self.intake.assembly.grid().filter(|_| !before) {
+                self.intake.supply.note_grid(grid);
+            }
         }
         outcomes
     }
@@ -150,9 +154,8 @@ impl State {
             Brought::Packed(fetched) => {
                 running.decoding = fetched.chunks.len();
                 running.delivery.damage = fetched.damage;
-                let (Work::Fetch(offer) | Work::Restore(offer)) = &running.job.work;
                 for chunk in fetched.chunks {
-                    self.decoders.submit((number, offer.clone(), chunk));
+                    self.decoders.submit((number, chunk));
                 }
             }
             Brought::Restored(fields) => running.delivery.fields = fields,
@@ -170,10 +173,13 @@ impl State {
         sent
     }
 
+    /// Starts jobs while the sinks keep up. A correction is held up by the slots before it, not by the sinks:
+    /// it does not count, or the slots before it could wait for it in turn.
     fn start_jobs(&mut self, slowest: &ProbeHandle<Slot>) {
         self.in_flow.retain(|at| slowest.less_equal(at));
-        let window = self.intake.supply.window();
-        while self.running.len() + self.in_flow.len() < window {
+        let (window, open) = (self.intake.supply.window(), self.frontier());
+        let behind = self.in_flow.iter().filter(|at| !open.less_equal(at)).count();
+        while self.running.len() + behind < window {
             let Some(job) = self.intake.assembly.next_job() else { break };
             self.fetchers.submit((self.first + self.running.len() as u64, job.work.clone()));
             self.running.push_back(Running { job, brought: false, decoding: 0, delivery: Delivery::default() });

@@ -46,10 +46,10 @@ impl Book {
         }
     }
 
-    /// Queues an object at its named slot, or at the earliest later time that can still be sent at.
+    /// Queues an object at its named slot, or at the later time that will be complete first.
     pub(super) fn queue_extra(&mut self, offer: Offer) {
         let still_open = self.told.iter().any(|t| t.before_or_at(offer.named));
-        let floor = self.future.or(self.told.last().copied()).unwrap_or_default();
+        let floor = self.told.first().copied().unwrap_or_default();
         let position = if still_open { offer.named } else { offer.named.join(floor) };
         self.extras.insert((position, offer.meta.key.clone()), offer);
     }

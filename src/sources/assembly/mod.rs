@@ -15,6 +15,8 @@ use book::{Book, Open};
 pub enum Need {
     /// Everything made of it is published.
     Skip,
+    /// Everything made of it is published, as the slot its header speaks of.
+    SkipAs(Slot),
     /// It is published, and later results need it: read it back from the pipeline's own store.
     Restore,
     /// Fetch it.
@@ -82,10 +84,13 @@ pub struct Assembly {
     variables: Vec<(Arc<str>, Requirement)>,
     leads: Vec<Lead>,
     grid: Option<Arc<Grid>>,
-    known: BTreeMap<(String, String), Reject>,
+    /// What earlier runs set aside, by object and ETag.
+    known: BTreeMap<(String, String), Vec<Reject>>,
     seen: BTreeMap<String, String>,
     missing: BTreeSet<Slot>,
     filled: BTreeSet<Slot>,
+    /// Objects of which something was of use.
+    used: BTreeSet<String>,
     book: Book,
 }
 
@@ -97,16 +102,18 @@ impl Assembly {
         grid: Option<Arc<Grid>>,
         known: Vec<Reject>,
     ) -> Self {
-        let known = known.into_iter().map(|r| ((r.object.clone(), r.etag.clone()), r)).collect();
+        let mut by_object: BTreeMap<(String, String), Vec<Reject>> = BTreeMap::new();
+        known.into_iter().for_each(|r| by_object.entry((r.object.clone(), r.etag.clone())).or_default().push(r));
         let book = Book::new(leads.first().copied().unwrap_or_default());
         Assembly {
             variables,
             leads,
             grid,
-            known,
+            known: by_object,
             seen: BTreeMap::new(),
             missing: BTreeSet::new(),
             filled: BTreeSet::new(),
+            used: BTreeSet::new(),
             book,
         }
     }
@@ -131,23 +138,29 @@ impl Assembly {
         }
     }
 
-    /// No slot before this cycle will be expected or offered any more; `None` once the listing has ended.
+    /// No slot before this moment will be expected any more; `None` once the listing has ended. It never goes back.
     pub fn set_future(&mut self, cycle: Option<Moment>) {
-        self.book.future = cycle.map(|c| Slot::new(c, Lead(0)));
+        let before = self.book.future.unwrap_or_default().cycle;
+        self.book.future = cycle.map(|c| Slot::new(c.max(before), Lead(0)));
     }
 
     /// Takes in a listing; objects seen before with the same ETag are passed over.
     pub fn listed(&mut self, offers: Vec<Offer>, need: &dyn Fn(&Offer) -> Need) -> Outcome {
         let mut outcome = Outcome::default();
+        let mut offers = offers;
+        // An object that filled another's slot comes after that slot's own.
+        offers.sort_by_cached_key(|offer| matches!(need(offer), Need::SkipAs(_)));
         for offer in offers {
             let before = self.seen.insert(offer.meta.key.clone(), offer.meta.etag.clone());
             if before.as_ref() == Some(&offer.meta.etag) {
                 continue;
             }
-            let identity = (offer.meta.key.clone(), offer.meta.etag.clone());
-            let known = self.known.get(&identity);
-            outcome.rejects.extend(known.cloned());
-            if known.is_none_or(|reject| offer.exact && concerns_a_part(reject)) {
+            let known = self.known.get(&(offer.meta.key.clone(), offer.meta.etag.clone()));
+            let known = known.map_or(&[][..], Vec::as_slice);
+            // What could not be fetched is tried again, and told again if it fails again.
+            let told = known.iter().filter(|reject| reject.reason != RejectReason::FetchFailed);
+            outcome.rejects.extend(told.cloned());
+            if known.is_empty() || !known.iter().all(Reject::is_final) {
                 self.offered(offer, need, &mut outcome);
             }
         }
@@ -155,11 +168,14 @@ impl Assembly {
     }
 
     fn offered(&mut self, offer: Offer, need: &dyn Fn(&Offer) -> Need, outcome: &mut Outcome) {
-        let slot = offer.named;
+        let (slot, need) = (offer.named, need(&offer));
+        if let Need::SkipAs(slot) = need {
+            return self.published_as(slot, &offer, outcome);
+        }
         if !offer.exact {
             return self.book.queue_extra(offer);
         }
-        match (need(&offer), self.book.open.get_mut(&slot)) {
+        match (need, self.book.open.get_mut(&slot)) {
             (Need::Skip, _) => {
                 self.book.open.remove(&slot);
                 self.filled.insert(slot);
@@ -170,6 +186,18 @@ impl Assembly {
                 *open = Open::Ready(work, Some(slot));
             }
             (_, None) => self.book.queue_extra(offer),
+        }
+    }
+
+    /// An object that filled a slot of another name in an earlier run: it keeps it unless the slot's own object came.
+    fn published_as(&mut self, slot: Slot, offer: &Offer, outcome: &mut Outcome) {
+        if matches!(self.book.open.get(&slot), Some(Open::Awaited)) {
+            self.book.open.remove(&slot);
+            self.filled.insert(slot);
+            outcome.published_before.push(slot);
+        } else {
+            let detail = format!("the name says {}, the header says {slot}, which its own object fills", offer.named);
+            outcome.rejects.push(rejected(offer, RejectReason::Duplicate, detail, self.variables.len()));
         }
     }
 
@@ -206,8 +234,9 @@ impl Assembly {
     pub fn finish(&mut self, job: Job, delivery: Delivery) -> Outcome {
         let mut outcome = Outcome::default();
         let (Work::Fetch(offer) | Work::Restore(offer)) = &job.work;
+        let delivery_failed = delivery.failure.is_some();
         let fields = self.on_the_grid(offer, delivery.fields, &mut outcome);
-        report_damage(offer, &delivery.damage, delivery.failure.as_deref(), fields.is_empty(), &mut outcome);
+        let empty = fields.is_empty();
         let mut groups: BTreeMap<Slot, Vec<Field>> = BTreeMap::new();
         fields.into_iter().for_each(|f| groups.entry(f.slot).or_default().push(f));
         if let Some(slot) = job.fills {
@@ -219,7 +248,13 @@ impl Assembly {
         for (slot, fields) in groups {
             self.unnamed(slot, &job, offer, fields, &mut outcome);
         }
+        report_damage(offer, &delivery.damage, delivery.failure.as_deref(), empty, &mut outcome);
+        outcome.rejects.iter_mut().for_each(|reject| reject.used = self.used.contains(&reject.object));
         self.book.finished(&job);
+        if delivery_failed {
+            // A later listing offers it again.
+            self.seen.remove(&offer.meta.key);
+        }
         outcome
     }
 
@@ -247,6 +282,7 @@ impl Assembly {
     fn fill(&mut self, slot: Slot, at: Slot, offer: &Offer, fields: Vec<Field>, outcome: &mut Outcome) {
         self.book.open.remove(&slot);
         self.filled.insert(slot);
+        self.used.insert(offer.meta.key.clone());
         outcome.filled.push(slot);
         let absences = self.absences(slot, &fields);
         let lacking: Vec<&str> =
@@ -304,14 +340,9 @@ impl Assembly {
     }
 }
 
-/// Whether the rest of the object may still fill a slot.
-fn concerns_a_part(reject: &Reject) -> bool {
-    matches!(reject.reason, RejectReason::Unreadable | RejectReason::WrongGrid)
-}
-
 fn rejected(offer: &Offer, reason: RejectReason, detail: String, messages: usize) -> Reject {
     let (object, etag) = (offer.meta.key.clone(), offer.meta.etag.clone());
-    Reject { object, etag, named: offer.named, reason, detail, messages }
+    Reject { object, etag, named: offer.named, reason, detail, messages, used: false }
 }
 
 fn report_damage(offer: &Offer, damage: &[String], failure: Option<&str>, empty: bool, outcome: &mut Outcome) {

@@ -151,9 +151,18 @@ fn what_was_set_aside_before_is_not_fetched_again() {
         reason: RejectReason::Duplicate,
         detail: String::new(),
         messages: 1,
+        used: false,
     };
-    let mut assembly = assembly();
-    assembly.known.insert(("wrong".into(), "1".into()), known.clone());
-    let outcome = assembly.listed(vec![offer("wrong", slot(0, 2), true)], &|_| Need::Fetch);
-    assert_eq!((outcome.rejects, assembly.next_job().is_none()), (vec![known], true));
+    let run_again = |known: &Reject| {
+        let mut assembly = assembly();
+        assembly.known.insert(("wrong".into(), "1".into()), vec![known.clone()]);
+        let outcome = assembly.listed(vec![offer("wrong", slot(0, 2), true)], &|_| Need::Fetch);
+        (outcome.rejects, assembly.next_job().is_some())
+    };
+    assert_eq!(run_again(&known), (vec![known.clone()], false));
+    // Of a damaged object something was used, and a killed run may not have published it.
+    let damaged = Reject { reason: RejectReason::Unreadable, used: true, ..known.clone() };
+    assert_eq!(run_again(&damaged), (vec![damaged.clone()], true));
+    let unreachable = Reject { reason: RejectReason::FetchFailed, ..known };
+    assert_eq!(run_again(&unreachable), (vec![], true));
 }

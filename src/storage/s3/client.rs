@@ -41,6 +41,8 @@ pub struct S3Options {
     pub anonymous: Option<bool>,
     /// Whether the bucket's name goes into the path instead of the host name; left out: where an endpoint is given.
     pub path_style: Option<bool>,
+    /// How long a request that fails for a passing reason is tried again; left out: five minutes.
+    pub retry_seconds: Option<u32>,
 }
 
 /// A client for one bucket, and whether it goes without credentials.

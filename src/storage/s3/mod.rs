@@ -74,7 +74,7 @@ impl S3Store {
         request: impl AsyncFn() -> Result<T, Cause>,
     ) -> Result<T, StorageError> {
         let runtime = runtime(&self.location)?;
-        let answer = self.retry.run(|| {
+        let answer = self.retry.run(&self.location, || {
             let answer = runtime.block_on(request());
             let spoke = !matches!(&answer, Err(cause) if cause.kind == Kind::Unreachable);
             self.answered.fetch_or(spoke, Ordering::Relaxed);
