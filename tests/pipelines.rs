@@ -320,3 +320,23 @@ fn an_object_with_one_damaged_message_gives_the_rest_in_every_run() {
     archive().0.with(1);
     assert!(files(&output) == whole, "the rerun ends with other bytes");
 }
+
+#[test]
+fn a_misnamed_object_fills_the_slot_that_nothing_else_fills_and_is_fetched_once() {
+    let (folder, bucket) = folder();
+    let name = |hour: u32, lead: u32| bucket.join(format!("hrrr.20260520/conus/hrrr.t{hour}z.wrfsfcf{lead:02}.grib2"));
+    fs::rename(name(22, 0), name(21, 1)).expect("renamed");
+    let output = folder.path().join("archive");
+    let archive = || run("hrrr_archive", &bucket, &output, &["--set", "leads=0-1"]);
+    let (ended, report) = archive();
+    assert!(ended.with(0).err.contains("name and header disagree"));
+    let slots = |report: &Value| ["slots_expected", "slots_filled", "slots_missing"].map(|key| report[key].clone());
+    assert_eq!(slots(&report), [2 * CYCLES, CYCLES, CYCLES]);
+    let store = store(&output, "archive.zarr");
+    let cycle: Moment = "2026-05-20T22".parse().expect("a time");
+    assert_holds(&store, analysis(cycle), &decoded(&name(21, 1)));
+    assert_eq!(store.published_slots().expect("flags"), moments().into_iter().map(analysis).collect());
+    let (ended, again) = archive();
+    ended.with(0);
+    assert_eq!([&again["fetched_objects"], &again["slots_missing"]], [0, CYCLES]);
+}

@@ -204,6 +204,7 @@ impl Supply {
         self.shared.count(|t| {
             t.slots_published_before += outcome.published_before.len() as u64;
             t.slots_missing += outcome.missing.len() as u64;
+            t.slots_missing -= outcome.recovered.len() as u64;
             t.slots_filled += outcome.filled.len() as u64;
             metrics().completed(&self.pipeline, t.slots_filled + t.slots_published_before, t.slots_expected);
         });

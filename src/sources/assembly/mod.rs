@@ -74,6 +74,8 @@ pub struct Outcome {
     pub missing: Vec<Slot>,
     /// Slots that were filled.
     pub filled: Vec<Slot>,
+    /// Those of them that had been declared missing.
+    pub recovered: Vec<Slot>,
     /// Slots that need nothing, because all that is made of them is published.
     pub published_before: Vec<Slot>,
 }
@@ -266,7 +268,9 @@ impl Assembly {
         }
         let messages = fields.len();
         let replaces = offer.exact && slot == offer.named;
-        if self.missing.remove(&slot) || replaces {
+        let recovers = self.missing.remove(&slot);
+        outcome.recovered.extend(recovers.then_some(slot));
+        if recovers || replaces {
             self.fill(slot, slot.join(job.position), offer, fields, outcome);
         } else if self.filled.contains(&slot) {
             let detail = format!("{disagrees}, and that slot is filled already");
