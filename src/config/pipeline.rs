@@ -190,7 +190,7 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
         || (format!("output/{name}"), (None, None, None, None)),
         |mut r| {
             let location = r.required_text("location", "output");
-            let retry = r.whole("retry_seconds", 1, LONGEST_RETRY_SECONDS);
+            let retry = r.whole("retry_seconds", 2, LONGEST_RETRY_SECONDS);
             let server = (r.text("endpoint"), r.text("region"), r.flag("anonymous"), retry);
             r.finish();
             (location, server)

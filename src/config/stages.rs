@@ -55,7 +55,7 @@ impl SourceOptions {
             endpoint: r.text("endpoint"),
             region: r.text("region"),
             anonymous: r.flag("anonymous"),
-            retry_seconds: r.whole("retry_seconds", 1, LONGEST_RETRY_SECONDS),
+            retry_seconds: r.whole("retry_seconds", 2, LONGEST_RETRY_SECONDS),
             product: r.text("product").unwrap_or_else(|| "wrfsfc".into()),
             region_name: r.text("domain").unwrap_or_else(|| "conus".into()),
             leads: if leads == "state" { None } else { Some(read_leads(r, "leads", &leads)) },

@@ -16,7 +16,7 @@ mod totals;
 pub use status::{CycleStatus, Status, status};
 pub use totals::{SinkTotals, Totals};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -107,7 +107,7 @@ pub struct Report {
 /// # Errors
 /// Where it cannot start, and where a sink fails for good; objects that cannot be used are counted, not errors.
 pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> Result<Report, RunError> {
-    let started = Instant::now();
+    let (started, retried) = (Instant::now(), metrics().retries_in_all());
     let plan = Arc::new(Plan::new(pipeline, options, stop.clone())?);
     health().set_ready();
     flow(&plan, options);
@@ -120,7 +120,7 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
         pipeline: plan.pipeline.name.clone(),
         workers: options.workers,
         seconds: started.elapsed().as_secs_f64(),
-        retries: retries(&plan),
+        retries: metrics().retries_in_all() - retried,
         stopped: stop.load(Ordering::Relaxed),
         totals: shared.totals(),
     })
@@ -203,12 +203,6 @@ fn wait(time: Duration, supply: &supply::Supply) {
     while Instant::now() < until && !supply.is_stopping() {
         thread::sleep(PARK.min(time));
     }
-}
-
-/// Requests to the source and the output that were tried again.
-fn retries(plan: &Plan) -> u64 {
-    let stores = BTreeSet::from([plan.supply.options.input.as_str(), plan.pipeline.output.as_str()]);
-    stores.iter().map(|store| metrics().retries.with_label_values(&[store]).get()).sum()
 }
 
 /// Writes what is made of all slots together.

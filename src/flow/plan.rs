@@ -1,6 +1,6 @@
 //! Opens everything a run needs, and finds out what earlier runs did, before the first byte moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +11,7 @@ use crate::domain::{Grid, Lead, Moment, Period, Slot, Variable};
 use crate::models::{Persistence, Predictor};
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::hrrr::Hrrr;
-use crate::sources::{Assembly, Offer, Reject, RejectReason, Source, SourceError};
+use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
 use crate::storage::{Ledger, Metered, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
@@ -96,9 +96,10 @@ impl Plan {
             leads: &leads,
         };
         let (known, grid) = earlier(&ledger)?;
-        let useless =
-            |o: &&Offer| known.iter().any(|r| r.object == o.meta.key && r.etag == o.meta.etag && r.is_final());
-        let useful: Vec<Offer> = offers.iter().filter(|o| !useless(o)).cloned().collect();
+        let identity = |o: &Offer| (o.meta.key.clone(), o.meta.etag.clone());
+        let rejected = known.iter().filter(|r| r.is_final()).map(|r| (r.object.clone(), r.etag.clone()));
+        let useless: BTreeSet<(String, String)> = rejected.collect();
+        let useful: Vec<Offer> = offers.iter().filter(|o| !useless.contains(&identity(o))).cloned().collect();
         let (outputs, mut resume, own_store) = opening.outputs(&useful, &present, options.follow)?;
         let changed = useful.iter().map(|o| (present(o.named), o)).filter(|(slot, o)| resume.is_changed(*slot, o));
         resume.changed = changed.map(|(slot, _)| slot.cycle).collect();
@@ -222,9 +223,7 @@ pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, Statis
 fn earlier(ledger: &Ledger) -> Result<(Vec<Reject>, Option<Arc<Grid>>), SinkError> {
     let known: BTreeMap<String, Reject> = ledger.load(&format!("{REJECTS}/"))?;
     let grid: BTreeMap<String, Grid> = ledger.load(&format!("{GRID}."))?;
-    // What could not be fetched is tried again, and told again where it fails again.
-    let known = known.into_values().filter(|reject| reject.reason != RejectReason::FetchFailed);
-    Ok((known.collect(), grid.into_values().next().map(Arc::new)))
+    Ok((known.into_values().collect(), grid.into_values().next().map(Arc::new)))
 }
 
 struct Opening<'a> {

@@ -99,7 +99,7 @@ impl ZarrSink {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(store) = store else { return Ok(()) };
         let flagged = store.published_slots()?;
-        let unflagged = slots.filter(|slot| !flagged.contains(slot));
+        let unflagged = slots.filter(|slot| !flagged.contains(slot) && slot.cycle >= store.spec().origin);
         unflagged.into_iter().try_for_each(|slot| Ok(store.publish(slot)?))
     }
 
@@ -146,6 +146,10 @@ impl Sink for ZarrSink {
     }
 
     fn publish(&self, slot: Slot) -> Result<(), SinkError> {
+        // The axis begins at the origin: what came before it was not taken.
+        if slot.cycle < self.origin() {
+            return Ok(());
+        }
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
         store.map_or(Ok(()), |store| Ok(store.publish(slot)?))
     }

@@ -96,14 +96,14 @@ pub struct Reject {
     pub detail: String,
     /// How many messages it concerns.
     pub messages: usize,
-    /// Whether the rest of the object was used: a rerun then needs it as it needs any other.
-    pub rest_used: bool,
+    /// Whether something else of the object was of use.
+    pub used: bool,
 }
 
 impl Reject {
     /// Whether a rerun need not look at the object again.
     pub fn is_final(&self) -> bool {
-        !self.rest_used && self.reason != RejectReason::FetchFailed
+        !self.used && self.reason != RejectReason::FetchFailed
     }
 }
 

@@ -110,6 +110,12 @@ impl Metrics {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 
+    /// Retries of all stores together.
+    pub fn retries_in_all(&self) -> u64 {
+        let counted = self.retries.collect();
+        counted.iter().flat_map(|family| family.get_metric()).map(|m| m.get_counter().get_value() as u64).sum()
+    }
+
     /// Name and help of every metric, with or without a value yet.
     pub fn descriptions(&self) -> &[(String, String)] {
         &self.descriptions

@@ -89,6 +89,8 @@ pub struct Assembly {
     seen: BTreeMap<String, String>,
     missing: BTreeSet<Slot>,
     filled: BTreeSet<Slot>,
+    /// Objects of which something was of use.
+    used: BTreeSet<String>,
     book: Book,
 }
 
@@ -111,6 +113,7 @@ impl Assembly {
             seen: BTreeMap::new(),
             missing: BTreeSet::new(),
             filled: BTreeSet::new(),
+            used: BTreeSet::new(),
             book,
         }
     }
@@ -154,11 +157,10 @@ impl Assembly {
             }
             let known = self.known.get(&(offer.meta.key.clone(), offer.meta.etag.clone()));
             let known = known.map_or(&[][..], Vec::as_slice);
-            let useless = !known.is_empty() && known.iter().all(Reject::is_final);
-            if useless || need(&offer) != Need::Fetch {
-                outcome.rejects.extend_from_slice(known);
-            }
-            if !useless {
+            // What could not be fetched is tried again, and told again if it fails again.
+            let told = known.iter().filter(|reject| reject.reason != RejectReason::FetchFailed);
+            outcome.rejects.extend(told.cloned());
+            if known.is_empty() || !known.iter().all(Reject::is_final) {
                 self.offered(offer, need, &mut outcome);
             }
         }
@@ -234,7 +236,7 @@ impl Assembly {
         let (Work::Fetch(offer) | Work::Restore(offer)) = &job.work;
         let delivery_failed = delivery.failure.is_some();
         let fields = self.on_the_grid(offer, delivery.fields, &mut outcome);
-        report_damage(offer, &delivery.damage, delivery.failure.as_deref(), fields.is_empty(), &mut outcome);
+        let empty = fields.is_empty();
         let mut groups: BTreeMap<Slot, Vec<Field>> = BTreeMap::new();
         fields.into_iter().for_each(|f| groups.entry(f.slot).or_default().push(f));
         if let Some(slot) = job.fills {
@@ -246,13 +248,13 @@ impl Assembly {
         for (slot, fields) in groups {
             self.unnamed(slot, &job, offer, fields, &mut outcome);
         }
+        report_damage(offer, &delivery.damage, delivery.failure.as_deref(), empty, &mut outcome);
+        outcome.rejects.iter_mut().for_each(|reject| reject.used = self.used.contains(&reject.object));
         self.book.finished(&job);
         if delivery_failed {
             // A later listing offers it again.
             self.seen.remove(&offer.meta.key);
         }
-        let used = outcome.emissions.iter().any(|e| matches!(e.item, Item::Field(_)));
-        outcome.rejects.iter_mut().filter(|r| r.object == offer.meta.key).for_each(|r| r.rest_used = used);
         outcome
     }
 
@@ -280,6 +282,7 @@ impl Assembly {
     fn fill(&mut self, slot: Slot, at: Slot, offer: &Offer, fields: Vec<Field>, outcome: &mut Outcome) {
         self.book.open.remove(&slot);
         self.filled.insert(slot);
+        self.used.insert(offer.meta.key.clone());
         outcome.filled.push(slot);
         let absences = self.absences(slot, &fields);
         let lacking: Vec<&str> =
@@ -339,7 +342,7 @@ impl Assembly {
 
 fn rejected(offer: &Offer, reason: RejectReason, detail: String, messages: usize) -> Reject {
     let (object, etag) = (offer.meta.key.clone(), offer.meta.etag.clone());
-    Reject { object, etag, named: offer.named, reason, detail, messages, rest_used: false }
+    Reject { object, etag, named: offer.named, reason, detail, messages, used: false }
 }
 
 fn report_damage(offer: &Offer, damage: &[String], failure: Option<&str>, empty: bool, outcome: &mut Outcome) {

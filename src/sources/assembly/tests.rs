@@ -151,7 +151,7 @@ fn what_was_set_aside_before_is_not_fetched_again() {
         reason: RejectReason::Duplicate,
         detail: String::new(),
         messages: 1,
-        rest_used: false,
+        used: false,
     };
     let run_again = |known: &Reject| {
         let mut assembly = assembly();
@@ -161,8 +161,8 @@ fn what_was_set_aside_before_is_not_fetched_again() {
     };
     assert_eq!(run_again(&known), (vec![known.clone()], false));
     // Of a damaged object something was used, and a killed run may not have published it.
-    let damaged = Reject { reason: RejectReason::Unreadable, rest_used: true, ..known.clone() };
-    assert!(run_again(&damaged).1);
+    let damaged = Reject { reason: RejectReason::Unreadable, used: true, ..known.clone() };
+    assert_eq!(run_again(&damaged), (vec![damaged.clone()], true));
     let unreachable = Reject { reason: RejectReason::FetchFailed, ..known };
-    assert!(run_again(&unreachable).1);
+    assert_eq!(run_again(&unreachable), (vec![], true));
 }
