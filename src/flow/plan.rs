@@ -271,7 +271,7 @@ impl Opening<'_> {
     /// Counts on every sink for whole cycles, starting from what earlier runs committed.
     fn count_complete(&self, names: &[&Arc<str>], sinks: &[Committed]) {
         let sinks = || names.iter().zip(sinks);
-        sinks().for_each(|(name, sink)| self.shared.expect(name, sink.becomes.leads(self.leads.len())));
+        sinks().for_each(|(name, sink)| self.shared.count_on(name, sink.becomes.leads(self.leads.len())));
         for (name, sink) in sinks() {
             sink.commits.values().filter(|c| c.is_whole()).for_each(|c| self.shared.whole(name, c.slot));
         }
