@@ -103,7 +103,8 @@ fn killed_and_finished(case: &Case, first_kill: u64) {
         let output = folder.path().join(format!("killed{round}"));
         let (location, report) = (output.to_str().expect("a path"), folder.path().join("report.json"));
         let workers = ["--workers", ["1", "2", "4"][round as usize % 3]];
-        let job = case.job.with(&workers).with(if round % 2 == 1 { &["--set", "window_slots=1"] } else { &[] });
+        let job =
+            case.job.with(&workers).with(if round % 2 == 1 { &["--set", "sources.hrrr.window_slots=1"] } else { &[] });
         for half in 0..2 {
             let number = first_kill + 2 * round + half;
             // The second kill meets a run that has less to do.
@@ -163,8 +164,8 @@ fn workers_and_windows_do_not_show_in_the_bytes() {
     for (number, case) in cases.iter().enumerate() {
         let folder = tempfile::tempdir().expect("a folder");
         let reference = in_one_go(case, folder.path());
-        let narrow = ["--set", "window_slots=1", "--workers", "1"];
-        let wide = ["--set", "window_slots=64", "--set", "connections=3", "--workers", "3"];
+        let narrow = ["--set", "sources.hrrr.window_slots=1", "--workers", "1"];
+        let wide = ["--set", "sources.hrrr.window_slots=64", "--set", "sources.hrrr.connections=3", "--workers", "3"];
         for (n, more) in [&["--workers", "4"][..], &narrow, &wide].into_iter().enumerate() {
             let output = folder.path().join(format!("{n}"));
             let report = folder.path().join("report.json");
@@ -185,7 +186,14 @@ fn a_reader_that_polls_finds_every_flagged_slot_whole() {
         let folder = tempfile::tempdir().expect("a folder");
         let reference = in_one_go(case, folder.path());
         let output = folder.path().join("polled");
-        let job = case.job.with(&["--set", "window_slots=1", "--set", "connections=1", "--workers", "2"]);
+        let job = case.job.with(&[
+            "--set",
+            "sources.hrrr.window_slots=1",
+            "--set",
+            "sources.hrrr.connections=1",
+            "--workers",
+            "2",
+        ]);
         let mut child = job.start(output.to_str().expect("a path"), &folder.path().join("report.json"));
         let mut polled = 0;
         while child.try_wait().expect("a child").is_none() {
