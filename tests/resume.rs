@@ -1,7 +1,7 @@
 //! Killed at any instant and run again, with any number of workers: the same bytes as in one go.
 
 mod common {
-    pub(crate) mod program;
+    pub(crate) mod process;
     pub(crate) mod trees;
 }
 
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::program::{Job, idaho, kill_after, synthetic, wait};
+use common::process::{Job, idaho, kill_after, synthetic, wait};
 use common::trees::{Tree, assert_part_of, assert_same, flags, ledger, store, tree};
 use gustfront::storage::ObjectStore;
 use serde_json::Value;

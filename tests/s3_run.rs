@@ -2,8 +2,8 @@
 
 mod common;
 #[allow(dead_code, reason = "other test files use the rest")]
-#[path = "common/program.rs"]
-mod program;
+#[path = "common/process.rs"]
+mod process;
 #[allow(dead_code, reason = "other test files use the rest")]
 #[path = "common/trees.rs"]
 mod trees;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::s3_server::{KEYS, S3Server, Seen, set_credentials};
 use gustfront::storage::{ObjectStore, S3Options, open};
-use program::{Job, kill_after, synthetic, wait};
+use process::{Job, kill_after, synthetic, wait};
 use trees::{Tree, assert_same, flags, store, tree};
 
 /// Gives up on a server after so long; two tries fit.

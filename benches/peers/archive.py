@@ -4,7 +4,7 @@ Written the way someone who knows these tools would for speed: one process a cor
 files; the latitudes and longitudes, which cfgrib computes anew at every opening, asked for once; fields written
 straight into their shards; every library's own threads off, as the cores are taken.
 
-usage: archive.py INPUT OUTPUT [--workers N] [--like STORE]
+usage: archive.py INPUT OUTPUT [--workers N] [--cycles N] [--like STORE]
 --like takes chunks, shards and codecs from a Zarr v3 store that holds the same variables.
 """
 
@@ -21,6 +21,9 @@ import xarray
 import zarr
 
 KEY = re.compile(r"hrrr\.(\d{8})/conus/hrrr\.t(\d\d)z\.wrfsfcf(\d\d)\.grib2$")
+
+# ecCodes knows NCEP's own numbers in messages of NCEP only; this names them in synthetic messages too.
+DEFINITIONS = pathlib.Path(__file__).resolve().parent / "definitions"
 
 # What one opening of cfgrib can hold: one kind of level; cfgrib's name of each variable and ours.
 OPENINGS = [
@@ -118,10 +121,14 @@ def main():
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--cycles", type=int, help="only so many, from the first on")
     parser.add_argument("--like")
     options = parser.parse_args()
+    os.environ["ECCODES_EXTRA_DEFINITION_PATH"] = str(DEFINITIONS)
     objects = listing(options.input)
-    cycles, leads = sorted({c for c, _, _ in objects}), sorted({lead for _, lead, _ in objects})
+    cycles = sorted({c for c, _, _ in objects})[:options.cycles]
+    objects = [found for found in objects if found[0] in cycles]
+    leads = sorted({lead for _, lead, _ in objects})
     shape = create(options.output, cycles, leads, objects[0][2], options.like)
     with concurrent.futures.ProcessPoolExecutor(options.workers, initializer=quiet_threads) as pool:
         jobs = [pool.submit(archive_object, path, options.output, cycles.index(cycle), leads.index(lead), shape)

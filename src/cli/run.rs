@@ -18,9 +18,11 @@ use super::{BadUsage, Exit};
 
 const EXAMPLES: &str = "Examples:
   gustfront run pipelines/hrrr_archive.toml --input bucket --output archive
-  gustfront run pipelines/hrrr_archive.toml --input s3://my-bucket/hrrr --from 2018-07-22 --to 2018-07-22T23 --workers 2
+  gustfront run pipelines/hrrr_archive.toml --input s3://my-bucket/hrrr \\
+      --from 2018-07-22 --to 2018-07-22T23 --workers 2
   gustfront run pipelines/hrrr_archive.toml --follow --output live --set leads=0-1
-  gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast --set state_lead=1 --report totals.json";
+  gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast \\
+      --set state_lead=1 --report totals.json";
 
 /// Set-aside objects that the summary names; `gustfront status` and the report name all.
 const MOST_REJECTS: usize = 10;
@@ -46,7 +48,7 @@ pub(crate) struct RunArgs {
     /// Write the run's totals as JSON to this file.
     #[arg(long, value_name = "FILE")]
     report: Option<String>,
-    /// Serve /metrics, /healthz and /readyz at this address; `off` for none.
+    /// Serve /metrics, /healthz and /readyz at this address; `off` for none. Without it 127.0.0.1:9464, if free.
     #[arg(long, value_name = "ADDRESS|off", value_parser = parse_metrics)]
     metrics: Option<Metrics>,
 }

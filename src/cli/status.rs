@@ -1,11 +1,13 @@
 //! `gustfront status`: what an output holds, cycle by cycle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use gustfront::domain::{Lead, Moment};
 use gustfront::flow::{CycleStatus, Status, status};
+use gustfront::sources::Reject;
 
 use super::Exit;
 use super::output::show;
@@ -39,9 +41,29 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let inside = |cycle: &Moment| args.from.is_none_or(|f| f <= *cycle) && args.to.is_none_or(|t| *cycle <= t);
     found.sinks.values_mut().for_each(|cycles| cycles.retain(|cycle, _| inside(cycle)));
     found.rejects.retain(|reject| inside(&reject.named.cycle));
-    let text = if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { text(&pipeline.output, &found) };
+    let text = if args.json { format!("{:#}\n", json(&found)) } else { text(&pipeline.output, &found) };
     show(&text)?;
     Ok(Exit::Done)
+}
+
+/// The same for programs; times and leads as people write them.
+fn json(status: &Status) -> Value {
+    let leads = |leads: &BTreeSet<Lead>| leads.iter().map(Lead::to_string).collect::<Vec<_>>();
+    let cycle = |state: &CycleStatus| {
+        let partial: Map<_, _> = state.partial.iter().map(|(lead, why)| (lead.to_string(), json!(why))).collect();
+        let absent: Map<_, _> = state.absent.iter().map(|(name, at)| (name.clone(), json!(leads(at)))).collect();
+        json!({ "published": leads(&state.published), "partial": partial, "absent": absent })
+    };
+    let sink = |(name, cycles): (&String, &BTreeMap<Moment, CycleStatus>)| {
+        (name.clone(), cycles.iter().map(|(moment, state)| (moment.to_string(), cycle(state))).collect())
+    };
+    let reject = |r: &Reject| {
+        let (named_cycle, named_lead) = (r.named.cycle.to_string(), r.named.lead.to_string());
+        json!({ "object": r.object, "named_cycle": named_cycle, "named_lead": named_lead, "reason": r.reason,
+            "detail": r.detail, "messages": r.messages })
+    };
+    let sinks: Map<String, Value> = status.sinks.iter().map(sink).collect();
+    json!({ "sinks": sinks, "rejects": status.rejects.iter().map(reject).collect::<Vec<_>>() })
 }
 
 fn text(output: &str, status: &Status) -> String {

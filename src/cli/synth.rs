@@ -15,7 +15,8 @@ use super::output::show;
 /// Examples shown by `--help`.
 const EXAMPLES: &str = "Examples:
   gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 12
-  gustfront synth hrrr --output s3://my-bucket/synthetic --start 2026-05-20T12 --cycles 24 --size full
+  gustfront synth hrrr --output s3://my-bucket/synthetic \\
+      --start 2026-05-20T12 --cycles 24 --size full
   gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 3 --leads 0-6 --seed 11";
 
 /// Make synthetic weather.

@@ -9,8 +9,8 @@ use super::connect::{Draft, connect};
 use super::document::{Document, Mistake, Node, Place, Value};
 use super::reader::{Mistakes, Reader, TOP, closest};
 use super::stages::{
-    ForecastOptions, LONGEST_RETRY_SECONDS, PngOptions, RegridOptions, ScoreOptions, SourceOptions, StoreOptions,
-    WindowOptions, read_path,
+    ForecastOptions, PngOptions, RegridOptions, ScoreOptions, Server, SourceOptions, StoreOptions, WindowOptions,
+    read_path,
 };
 use super::tables::{VariableTable, variables};
 
@@ -123,8 +123,8 @@ pub struct Pipeline {
     pub state_lead: Lead,
     /// Folder or `s3://bucket/prefix` that everything is written below.
     pub output: String,
-    /// S3 endpoint, region, anonymity and seconds of retrying of the output.
-    pub output_s3: (Option<String>, Option<String>, Option<bool>, Option<u32>),
+    /// How the output's S3 server is reached.
+    pub output_server: Server,
     /// The stages, each after those it reads from.
     pub stages: Vec<StageNode>,
 }
@@ -186,14 +186,12 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
     let name = top.required_text("name", "hrrr_archive");
     let state_lead = Lead::hours(top.whole("state_lead", 0, 48).unwrap_or(0));
     let output = top.node("output").and_then(|n| Reader::new("output", n, mistakes));
-    let (location, output_s3) = output.map_or_else(
-        || (format!("output/{name}"), (None, None, None, None)),
+    let (location, output_server) = output.map_or_else(
+        || (format!("output/{name}"), Server::default()),
         |mut r| {
-            let location = r.required_text("location", "output");
-            let retry = r.whole("retry_seconds", 2, LONGEST_RETRY_SECONDS);
-            let server = (r.text("endpoint"), r.text("region"), r.flag("anonymous"), retry);
+            let read = (r.required_text("location", "output"), Server::read(&mut r));
             r.finish();
-            (location, server)
+            read
         },
     );
     let mut drafts = Vec::new();
@@ -204,7 +202,7 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
     }
     top.finish();
     let stages = connect(drafts, mistakes, &document.root.place);
-    Some(Pipeline { name, file: document.file.clone(), state_lead, output: location, output_s3, stages })
+    Some(Pipeline { name, file: document.file.clone(), state_lead, output: location, output_server, stages })
 }
 
 fn read_section<'a>(section: &'static str, node: &'a Node, mistakes: &'a Mistakes, drafts: &mut Vec<Draft<'a>>) {

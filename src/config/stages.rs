@@ -10,21 +10,39 @@ use super::reader::Reader;
 use super::tables::{VariableTable, grids};
 
 /// The longest that a failing request is tried again: 16 tries, at most 16 s apart, take no longer.
-pub(super) const LONGEST_RETRY_SECONDS: u32 = 300;
+const LONGEST_RETRY_SECONDS: u32 = 300;
+
+/// How the S3 server of a location is reached; what is left out is found as the AWS tools find it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Server {
+    /// Endpoint other than Amazon's.
+    pub endpoint: Option<String>,
+    /// Region.
+    pub region: Option<String>,
+    /// Without credentials; by default only where none are found.
+    pub anonymous: Option<bool>,
+    /// How long a request that fails for a passing reason is tried again.
+    pub retry_seconds: Option<u32>,
+}
+
+impl Server {
+    pub(super) fn read(r: &mut Reader<'_>) -> Self {
+        Server {
+            endpoint: r.text("endpoint"),
+            region: r.text("region"),
+            anonymous: r.flag("anonymous"),
+            retry_seconds: r.whole("retry_seconds", 2, LONGEST_RETRY_SECONDS),
+        }
+    }
+}
 
 /// Where HRRR objects come from and which of them are wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceOptions {
     /// A folder or `s3://bucket/prefix` in the key layout of the NOAA bucket.
     pub input: String,
-    /// S3 endpoint other than Amazon's.
-    pub endpoint: Option<String>,
-    /// S3 region.
-    pub region: Option<String>,
-    /// Read without credentials; by default only where none are found.
-    pub anonymous: Option<bool>,
-    /// How long a request that fails for a passing reason is tried again.
-    pub retry_seconds: Option<u32>,
+    /// How its S3 server is reached.
+    pub server: Server,
     /// File kind in the key: `wrfsfc`, `wrfprs`, `wrfnat` or `wrfsubh`.
     pub product: String,
     /// Folder in the key: `conus` or `alaska`.
@@ -52,10 +70,7 @@ impl SourceOptions {
         let leads = r.text_or_number("leads").unwrap_or_else(|| "0-18".into());
         SourceOptions {
             input: r.required_text("input", "s3://noaa-hrrr-bdp-pds"),
-            endpoint: r.text("endpoint"),
-            region: r.text("region"),
-            anonymous: r.flag("anonymous"),
-            retry_seconds: r.whole("retry_seconds", 2, LONGEST_RETRY_SECONDS),
+            server: Server::read(r),
             product: r.text("product").unwrap_or_else(|| "wrfsfc".into()),
             region_name: r.text("domain").unwrap_or_else(|| "conus".into()),
             leads: if leads == "state" { None } else { Some(read_leads(r, "leads", &leads)) },

@@ -16,7 +16,7 @@ pub(super) struct Cycles {
 
 impl Cycles {
     /// Counts on a sink for so many leads of every cycle.
-    pub(super) fn expect(&mut self, sink: &str, leads: usize) {
+    pub(super) fn count_on(&mut self, sink: &str, leads: usize) {
         self.leads.insert(sink.to_string(), leads);
     }
 
@@ -47,8 +47,8 @@ mod tests {
     #[test]
     fn a_cycle_is_complete_once_every_sink_has_all_its_leads() {
         let mut cycles = Cycles::default();
-        cycles.expect("store", 2);
-        cycles.expect("pictures", 1);
+        cycles.count_on("store", 2);
+        cycles.count_on("pictures", 1);
         let steps = [("store", slot(1, 0)), ("pictures", slot(1, 0)), ("store", slot(1, 0)), ("scores", slot(1, 1))];
         assert!(steps.iter().all(|(sink, slot)| cycles.publish(sink, *slot).is_none()));
         assert_eq!(cycles.publish("store", slot(1, 1)), Some(Moment(3600)));
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn an_older_cycle_that_is_complete_later_is_not_the_newest() {
         let mut cycles = Cycles::default();
-        cycles.expect("store", 1);
+        cycles.count_on("store", 1);
         assert_eq!(cycles.publish("store", slot(5, 0)), Some(Moment(5 * 3600)));
         assert_eq!(cycles.publish("store", slot(4, 0)), None);
         assert_eq!(cycles.publish("store", slot(6, 0)), Some(Moment(6 * 3600)));

@@ -14,7 +14,8 @@ use crate::transforms::window;
 use crate::verify::ScoreLine;
 
 use super::operators::{Intake, Items, Keep, commit, forecast, intake, lines, rotate, score, totals, transform};
-use super::plan::{Output, Plan, forecast_leads, model};
+use super::outputs::{Output, forecast_leads};
+use super::plan::{Plan, model};
 use super::stages::{PerGrid, Regridding, compare, normalise, quality, regrid, rotation};
 
 /// What all workers share of the transforms: weights, angles and areas are computed once.

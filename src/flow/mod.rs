@@ -5,6 +5,7 @@ mod graph;
 mod identity;
 mod offload;
 mod operators;
+mod outputs;
 mod plan;
 mod resume;
 mod stages;
@@ -35,7 +36,8 @@ use crate::telemetry::{health, metrics};
 
 use graph::{Computed, build};
 use operators::Intake;
-use plan::{Output, Plan};
+use outputs::Output;
+use plan::Plan;
 
 /// Listings for which a new object is left alone while its index has not come.
 const INDEX_PATIENCE: u32 = 3;

@@ -83,6 +83,8 @@ pub(super) struct Resume {
     pub(super) changed: BTreeSet<Moment>,
     /// More states will come after the last one offered.
     pub(super) follow: bool,
+    /// The slot that each object filled.
+    pub(super) by_object: BTreeMap<String, Slot>,
 }
 
 impl Resume {
@@ -109,11 +111,19 @@ impl Resume {
 
     /// The slot that an object filled in an earlier run, whatever its name says.
     pub(super) fn slot_of(&self, offer: &Offer) -> Option<Slot> {
-        self.sinks.iter().find_map(|sink| {
-            let whole = |slot: &Slot| matches!(sink.becomes, Becomes::Itself) || slot.lead == Lead(0);
-            let made_of_it = |c: &&Commit| whole(&c.slot) && c.is_of(&offer.meta.key, &offer.meta.etag);
-            sink.commits.values().find(made_of_it).map(|commit| commit.slot)
-        })
+        let slot = *self.by_object.get(&offer.meta.key)?;
+        let made_of_it =
+            |sink: &Committed| sink.commits.get(&slot).is_some_and(|c| c.is_of(&offer.meta.key, &offer.meta.etag));
+        self.sinks.iter().any(made_of_it).then_some(slot)
+    }
+
+    /// Adds a sink and what it has committed.
+    pub(super) fn add(&mut self, sink: Committed) {
+        let itself = matches!(sink.becomes, Becomes::Itself);
+        for commit in sink.commits.values().filter(|c| itself || c.slot.lead == Lead(0)) {
+            self.by_object.extend(commit.objects.keys().map(|object| (object.clone(), commit.slot)));
+        }
+        self.sinks.push(sink);
     }
 
     /// Whether the state of a moment takes part in a comparison that has not been made and can be.

@@ -76,8 +76,8 @@ impl Shared {
     }
 
     /// Counts on a sink for so many leads of every cycle.
-    pub(super) fn expect(&self, sink: &str, leads: usize) {
-        self.cycles.lock().unwrap_or_else(PoisonError::into_inner).expect(sink, leads);
+    pub(super) fn count_on(&self, sink: &str, leads: usize) {
+        self.cycles.lock().unwrap_or_else(PoisonError::into_inner).count_on(sink, leads);
     }
 
     /// Notes a slot that a sink holds whole, from this run or an earlier one.

@@ -1,109 +1,72 @@
-//! The program itself as a child process, over synthetic or real input.
+//! The program as its users run it: a command line in, an exit code and what was printed out.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+#![allow(dead_code, reason = "every test file uses a part of it")]
 
-use gustfront::domain::{Lead, Moment};
-use gustfront::sources::synth::{SynthOptions, write_hrrr};
-use gustfront::storage::{FileStore, clear_partial};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use gustfront::config::{Document, Pipeline};
 use serde_json::Value;
 
-/// No run here takes nearly as long: one that does hangs.
-const HANGS: Duration = Duration::from_secs(240);
-
-/// A run to be made: a pipeline, where from, where to, and what else is said on the command line.
-#[derive(Clone)]
-pub(crate) struct Job {
-    pub(crate) pipeline: &'static str,
-    pub(crate) input: String,
-    pub(crate) more: Vec<String>,
-    pub(crate) environment: Vec<(&'static str, String)>,
+/// How the program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code; `None` where a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Standard output.
+    pub(crate) out: String,
+    /// Standard error.
+    pub(crate) err: String,
 }
 
-impl Job {
-    /// A pipeline of the repository over an input, with more arguments.
-    pub(crate) fn new(pipeline: &'static str, input: &str, more: &[&str]) -> Job {
-        let more = more.iter().map(ToString::to_string).collect();
-        Job { pipeline, input: input.to_string(), more, environment: Vec::new() }
-    }
-
-    /// The same with further arguments.
-    pub(crate) fn with(&self, more: &[&str]) -> Job {
-        let mut job = self.clone();
-        job.more.extend(more.iter().map(ToString::to_string));
-        job
-    }
-
-    /// Starts it.
-    pub(crate) fn start(&self, output: &str, report: &Path) -> Child {
-        let pipeline = format!("{}/pipelines/{}.toml", env!("CARGO_MANIFEST_DIR"), self.pipeline);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gustfront"));
-        command.args(["--log-level", "error", "run", &pipeline, "--metrics", "off", "--input", &self.input]);
-        command.args(["--output", output, "--report"]).arg(report).args(&self.more);
-        command.envs(self.environment.iter().cloned()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().expect("the program starts")
-    }
-
-    /// Runs it to its end; fails where it hangs or ends with another code than expected.
-    pub(crate) fn finish(&self, output: &str, report: &Path, codes: &[i32]) -> Value {
-        let ended = wait(self.start(output, report));
-        let code = ended.status.code();
-        let errors = String::from_utf8_lossy(&ended.stderr);
-        assert!(code.is_some_and(|code| codes.contains(&code)), "{} ended with {code:?}:\n{errors}", self.pipeline);
-        serde_json::from_slice(&fs::read(report).expect("a report")).expect("JSON")
+impl Ended {
+    /// The same, once the exit code is what was expected.
+    pub(crate) fn with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        self
     }
 }
 
-/// What a process ends with; it is killed where it hangs.
-pub(crate) fn wait(mut child: Child) -> Output {
-    let begun = Instant::now();
-    while child.try_wait().expect("a child").is_none() {
-        if begun.elapsed() > HANGS {
-            child.kill().expect("killed");
-            let output = child.wait_with_output().expect("an output");
-            panic!("the program hangs:\n{}", String::from_utf8_lossy(&output.stderr));
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    child.wait_with_output().expect("an output")
+/// The program, still to be given its arguments.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gustfront"));
+    command.env_remove("RUST_LOG").env_remove("NO_COLOR").stdin(Stdio::null());
+    command
 }
 
-/// Kills a process with SIGKILL after a delay; `true` where it had not ended by itself.
-pub(crate) fn kill_after(mut child: Child, delay: Duration) -> bool {
-    thread::sleep(delay);
-    let running = child.try_wait().expect("a child").is_none();
-    child.kill().expect("killed");
-    child.wait().expect("waited for");
-    running
+/// Runs the program to its end.
+pub(crate) fn gustfront(arguments: &[&str]) -> Ended {
+    let Output { status, stdout, stderr } = program().args(arguments).output().expect("the program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ended { code: status.code(), out: text(stdout), err: text(stderr) }
 }
 
-/// Synthetic cycles from 2026-05-20T19 on, hourly, across a midnight.
-pub(crate) fn synthetic(folder: &Path, cycles: u32, leads: &str) {
-    let options = SynthOptions {
-        start: Moment::from_ymdh(2026, 5, 20, 19).expect("a day"),
-        cycles,
-        step_hours: 1,
-        leads: Lead::parse_list(leads).expect("leads"),
-        size: [64, 48],
-        seed: 7,
-        force: false,
-    };
-    let location = folder.to_str().expect("a path");
-    write_hrrr(&FileStore::new(location), &options).expect("synthetic weather");
-    clear_partial(location).expect("cleared");
+/// Runs a pipeline of the program's own; what it reports comes as JSON, `null` where it wrote no report.
+pub(crate) fn run(pipeline: &str, input: &Path, output: &Path, more: &[&str]) -> (Ended, Value) {
+    let report = output.with_extension("report.json");
+    let (file, report_text) = (format!("pipelines/{pipeline}.toml"), text(&report));
+    let fixed = ["run", &file, "--metrics", "off", "--input", text(input), "--output", text(output)];
+    let ended = gustfront(&[&fixed[..], &["--report", report_text], more].concat());
+    let json = std::fs::read_to_string(&report).map_or(Value::Null, |t| serde_json::from_str(&t).expect("JSON"));
+    (ended, json)
 }
 
-/// A real day over Idaho; `None`, with a printed reason, where there is none.
-pub(crate) fn idaho() -> Option<PathBuf> {
-    let data = std::env::var("GUSTFRONT_DATA").map(PathBuf::from);
-    let data = data.unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let folder = data.join("hrrr-idaho");
-    let found = folder.is_dir().then_some(folder);
-    if found.is_none() {
-        println!("skipped: there is no {}", data.join("hrrr-idaho").display());
-    }
-    found
+/// A pipeline of the program's own, as its file says.
+pub(crate) fn pipeline(name: &str) -> Pipeline {
+    let file = format!("pipelines/{name}.toml");
+    let text = std::fs::read_to_string(&file).expect("a pipeline");
+    Document::parse(&file, &text).and_then(|document| Pipeline::check(&document)).expect("a pipeline without mistakes")
+}
+
+/// Hourly cycles of synthetic weather from `start` on in the folder `bucket`.
+pub(crate) fn synthesise(bucket: &Path, start: &str, cycles: usize, size: &str) {
+    let cycles = cycles.to_string();
+    let arguments = ["--output", text(bucket), "--start", start, "--cycles", &cycles, "--size", size, "--seed", "3"];
+    let ended = gustfront(&[&["synth", "hrrr"], &arguments[..]].concat()).with(0);
+    assert!(ended.out.contains("synthetic weather") && ended.out.contains("SYNTHETIC"), "{}", ended.out);
+}
+
+/// A path as text.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
 }

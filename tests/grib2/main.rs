@@ -1,6 +1,7 @@
 //! GRIB2 reading and writing against real messages, ecCodes' readings of them, damage, and round trips.
 
 mod damage;
+#[path = "../common/data.rs"]
 mod data;
 mod eccodes;
 mod index;

@@ -2,7 +2,7 @@
 
 use gustfront::formats::grib2::{Grib2Error, Message, Packing, headers, scan};
 
-use crate::data::{Expected, folder, manifest, read};
+use crate::data::{Expected, folder, manifest, read, row_major};
 
 /// Relative to the field's largest magnitude: decoded in f64 and rounded once to f32, whose step is 6e-8.
 const TOLERANCE: f64 = 1e-6;
@@ -177,13 +177,4 @@ fn compare_values(place: &str, message: &Message, bytes: &[u8], expected: &Expec
             None => assert!(found.is_nan(), "{place}: value {index} is {found}, ecCodes has it missing"),
         }
     }
-}
-
-/// Where the value at `index` of the message's own order lies in rows along +x.
-fn row_major(index: usize, scanning: u8, nx: usize, ny: usize) -> usize {
-    let (line, within) = if scanning & 0x20 == 0 { (index / nx, index % nx) } else { (index / ny, index % ny) };
-    let length = if scanning & 0x20 == 0 { nx } else { ny };
-    let within = if scanning & 0x10 != 0 && line % 2 == 1 { length - 1 - within } else { within };
-    let (i, j) = if scanning & 0x20 == 0 { (within, line) } else { (line, within) };
-    j * nx + if scanning & 0x80 == 0 { i } else { nx - 1 - i }
 }

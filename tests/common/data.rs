@@ -1,5 +1,7 @@
 //! Where the real data is, and what ecCodes read from it.
 
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -85,4 +87,13 @@ pub(crate) fn read(folder: &std::path::Path, path: &str) -> Option<Vec<u8>> {
             None
         }
     }
+}
+
+/// Where the value at `index` of the message's own order lies in rows along +x.
+pub(crate) fn row_major(index: usize, scanning: u8, nx: usize, ny: usize) -> usize {
+    let (line, within) = if scanning & 0x20 == 0 { (index / nx, index % nx) } else { (index / ny, index % ny) };
+    let length = if scanning & 0x20 == 0 { nx } else { ny };
+    let within = if scanning & 0x10 != 0 && line % 2 == 1 { length - 1 - within } else { within };
+    let (i, j) = if scanning & 0x20 == 0 { (within, line) } else { (line, within) };
+    j * nx + if scanning & 0x80 == 0 { i } else { nx - 1 - i }
 }

@@ -1,0 +1,322 @@
+//! Every pipeline's smoke variant from synthetic cycles to its results, each recomputed plainly here.
+
+mod common {
+    pub(crate) mod data;
+    pub(crate) mod days;
+    pub(crate) mod plain;
+    pub(crate) mod program;
+}
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::days::days;
+use common::plain::{Fields, assert_scores, decoded, earth_relative, files, near, plain_statistics, store};
+use common::program::{pipeline, run, synthesise, text};
+use gustfront::config::Stage;
+use gustfront::domain::{Lead, Moment, Slot};
+use gustfront::formats::zarr::Store;
+use gustfront::transforms::normalise::Normaliser;
+use gustfront::transforms::regrid::{Method, Weights};
+use gustfront::transforms::statistics::StatisticsTable;
+use gustfront::verify::{ScoreLine, from_lines, to_lines};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Across midnight, so that the axis of a store grows by a day.
+const START: &str = "2026-05-20T21";
+const CYCLES: usize = 8;
+
+/// A folder with synthetic cycles in `bucket`.
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bucket = folder.path().join("bucket");
+    synthesise(&bucket, START, CYCLES, "96x80");
+    (folder, bucket)
+}
+
+fn moments() -> Vec<Moment> {
+    let start: Moment = START.parse().expect("a time");
+    (0..CYCLES as u64).map(|hour| Moment(start.0 + hour * 3600)).collect()
+}
+
+fn analysis(cycle: Moment) -> Slot {
+    Slot::new(cycle, Lead(0))
+}
+
+/// What the objects of the bucket hold, decoded here, by valid time.
+fn states(bucket: &Path) -> BTreeMap<Moment, Fields> {
+    let key = |cycle: Moment| {
+        let key = cycle.key();
+        format!("hrrr.{}/conus/hrrr.t{}z.wrfsfcf00.grib2", &key[..8], &key[8..])
+    };
+    moments().into_iter().map(|cycle| (cycle, decoded(&bucket.join(key(cycle))))).collect()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn assert_holds(store: &Store, slot: Slot, fields: &Fields) {
+    assert!(store.published(slot).expect("a flag or none"), "{slot} is not published");
+    assert_eq!(fields.values.len(), store.spec().variables.len());
+    for (name, values) in &fields.values {
+        let read = store.read(name, slot).expect("a shard").unwrap_or_else(|| panic!("{name} {slot} is absent"));
+        assert_eq!(bits(&read), bits(values), "{name} {slot}");
+    }
+}
+
+#[test]
+fn the_archive_holds_what_the_objects_hold() {
+    let (folder, bucket) = folder();
+    let output = folder.path().join("archive");
+    let (ended, report) = run("hrrr_archive", &bucket, &output, &["--set", "leads=0", "--workers", "2"]);
+    ended.with(0);
+    assert_eq!([&report["slots_expected"], &report["slots_filled"], &report["slots_missing"]], [CYCLES, CYCLES, 0]);
+    let store = store(&output, "archive.zarr");
+    let states = states(&bucket);
+    states.iter().for_each(|(cycle, fields)| assert_holds(&store, analysis(*cycle), fields));
+    assert_eq!(store.published_slots().expect("flags").len(), CYCLES);
+    assert_eq!(*store.spec().grid, states[&moments()[0]].grid);
+    let source = &store.spec().attributes["source"];
+    assert!(source.as_str().is_some_and(|s| s.starts_with("SYNTHETIC")), "{source}");
+}
+
+#[test]
+fn training_windows_hold_the_archived_states_regridded_and_normalised() {
+    let (folder, bucket) = folder();
+    let output = folder.path().join("training");
+    run("hrrr_training", &bucket, &output, &[]).0.with(0);
+    let store = store(&output, "training.zarr");
+    let table = StatisticsTable::from_toml(&fs::read_to_string("config/statistics/hrrr.toml").expect("a table"));
+    let table = table.expect("a table");
+    let states = states(&bucket);
+    let source = &states[&moments()[0]].grid;
+    let target = source.covering_latlon(0.03).expect("a grid");
+    assert_eq!(*store.spec().grid, target);
+    let weights = Weights::new(source, &target, Method::Bilinear).expect("weights");
+    let mut windows = BTreeSet::new();
+    for (valid, fields) in &states {
+        let slots = (0..3).map(|step| Slot::new(Moment(valid.0 - step * 3600), Lead::hours(step as u32)));
+        let slots: Vec<Slot> = slots.filter(|slot| slot.cycle >= moments()[0].midnight()).collect();
+        for (name, values) in &earth_relative(fields).values {
+            let mut wanted = vec![f32::NAN; target.len()];
+            weights.apply(values, &mut wanted);
+            let (row, normaliser) = (&table.variables[name], Normaliser::new(name, &table).expect("a row"));
+            for slot in &slots {
+                let mut found = store.read(name, *slot).expect("a shard").expect("a step");
+                normaliser.invert(&mut found);
+                // Normalising and inverting round four times, each at most 6e-8 of the largest number on the way.
+                let scale = row.mean.abs() + row.standard_deviation;
+                assert_near(&found, &wanted, 1e-6, scale, &format!("{name} {slot}"));
+            }
+        }
+        windows.extend(slots);
+    }
+    assert_eq!(store.published_slots().expect("flags"), windows);
+    let attributes = &store.spec().attributes;
+    assert_eq!((&attributes["normalised_with"], &attributes["input_steps"]), (&"hrrr".into(), &1.into()));
+}
+
+/// Equal to `tolerance` of the value and of `scale` together; missing where the other is.
+fn assert_near(found: &[f32], wanted: &[f32], tolerance: f64, scale: f64, place: &str) {
+    assert_eq!(found.len(), wanted.len(), "{place}");
+    assert!(wanted.iter().any(|v| v.is_finite()), "{place}: nothing to compare");
+    for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let close = (f64::from(*found) - f64::from(*wanted)).abs() <= tolerance * (scale + f64::from(wanted.abs()));
+        assert!(close || found.is_nan() && wanted.is_nan(), "{place} {at}: {found}, expected {wanted}");
+    }
+}
+
+/// The score lines of an output, after a check that each file is sorted and is one cycle's.
+fn score_lines(output: &Path) -> Vec<ScoreLine> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(output.join("scores")).expect("scores") {
+        let file = entry.expect("an entry").path();
+        if file.extension().is_some_and(|e| e == "jsonl") {
+            let written = fs::read_to_string(&file).expect("a text");
+            let mut lines = from_lines(&written).expect("score lines");
+            assert_eq!(to_lines(&mut lines), written, "{} is not sorted", file.display());
+            let key = file.file_stem().and_then(|s| s.to_str()).expect("a name").to_string();
+            assert!(!lines.is_empty() && lines.iter().all(|line| line.init.key() == key), "{}", file.display());
+            all.extend(lines);
+        }
+    }
+    all
+}
+
+#[test]
+fn forecasts_are_persistence_and_their_scores_are_those_of_a_plain_recomputation() {
+    let (folder, bucket) = folder();
+    let output = folder.path().join("forecast");
+    let (ended, report) = run("hrrr_forecast", &bucket, &output, &["--workers", "2"]);
+    let ended = ended.with(0);
+    let store = store(&output, "forecast.zarr");
+    for (cycle, fields) in states(&bucket) {
+        let state = earth_relative(&fields);
+        (0..=6).for_each(|lead| assert_holds(&store, Slot::new(cycle, Lead::hours(lead)), &state));
+    }
+    assert_eq!(store.published_slots().expect("flags").len(), CYCLES * 7);
+    let lines = score_lines(&output);
+    let names: Vec<String> = store.spec().variables.iter().map(|v| v.name.to_string()).collect();
+    for lead in 1..=6 {
+        for name in &names {
+            let of = |l: &&ScoreLine| l.lead == Lead::hours(lead) && *l.variable == **name;
+            let cases: Vec<&ScoreLine> = lines.iter().filter(of).collect();
+            let inits: BTreeSet<Moment> = cases.iter().map(|line| line.init).collect();
+            let verified = moments()[..CYCLES - lead as usize].iter().copied().collect();
+            assert_eq!((cases.len(), inits), (CYCLES - lead as usize, verified), "{name} at {lead} h");
+            let row = report["scores"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .find(|r| r["variable"] == **name && r["lead_hours"] == lead);
+            assert_pooled(row.expect("a row"), &cases);
+        }
+    }
+    assert_eq!(lines.len(), names.len() * (1..=6).map(|lead| CYCLES - lead).sum::<usize>());
+    let thresholds = thresholds();
+    lines.iter().for_each(|line| assert_scores(line, &store, thresholds.get(&*line.variable)));
+    assert_table(&output, &ended.out);
+    assert_pictures(&output);
+}
+
+fn thresholds() -> BTreeMap<String, Vec<f32>> {
+    let stages = pipeline("hrrr_forecast").stages;
+    let found =
+        stages.into_iter().find_map(|s| if let Stage::Scores(options) = s.stage { Some(options) } else { None });
+    found.expect("a verification").thresholds.into_iter().map(|(name, all)| (name.to_string(), all)).collect()
+}
+
+/// A row of the table pools the errors of its cases, weighted by area.
+fn assert_pooled(row: &Value, cases: &[&ScoreLine]) {
+    assert_eq!((&row["cases"], &row["synthetic"]), (&cases.len().into(), &true.into()), "{row}");
+    let area: f64 = cases.iter().map(|c| c.scores.area_km2).sum();
+    let pooled = |of: fn(&ScoreLine) -> f64| cases.iter().map(|c| c.scores.area_km2 * of(c)).sum::<f64>() / area;
+    let (mae, bias) = (pooled(|c| c.scores.mae.expect("pairs")), pooled(|c| c.scores.bias.expect("pairs")));
+    let squared = pooled(|c| c.scores.rmse.expect("pairs").powi(2));
+    for (key, wanted) in [("mae", mae), ("bias", bias), ("rmse", squared.sqrt())] {
+        near(key, row[key].as_f64().expect("a number"), wanted, mae);
+    }
+}
+
+/// The table stands beside the score files and is what the run printed.
+fn assert_table(output: &Path, printed: &str) {
+    let table = fs::read_to_string(output.join("scores/table.txt")).expect("a table");
+    assert!(printed.contains(&table) && table.contains("SYNTHETIC weather"), "{table}");
+    let rows = fs::read_to_string(output.join("scores/table.json")).expect("rows");
+    assert!(rows.lines().all(|row| serde_json::from_str::<Value>(row).is_ok()) && !rows.is_empty());
+}
+
+/// One picture a cycle, variable and lead, and no other.
+fn assert_pictures(output: &Path) {
+    let stages = pipeline("hrrr_forecast").stages;
+    let options = stages.into_iter().find_map(|s| if let Stage::Png(options) = s.stage { Some(options) } else { None });
+    let variables = options.expect("pictures").variables;
+    let mut wanted = BTreeSet::new();
+    for cycle in moments() {
+        for (variable, lead) in variables.iter().flat_map(|v| (0..=6).map(move |lead| (v, Lead::hours(lead)))) {
+            wanted.insert(format!("{}/{variable}/{lead}_value.png", cycle.key()));
+        }
+    }
+    let found = files(&output.join("png"));
+    assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), wanted);
+    for (name, bytes) in &found {
+        let decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+        let info = decoder.read_info().unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(info.info().width >= 96 && info.info().height >= 80, "{name}");
+    }
+}
+
+#[test]
+fn the_statistics_table_is_that_of_a_plain_recomputation_and_serves_training() {
+    let (folder, bucket) = folder();
+    let output = folder.path().join("statistics");
+    run("hrrr_statistics", &bucket, &output, &[]).0.with(0);
+    let file = output.join("statistics.toml");
+    let table = StatisticsTable::from_toml(&fs::read_to_string(&file).expect("a table")).expect("a table");
+    assert!(table.source.starts_with("SYNTHETIC"), "{}", table.source);
+    let states: Vec<Fields> = states(&bucket).values().map(earth_relative).collect();
+    assert_eq!(table.variables.len(), states[0].values.len());
+    for (name, row) in &table.variables {
+        let values: Vec<f32> = states.iter().flat_map(|s| s.values[name].iter().copied()).collect();
+        let plain = plain_statistics(&values);
+        assert_eq!((row.count, row.missing), (plain.count, plain.missing), "{name}");
+        assert_eq!((row.minimum, row.maximum), (plain.minimum, plain.maximum), "{name}");
+        let scale = plain.mean.abs() + plain.standard_deviation;
+        near(name, row.mean, plain.mean, scale);
+        near(name, row.standard_deviation, plain.standard_deviation, scale);
+    }
+    let training = folder.path().join("training");
+    let set = format!("transforms.normalised.statistics={}", text(&file));
+    run("hrrr_training", &bucket, &training, &["--set", &set]).0.with(0);
+    assert_eq!(store(&training, "training.zarr").spec().attributes["normalised_with"], *text(&file));
+}
+
+#[test]
+fn a_later_lead_as_the_state_starts_forecasts_at_its_valid_time() {
+    let wanted = pipeline("hrrr_forecast").source().expect("a source").variables.clone();
+    let wanted: Vec<_> = wanted.iter().map(|(name, requirement)| (&**name, *requirement)).collect();
+    for days in days() {
+        let outcome = days.outcome(&[Lead::hours(1)], &wanted);
+        if outcome.expected.is_empty() {
+            println!("{}: no object is named for lead 1", days.folder.display());
+            continue;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let (archive, output) = (folder.path().join("archive"), folder.path().join("forecast"));
+        run("hrrr_archive", &days.folder, &archive, &["--set", "leads=1"]);
+        let only = "sinks.pictures.variables=[\"t2m\"]";
+        let (ended, _) = run("hrrr_forecast", &days.folder, &output, &["--set", "state_lead=1", "--set", only]);
+        ended.with(i32::from(!outcome.rejects.is_empty()));
+        let (archive, forecasts) = (store(&archive, "archive.zarr"), store(&output, "forecast.zarr"));
+        let whole = outcome.filled.keys().filter(|slot| outcome.is_whole(slot));
+        let slots = whole.flat_map(|s| (0..=6).map(move |lead| Slot::new(s.valid(), Lead::hours(lead)))).collect();
+        assert_eq!(forecasts.published_slots().expect("flags"), slots);
+        let with_t2m = outcome.filled.iter().filter(|(slot, object)| object.fields[slot].contains_key("t2m"));
+        let states: BTreeMap<Moment, Slot> = with_t2m.map(|(slot, _)| (slot.valid(), *slot)).collect();
+        for (valid, slot) in &states {
+            let state = bits(&archive.read("t2m", *slot).expect("a shard").expect("a state"));
+            for lead in 0..=6 {
+                let forecast = forecasts.read("t2m", Slot::new(*valid, Lead::hours(lead))).expect("a shard");
+                assert_eq!(bits(&forecast.expect("a forecast")), state, "{valid} {lead}");
+            }
+        }
+        let lines: Vec<ScoreLine> = score_lines(&output).into_iter().filter(|line| &*line.variable == "t2m").collect();
+        let cases: BTreeSet<(Moment, Lead)> = lines.iter().map(|line| (line.init, line.lead)).collect();
+        let pairs = states.keys().flat_map(|init| (1..=6).map(move |lead| (*init, Lead::hours(lead))));
+        assert_eq!(cases, pairs.filter(|(init, lead)| states.contains_key(&init.plus(*lead))).collect());
+        lines.iter().for_each(|line| assert_scores(line, &forecasts, thresholds().get("t2m")));
+        println!("{}: {} states, {} cases", days.folder.display(), states.len(), cases.len());
+    }
+}
+
+#[test]
+fn an_object_with_one_damaged_message_gives_the_rest_in_every_run() {
+    let (folder, bucket) = folder();
+    let damaged = "hrrr.20260520/conus/hrrr.t22z.wrfsfcf00.grib2";
+    let mut bytes = fs::read(bucket.join(damaged)).expect("an object");
+    let second = bytes.windows(4).enumerate().filter(|(_, w)| w == b"GRIB").nth(1).expect("a second message").0;
+    bytes[second..second + 4].copy_from_slice(b"grib");
+    fs::write(bucket.join(damaged), &bytes).expect("written");
+    let output = folder.path().join("archive");
+    let archive = || run("hrrr_archive", &bucket, &output, &["--set", "leads=0"]);
+    let reasons = |report: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        report["rejects"].as_array().expect("a list").iter().map(|r| (text(&r["object"]), text(&r["reason"]))).collect()
+    };
+    let (ended, report) = archive();
+    ended.with(1);
+    let expected = ["unreadable", "missing_variable"].map(|reason| (damaged.to_string(), reason.to_string()));
+    assert_eq!(reasons(&report), expected);
+    let whole = files(&output);
+    let (ended, again) = archive();
+    ended.with(1);
+    assert_eq!((reasons(&again), &again["fetched_objects"]), (expected.to_vec(), &0.into()));
+    // As if it had been killed between setting the message aside and committing the slot.
+    fs::remove_file(output.join("ledger/archive/2026052022/f00.r0.json")).expect("a commit");
+    fs::remove_dir_all(output.join("archive.zarr/t2m/c/22")).expect("a shard");
+    archive().0.with(1);
+    assert!(files(&output) == whole, "the rerun ends with other bytes");
+}
