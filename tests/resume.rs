@@ -2,6 +2,7 @@
 
 mod common {
     pub(crate) mod process;
+    pub(crate) mod trees;
 }
 
 use std::collections::BTreeMap;
@@ -9,9 +10,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::process::{
-    Job, Tree, assert_part_of, assert_same, flags, idaho, kill_after, ledger, store, synthetic, tree, wait,
-};
+use common::process::{Job, idaho, kill_after, synthetic, wait};
+use common::trees::{Tree, assert_part_of, assert_same, flags, ledger, store, tree};
 use gustfront::storage::ObjectStore;
 use serde_json::Value;
 

@@ -1,6 +1,5 @@
-//! The program itself as a child process, over synthetic or real input, and what it leaves behind.
+//! The program itself as a child process, over synthetic or real input.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,14 +8,11 @@ use std::time::{Duration, Instant};
 
 use gustfront::domain::{Lead, Moment};
 use gustfront::sources::synth::{SynthOptions, write_hrrr};
-use gustfront::storage::{FileStore, Ledger, ObjectStore, clear_partial};
+use gustfront::storage::{FileStore, clear_partial};
 use serde_json::Value;
 
 /// No run here takes nearly as long: one that does hangs.
 const HANGS: Duration = Duration::from_secs(240);
-
-/// Objects by key.
-pub(crate) type Tree = BTreeMap<String, Vec<u8>>;
 
 /// A run to be made: a pipeline, where from, where to, and what else is said on the command line.
 #[derive(Clone)]
@@ -95,8 +91,9 @@ pub(crate) fn synthetic(folder: &Path, cycles: u32, leads: &str) {
         seed: 7,
         force: false,
     };
-    write_hrrr(&store(folder), &options).expect("synthetic weather");
-    clear_partial(folder.to_str().expect("a path")).expect("cleared");
+    let location = folder.to_str().expect("a path");
+    write_hrrr(&FileStore::new(location), &options).expect("synthetic weather");
+    clear_partial(location).expect("cleared");
 }
 
 /// A real day over Idaho; `None`, with a printed reason, where there is none.
@@ -109,54 +106,4 @@ pub(crate) fn idaho() -> Option<PathBuf> {
         println!("skipped: there is no {}", data.join("hrrr-idaho").display());
     }
     found
-}
-
-pub(crate) fn store(folder: &Path) -> FileStore {
-    FileStore::new(folder.to_str().expect("a path"))
-}
-
-/// Every object but the ledger's.
-pub(crate) fn tree(objects: &dyn ObjectStore) -> Tree {
-    let keys = objects.list("").expect("listed").into_iter().map(|object| object.key);
-    let results = keys.filter(|key| !key.starts_with("ledger/"));
-    results.map(|key| (key.clone(), objects.get(&key).expect("read").expect("there").to_vec())).collect()
-}
-
-/// The newest record of every unit in the ledger of a folder.
-pub(crate) fn ledger(folder: &Path) -> BTreeMap<String, Value> {
-    Ledger::new(std::sync::Arc::new(store(folder)), "ledger").load("").expect("a ledger")
-}
-
-/// Fails where two trees differ, and says where.
-pub(crate) fn assert_same(got: &Tree, expected: &Tree, what: &str) {
-    let keys: BTreeSet<&String> = got.keys().chain(expected.keys()).collect();
-    let differing: Vec<&String> = keys.into_iter().filter(|key| got.get(*key) != expected.get(*key)).collect();
-    let shown = &differing[..differing.len().min(8)];
-    assert!(differing.is_empty(), "{what}: {} of {} objects differ: {shown:?}", differing.len(), expected.len());
-}
-
-/// `store.zarr`, init and lead of every flag in a tree.
-pub(crate) fn flags(tree: &Tree) -> Vec<(String, String)> {
-    let flag = |key: &String| {
-        let (store, slot) = key.split_once("/published/c/")?;
-        Some((store.to_string(), slot.to_string()))
-    };
-    tree.keys().filter_map(flag).collect()
-}
-
-/// Fails where a flagged slot of a tree is not whole, or a field, flag or picture is not what it becomes in the end.
-pub(crate) fn assert_part_of(part: &Tree, whole: &Tree, what: &str) {
-    for (store, slot) in flags(part) {
-        let (prefix, shard) = (format!("{store}/"), format!("/c/{slot}/"));
-        let of_slot = |key: &&String| key.starts_with(&prefix) && key.contains(&shard);
-        let expected: Vec<&String> = whole.keys().filter(of_slot).collect();
-        assert!(!expected.is_empty(), "{what}: {store} flags {slot}, and has nothing there in the end");
-        for key in expected {
-            assert!(part.get(key) == whole.get(key), "{what}: {slot} is flagged, and {key} is not as in the end");
-        }
-    }
-    let lasting = |key: &&String| key.ends_with(".png") || (key.contains(".zarr/") && key.ends_with("/0/0"));
-    for key in part.keys().filter(lasting) {
-        assert!(part.get(key) == whole.get(key), "{what}: {key} is not what it is in the end");
-    }
 }
