@@ -7,6 +7,7 @@ use crate::domain::{Grid, GridError};
 mod bilinear;
 mod clip;
 mod conservative;
+mod interpolate;
 mod locate;
 mod nearest;
 mod polygons;

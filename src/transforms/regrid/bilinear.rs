@@ -1,39 +1,35 @@
 //! Interpolates linearly between the four source points around each target point.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::interpolate::{Corner, Corners, LANES, interpolate};
 use super::locate::Locator;
 
 /// How far outside the source, in steps, a point still counts as on its edge: rounding in the projections.
 const EDGE: f64 = 1e-6;
 
-/// Least share of the weight that must be valid.
-const LEAST_VALID: f32 = 0.5;
+/// Target columns worked through from the first row to the last before the next ones: the source rows under so few
+/// points are still in the nearest cache when the next target row asks for them.
+const TILE: usize = 64;
 
-/// The south-western of the four points and the way from it to the others, 0 to 1.
+/// Points outside the source, then points inside, in one target row. Corners of the points inside follow those of the
+/// run before, filled up to whole blocks.
 #[derive(Clone, Copy, Debug)]
-struct Corner {
-    base: u32,
-    along_x: f32,
-    along_y: f32,
-}
-
-/// A run of target points inside the source; their corners follow those of the span before.
-#[derive(Clone, Copy, Debug)]
-struct Span {
+struct Run {
     start: usize,
-    length: usize,
+    outside: u32,
+    inside: u32,
 }
 
-/// Corners of the target points inside the source. One index stands for four, (i, j) to (i + 1, j + 1), so that a
-/// point costs 12 bytes of weights: the transfer is bound by memory.
+/// Runs that together are the whole target, tile by tile, and the corners of the points inside.
 #[derive(Clone, Debug)]
 pub(super) struct Bilinear {
     shape: Shape,
-    spans: Vec<Span>,
-    corners: Vec<Corner>,
+    runs: Vec<Run>,
+    corners: Vec<Corners>,
 }
 
 /// The source, and whether its first column follows the last.
@@ -47,23 +43,26 @@ struct Shape {
 impl Bilinear {
     pub(super) fn new(locator: &Locator) -> Self {
         let shape = Shape { nx: locator.source.nx, ny: locator.source.ny, wraps: locator.source.wraps() };
-        let rows: Vec<_> = (0..locator.target.ny).into_par_iter().map(|j| row(locator, shape, j)).collect();
-        let (spans, corners): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-        Bilinear { shape, spans: spans.concat(), corners: corners.concat() }
+        let (nx, ny) = (locator.target.nx, locator.target.ny);
+        let tiles = (0..nx.div_ceil(TILE) * ny).into_par_iter().map(|at| {
+            let first = at / ny * TILE;
+            row(locator, shape, first..nx.min(first + TILE), at % ny)
+        });
+        let (runs, corners): (Vec<_>, Vec<_>) = tiles.unzip();
+        Bilinear { shape, runs: runs.concat(), corners: corners.concat() }
     }
 
     pub(super) fn apply(&self, source: &[f32], target: &mut [f32]) {
         let source = self.shape.pad(source);
-        let (mut rest, mut corners, mut done) = (target, self.corners.as_slice(), 0);
-        for span in &self.spans {
-            let (outside, after) = rest.split_at_mut(span.start - done);
-            let (inside, after) = after.split_at_mut(span.length);
-            let (of_span, of_others) = corners.split_at(span.length);
+        let mut corners = self.corners.as_slice();
+        for run in &self.runs {
+            let (outside, inside) = (run.outside as usize, run.inside as usize);
+            let (outside, inside) = target[run.start..run.start + outside + inside].split_at_mut(outside);
+            let (of_run, of_others) = corners.split_at(inside.len().div_ceil(LANES));
             outside.fill(f32::NAN);
-            interpolate(&source, self.shape.width(), of_span, inside);
-            (rest, corners, done) = (after, of_others, span.start + span.length);
+            interpolate(&source, self.shape.width(), of_run, inside);
+            corners = of_others;
         }
-        rest.fill(f32::NAN);
     }
 }
 
@@ -106,79 +105,31 @@ fn split(at: f64, last: usize) -> Option<(usize, f32)> {
     Some((base, (at - base as f64) as f32))
 }
 
-/// The spans and corners of one target row.
-fn row(locator: &Locator, shape: Shape, j: usize) -> (Vec<Span>, Vec<Corner>) {
-    let (mut spans, mut corners): (Vec<Span>, Vec<Corner>) = (Vec::new(), Vec::new());
-    for i in 0..locator.target.nx {
-        let at = j * locator.target.nx + i;
-        let Some(corner) = locator.source_index(i, j).and_then(|index| shape.corner(index)) else { continue };
-        match spans.last_mut() {
-            Some(span) if span.start + span.length == at => span.length += 1,
-            _ => spans.push(Span { start: at, length: 1 }),
+/// The runs and corners of some columns of one target row.
+fn row(locator: &Locator, shape: Shape, columns: Range<usize>, j: usize) -> (Vec<Run>, Vec<Corners>) {
+    let (mut runs, mut corners): (Vec<Run>, Vec<Corners>) = (Vec::new(), Vec::new());
+    let mut run = Run { start: j * locator.target.nx + columns.start, outside: 0, inside: 0 };
+    for i in columns {
+        match locator.source_index(i, j).and_then(|index| shape.corner(index)) {
+            Some(corner) => {
+                add(&mut corners, run.inside as usize % LANES, corner);
+                run.inside += 1;
+            }
+            None if run.inside > 0 => {
+                runs.push(run);
+                run = Run { start: j * locator.target.nx + i, outside: 1, inside: 0 };
+            }
+            None => run.outside += 1,
         }
-        corners.push(corner);
     }
-    (spans, corners)
+    runs.push(run);
+    (runs, corners)
 }
 
-/// One span, four points at a time; `width` is the length of a source row.
-fn interpolate(source: &[f32], width: usize, corners: &[Corner], target: &mut [f32]) {
-    let ((targets, last), (corners, last_corners)) = (target.as_chunks_mut(), corners.as_chunks());
-    for (values, corners) in targets.iter_mut().zip(corners) {
-        *values = four(source, width, corners);
+/// Puts a corner into a lane of the last block; lane 0 begins another.
+fn add(corners: &mut Vec<Corners>, lane: usize, corner: Corner) {
+    match corners.last_mut().filter(|_| lane > 0) {
+        Some(block) => block.set(lane, corner),
+        None => corners.push(Corners::all(corner)),
     }
-    for (value, corner) in last.iter_mut().zip(last_corners) {
-        [*value, ..] = four(source, width, &[*corner; 4]);
-    }
-}
-
-/// Four points: first south to north at both ends, then west to east. Compiles to vector arithmetic on pairs.
-#[inline(always)]
-fn four(source: &[f32], width: usize, corners: &[Corner; 4]) -> [f32; 4] {
-    let (mut south, mut north, mut along_y) = ([0.0; 8], [0.0; 8], [0.0; 8]);
-    for (k, corner) in corners.iter().enumerate() {
-        let [south_west, south_east, north_west, north_east] = around(source, width, corner);
-        [south[2 * k], south[2 * k + 1]] = [south_west, south_east];
-        [north[2 * k], north[2 * k + 1]] = [north_west, north_east];
-        [along_y[2 * k], along_y[2 * k + 1]] = [corner.along_y; 2];
-    }
-    let mut ends = [0.0; 8];
-    for k in 0..8 {
-        ends[k] = south[k] + along_y[k] * (north[k] - south[k]);
-    }
-    let mut values = [0.0_f32; 4];
-    for k in 0..4 {
-        values[k] = ends[2 * k] + corners[k].along_x * (ends[2 * k + 1] - ends[2 * k]);
-    }
-    if values.iter().any(|value| value.is_nan()) { four_from_valid(source, width, corners, values) } else { values }
-}
-
-/// The values at a corner: south-west, south-east, north-west, north-east.
-#[inline(always)]
-fn around(source: &[f32], width: usize, corner: &Corner) -> [f32; 4] {
-    let base = corner.base as usize;
-    let both = &source[base..base + width + 2];
-    [both[0], both[1], both[width], both[width + 1]]
-}
-
-/// Replaces those of the four values that came out missing. It reads the source again, so that the usual case keeps
-/// its operands in registers.
-#[cold]
-fn four_from_valid(source: &[f32], width: usize, corners: &[Corner; 4], values: [f32; 4]) -> [f32; 4] {
-    std::array::from_fn(|k| match values[k].is_nan() {
-        true => from_valid(around(source, width, &corners[k]), &corners[k]),
-        false => values[k],
-    })
-}
-
-/// The mean of the valid ones of the four by their weights, if they hold enough of it.
-fn from_valid(values: [f32; 4], corner: &Corner) -> f32 {
-    let (x, y) = (corner.along_x, corner.along_y);
-    let weights = [(1.0 - x) * (1.0 - y), x * (1.0 - y), (1.0 - x) * y, x * y];
-    let (mut total, mut valid) = (0.0, 0.0);
-    for (value, weight) in values.into_iter().zip(weights).filter(|(value, _)| !value.is_nan()) {
-        total += weight * value;
-        valid += weight;
-    }
-    if valid >= LEAST_VALID { total / valid } else { f32::NAN }
 }
