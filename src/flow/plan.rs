@@ -26,6 +26,9 @@ pub(super) const LEDGER: &str = "ledger";
 /// How far back a followed bucket is looked at where no start is given.
 pub(super) const FOLLOW_BACK_SECONDS: u64 = 6 * 3600;
 
+/// Cycles further than this from the first or last object of a listing are not expected.
+const FAR_SECONDS: u64 = 31 * 24 * 3600;
+
 /// A pipeline with everything opened.
 pub(super) struct Plan {
     pub(super) pipeline: Pipeline,
@@ -179,7 +182,10 @@ fn span(
             format!("no objects such as {kind}{bounds}; check --input, --from, --to, `leads` and `state_lead`");
         return Err(SourceError::Empty { location: input.input.clone(), expected });
     };
-    Ok((period.from.unwrap_or(first), Some(period.to.unwrap_or(last))))
+    // Far from any object, nothing is expected: a period may be as wide as the calendar.
+    let from = period.from.unwrap_or(first).max(Moment(first.0.saturating_sub(FAR_SECONDS)));
+    let to = period.to.unwrap_or(last).min(Moment(last.0.saturating_add(FAR_SECONDS)));
+    Ok((from, Some(to)))
 }
 
 /// Statistics tables of the normalising stages, each with every variable of the source.

@@ -13,6 +13,8 @@ use crate::storage::{ObjectMeta, ObjectStore, StorageError, get_ranges};
 use super::{Chunk, Fetched, Offer, Source, SourceError};
 
 const DAY_SECONDS: u64 = 24 * 3600;
+/// So many days are listed one by one; for more, the days that there are are listed first.
+const FEW_DAYS: u64 = 31;
 
 /// HRRR in a bucket or folder.
 #[derive(Debug)]
@@ -45,7 +47,9 @@ impl Hrrr {
 
     /// Folders of the days of a period, oldest first.
     fn days(&self, period: &Period) -> Result<Vec<String>, StorageError> {
-        if let (Some(from), Some(to)) = (period.from, period.to) {
+        if let (Some(from), Some(to)) = (period.from, period.to)
+            && to.0.saturating_sub(from.0) <= FEW_DAYS * DAY_SECONDS
+        {
             let days = (from.midnight().0..=to.0).step_by(DAY_SECONDS as usize);
             return Ok(days.map(|s| format!("hrrr.{}/", &Moment(s).key()[..8])).collect());
         }
