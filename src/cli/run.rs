@@ -75,6 +75,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         return Err(BadUsage(format!("--to {to} is before --from {from}; expected a time at or after it")).into());
     }
     let pipeline = args.pipeline.read()?;
+    if let Some(file) = &args.report {
+        let made = std::fs::File::create(file);
+        made.map_err(|error| BadUsage(format!("--report {file} cannot be written: {error}")))?;
+    }
     let _endpoint = serve(args.metrics)?;
     let stop = stop_on_signals()?;
     let options = RunOptions {
@@ -89,7 +93,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(file, text).with_context(|| format!("the report cannot be written to {file}"))?;
     }
-    show(&summary(&report, &output))?;
+    show(&summary(&report, &output, args.follow))?;
     Ok(match report.totals.rejects.is_empty() {
         _ if report.stopped && !args.follow => Exit::Failed,
         true => Exit::Done,
@@ -123,7 +127,7 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn summary(report: &Report, output: &str) -> String {
+fn summary(report: &Report, output: &str, follow: bool) -> String {
     let totals = &report.totals;
     let mut lines = Vec::new();
     if !totals.scores.is_empty() {
@@ -151,7 +155,7 @@ fn summary(report: &Report, output: &str) -> String {
     if totals.rejects.len() > MOST_REJECTS {
         lines.push(format!("  set aside: {} in all; see `gustfront status`", totals.rejects.len()));
     }
-    if report.stopped {
+    if report.stopped && !follow {
         lines.push("  stopped early; run again to go on".into());
     }
     lines.join("\n") + "\n"

@@ -7,6 +7,7 @@ use serde_json::Map;
 
 use crate::config::{Pipeline, Stage, StageNode, colour_tables_text, variables};
 use crate::domain::{Lead, Moment, Slot};
+use crate::formats::zarr::Store;
 use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
 use crate::sources::Offer;
 use crate::storage::{Ledger, Metered, ObjectStore};
@@ -81,6 +82,18 @@ impl Opening<'_> {
         let changed = offers.iter().map(|o| (present(o.named), o)).filter(|(slot, o)| resume.is_changed(*slot, o));
         resume.changed = changed.map(|(slot, _)| slot.cycle).collect();
         Ok(Opened { outputs, resume, own_store })
+    }
+
+    /// The latest first init of the stores that are there already.
+    pub(super) fn begun(&self) -> Result<Option<Moment>, SinkError> {
+        let mut latest = None;
+        for stage in &self.pipeline.stages {
+            if let Stage::Zarr(options) = &stage.stage {
+                let store = Store::open(self.objects.clone(), &options.path)?;
+                latest = latest.max(store.map(|store| store.spec().origin));
+            }
+        }
+        Ok(latest)
     }
 
     /// Counts on every sink for whole cycles, starting from what earlier runs committed.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::config::{Pipeline, Server, SourceOptions, Stage, read_table_text, variables};
-use crate::domain::{Grid, Lead, Moment, Period, Slot, Variable};
+use crate::domain::{Lead, Moment, Period, Slot, Variable};
 use crate::models::{Persistence, Predictor};
 use crate::sinks::SinkError;
 use crate::sources::hrrr::Hrrr;
-use crate::sources::{Assembly, Offer, Reject, Source, SourceError};
+use crate::sources::{Assembly, Basis, Offer, Reject, Source, SourceError};
 use crate::storage::{Ledger, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
 use crate::telemetry::Progress;
 use crate::transforms::normalise::Normaliser;
@@ -17,7 +17,7 @@ use crate::transforms::statistics::StatisticsTable;
 
 use super::identity::bind;
 use super::outputs::{Opened, Opening, Output};
-use super::supply::{GRID, REJECTS, Supply};
+use super::supply::{BASIS, REJECTS, Supply};
 use super::totals::Shared;
 use super::{RunError, RunOptions};
 
@@ -42,7 +42,7 @@ pub(super) struct Plan {
     /// The first listing.
     pub(super) offers: Vec<Offer>,
     pub(super) known: Vec<Reject>,
-    pub(super) grid: Option<Arc<Grid>>,
+    pub(super) basis: Option<Basis>,
     pub(super) leads: Vec<Lead>,
     /// The first init of stores that are made now.
     pub(super) origin: Moment,
@@ -77,7 +77,7 @@ impl Plan {
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;
         let shared = Arc::new(Shared::default());
         let names: Vec<Arc<str>> = input.variables.iter().map(|(name, _)| name.clone()).collect();
-        let (known, grid) = earlier(&ledger)?;
+        let (known, basis) = earlier(&ledger)?;
         let opening = Opening {
             pipeline: &pipeline,
             objects,
@@ -89,6 +89,7 @@ impl Plan {
         };
         let Opened { outputs, resume, own_store } = opening.open(&useful(&offers, &known), &present, options.follow)?;
         let origin = own_store.as_ref().map_or(origin, |store| store.origin());
+        begins_in_time(&opening, &offers, &present)?;
         let progress = if options.progress { Progress::start(&pipeline.name) } else { Progress::hidden() };
         let supply = Arc::new(Supply {
             pipeline: pipeline.name.clone(),
@@ -105,13 +106,13 @@ impl Plan {
             progress,
             stop,
         });
-        Ok(Plan { pipeline, outputs, tables, variables: names, supply, period, offers, known, grid, leads, origin })
+        Ok(Plan { pipeline, outputs, tables, variables: names, supply, period, offers, known, basis, leads, origin })
     }
 
     /// The slots' book for the run, with the first listing taken in.
     pub(super) fn assembly(&self) -> Assembly {
         let variables = self.supply.options.variables.clone();
-        let mut assembly = Assembly::new(variables, self.leads.clone(), self.grid.clone(), self.known.clone());
+        let mut assembly = Assembly::new(variables, self.leads.clone(), self.basis.clone(), self.known.clone());
         let listed = self.supply.listed(&mut assembly, self.offers.clone());
         self.supply.note(&listed);
         let missing = self.supply.overdue(&mut assembly);
@@ -146,6 +147,20 @@ fn period(options: &RunOptions, input: &SourceOptions) -> Period {
     let step = u64::from(input.cycle_step.0) * 60;
     let from = Moment::now().0.saturating_sub(FOLLOW_BACK_SECONDS) / step * step;
     Period { from: Some(Moment(from)), to: options.period.to }
+}
+
+/// A store's first init is fixed when it is made; objects from before it are refused, not dropped.
+fn begins_in_time(opening: &Opening<'_>, offers: &[Offer], present: &dyn Fn(Slot) -> Slot) -> Result<(), RunError> {
+    let earliest = offers.iter().map(|offer| present(offer.named).cycle).min();
+    let begun = opening.begun()?;
+    match earliest.zip(begun).filter(|(earliest, begun)| earliest < begun) {
+        None => Ok(()),
+        Some((earliest, begun)) => Err(RunError::Pipeline(vec![format!(
+            "{}: its store begins at {begun}, and the source offers {earliest}, which is before it; \
+             choose --from {begun} or later, or another --output",
+            opening.pipeline.output
+        )])),
+    }
 }
 
 /// Offers that earlier runs did not find to be of no use.
@@ -209,9 +224,9 @@ pub(super) fn check_tables(pipeline: &Pipeline) -> Result<BTreeMap<usize, Statis
     if mistakes.is_empty() { Ok(tables) } else { Err(RunError::Pipeline(mistakes)) }
 }
 
-/// What earlier runs set aside, and the grid they found.
-fn earlier(ledger: &Ledger) -> Result<(Vec<Reject>, Option<Arc<Grid>>), SinkError> {
+/// What earlier runs set aside, and what their fields have in common.
+fn earlier(ledger: &Ledger) -> Result<(Vec<Reject>, Option<Basis>), SinkError> {
     let known: BTreeMap<String, Reject> = ledger.load(&format!("{REJECTS}/"))?;
-    let grid: BTreeMap<String, Grid> = ledger.load(&format!("{GRID}."))?;
-    Ok((known.into_values().collect(), grid.into_values().next().map(Arc::new)))
+    let basis: BTreeMap<String, Basis> = ledger.load(&format!("{BASIS}."))?;
+    Ok((known.into_values().collect(), basis.into_values().next()))
 }

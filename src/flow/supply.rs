@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::SourceOptions;
-use crate::domain::{Field, Grid, Item, Lead, Moment, Provenance, Slot};
+use crate::domain::{Field, Item, Lead, Moment, Provenance, Slot};
 use crate::sinks::ZarrSink;
-use crate::sources::{Assembly, Chunk, Fetched, Need, Offer, Outcome, Reject, Source, Work};
+use crate::sources::{Assembly, Basis, Chunk, Fetched, Need, Offer, Outcome, Reject, Source, Work};
 use crate::storage::{Ledger, StorageError};
 use crate::telemetry::{Progress, metrics};
 
@@ -15,8 +15,8 @@ use super::totals::Shared;
 
 /// Ledger folder of what was set aside.
 pub(super) const REJECTS: &str = "rejects";
-/// Ledger unit of the grid that every field must be on.
-pub(super) const GRID: &str = "source/grid";
+/// Ledger unit of what every field must have in common.
+pub(super) const BASIS: &str = "source/basis";
 
 /// What work brought.
 pub(super) enum Brought {
@@ -221,9 +221,9 @@ impl Supply {
         }
     }
 
-    /// Records the grid that every later field, in this run or another, must be on.
-    pub(super) fn note_grid(&self, grid: &Grid) {
-        if let Err(error) = self.ledger.commit(GRID, grid) {
+    /// Records what every later field, in this run or another, must have in common with the first.
+    pub(super) fn note_basis(&self, basis: &Basis) {
+        if let Err(error) = self.ledger.commit(BASIS, basis) {
             self.shared.fail(error.to_string());
         }
     }

@@ -123,6 +123,10 @@ impl Hrrr {
             }
         };
         let wanted: Vec<(&Arc<Variable>, Range<u64>)> = self.select(&entries);
+        if wanted.len() < self.variables.len() && !self.is_complete(offer, &entries)? {
+            tracing::warn!(object = key, "the index has lost lines; scanning the object");
+            return Ok(None);
+        }
         let ranges: Vec<Range<u64>> = wanted.iter().map(|(_, range)| range.clone()).collect();
         let parts = match get_ranges(&*self.objects, &offer.meta.key, &ranges, self.coalesce_bytes) {
             Err(StorageError::Short { .. }) => return Ok(None),
@@ -135,6 +139,18 @@ impl Hrrr {
             tracing::warn!(object = key, "the index disagrees with the messages; scanning the object");
         }
         Ok(chunks)
+    }
+
+    /// Whether an index without a wanted variable has lost no line: its numbers have no gap, and the last message that it
+    /// knows ends where the object does.
+    fn is_complete(&self, offer: &Offer, entries: &[IndexEntry]) -> Result<bool, StorageError> {
+        let consecutive = entries.first().is_some_and(|first| first.message == 1)
+            && entries.windows(2).all(|pair| pair[1].message <= pair[0].message + 1);
+        let Some(last) = entries.last().filter(|_| consecutive) else { return Ok(false) };
+        let head = last.range.start..(last.range.start + INDICATOR_BYTES).min(last.range.end);
+        let head = self.objects.get_range(&offer.meta.key, head)?;
+        let length = head.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+        Ok(head.starts_with(b"GRIB") && length == Some(last.range.end - last.range.start))
     }
 
     /// Index lines of the wanted variables; the first where a line occurs twice.
@@ -160,6 +176,9 @@ impl Hrrr {
             || StorageError::NotFound { location: self.objects.location().to_string(), key: offer.meta.key.clone() };
         let bytes = self.objects.get(&offer.meta.key)?.ok_or_else(missing)?;
         fetched.bytes += bytes.len() as u64;
+        if bytes.is_empty() {
+            fetched.damage.push("the object is empty".into());
+        }
         let scan = scan(&bytes);
         let skipped = scan.skipped.iter().map(|s| format!("bytes {}–{}: {}", s.range.start, s.range.end, s.reason));
         fetched.damage.extend(skipped);
@@ -197,6 +216,9 @@ fn chunk(offer: &Offer, variable: Arc<str>, message: Message, bytes: Bytes) -> C
     };
     Chunk { variable, slot, unpack: Box::new(unpack) }
 }
+
+/// Length of section 0: `GRIB`, discipline, edition and the message's length.
+const INDICATOR_BYTES: u64 = 16;
 
 /// Code table 4.5: a surface without a level.
 const ENTIRE_ATMOSPHERE: u8 = 10;

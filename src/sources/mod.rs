@@ -4,7 +4,7 @@ mod assembly;
 pub mod hrrr;
 pub mod synth;
 
-pub use assembly::{Assembly, Delivery, Emission, Job, Need, Outcome, Work};
+pub use assembly::{Assembly, Basis, Delivery, Emission, Job, Need, Outcome, Work};
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub enum RejectReason {
     UnexpectedSlot,
     /// Its grid is not the one of the rest.
     WrongGrid,
+    /// It is synthetic and the rest is not, or the other way round.
+    WrongOrigin,
     /// A variable that the pipeline requires is not in it.
     MissingVariable,
     /// It could not be fetched; a rerun tries again.
@@ -69,6 +71,7 @@ impl RejectReason {
             RejectReason::Unreadable => "unreadable",
             RejectReason::UnexpectedSlot => "unexpected_slot",
             RejectReason::WrongGrid => "wrong_grid",
+            RejectReason::WrongOrigin => "wrong_origin",
             RejectReason::MissingVariable => "missing_variable",
             RejectReason::FetchFailed => "fetch_failed",
         }

@@ -51,7 +51,10 @@ impl Running {
         let period = Period { from: follow, to: None };
         let options = RunOptions { workers, period, follow: follow.is_some(), progress: false };
         let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || drop(sender.send(run(pipeline, &options, stop))));
+        thread::spawn(move || {
+            // Nobody listens any more where the run was given up as hanging.
+            let _ = sender.send(run(pipeline, &options, stop));
+        });
         Running(receiver)
     }
 

@@ -138,10 +138,10 @@ impl State {
             self.first += 1;
             done.delivery.fields.sort_by(|a, b| (a.slot, &a.variable).cmp(&(b.slot, &b.variable)));
             done.delivery.damage.sort();
-            let before = self.intake.assembly.grid().is_some();
+            let before = self.intake.assembly.basis().is_some();
             outcomes.push(self.intake.assembly.finish(done.job, done.delivery));
-            if let Some(grid) = self.intake.assembly.grid().filter(|_| !before) {
-                self.intake.supply.note_grid(grid);
+            if let Some(basis) = self.intake.assembly.basis().filter(|_| !before) {
+                self.intake.supply.note_basis(basis);
             }
         }
         outcomes

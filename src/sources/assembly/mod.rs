@@ -5,6 +5,8 @@ mod book;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{Absence, Field, Grid, Item, Lead, Moment, Requirement, Slot};
 
 use super::{Offer, Reject, RejectReason};
@@ -80,12 +82,34 @@ pub struct Outcome {
     pub published_before: Vec<Slot>,
 }
 
+/// What every field of an output has in common; the first field of all decides it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Basis {
+    /// The grid.
+    pub grid: Arc<Grid>,
+    /// Whether the fields are synthetic.
+    pub synthetic: bool,
+    /// The object that decided.
+    pub object: String,
+}
+
+impl Basis {
+    fn of(field: &Field) -> Self {
+        let (grid, object) = (field.grid.clone(), field.provenance.object.clone());
+        Basis { grid, synthetic: is_synthetic(field), object }
+    }
+}
+
+fn is_synthetic(field: &Field) -> bool {
+    field.provenance.origin.starts_with("SYNTHETIC")
+}
+
 /// The state of a run's slots.
 #[derive(Debug)]
 pub struct Assembly {
     variables: Vec<(Arc<str>, Requirement)>,
     leads: Vec<Lead>,
-    grid: Option<Arc<Grid>>,
+    basis: Option<Basis>,
     /// What earlier runs set aside, by object and ETag.
     known: BTreeMap<(String, String), Vec<Reject>>,
     seen: BTreeMap<String, String>,
@@ -97,11 +121,11 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// An assembly that expects `leads` of every cycle; `grid` and `known` rejects come from earlier runs.
+    /// An assembly that expects `leads` of every cycle; `basis` and `known` rejects come from earlier runs.
     pub fn new(
         variables: Vec<(Arc<str>, Requirement)>,
         leads: Vec<Lead>,
-        grid: Option<Arc<Grid>>,
+        basis: Option<Basis>,
         known: Vec<Reject>,
     ) -> Self {
         let mut by_object: BTreeMap<(String, String), Vec<Reject>> = BTreeMap::new();
@@ -110,7 +134,7 @@ impl Assembly {
         Assembly {
             variables,
             leads,
-            grid,
+            basis,
             known: by_object,
             seen: BTreeMap::new(),
             missing: BTreeSet::new(),
@@ -120,9 +144,9 @@ impl Assembly {
         }
     }
 
-    /// The grid that every field must be on, once the first is known.
-    pub fn grid(&self) -> Option<&Arc<Grid>> {
-        self.grid.as_ref()
+    /// What every field must have in common, once the first is known.
+    pub fn basis(&self) -> Option<&Basis> {
+        self.basis.as_ref()
     }
 
     /// Slots expected so far.
@@ -237,8 +261,8 @@ impl Assembly {
         let mut outcome = Outcome::default();
         let (Work::Fetch(offer) | Work::Restore(offer)) = &job.work;
         let delivery_failed = delivery.failure.is_some();
-        let fields = self.on_the_grid(offer, delivery.fields, &mut outcome);
-        let empty = fields.is_empty();
+        let empty = delivery.fields.is_empty();
+        let fields = self.on_the_basis(offer, delivery.fields, &mut outcome);
         let mut groups: BTreeMap<Slot, Vec<Field>> = BTreeMap::new();
         fields.into_iter().for_each(|f| groups.entry(f.slot).or_default().push(f));
         if let Some(slot) = job.fills {
@@ -328,17 +352,22 @@ impl Assembly {
         self.variables.iter().filter_map(absent).collect()
     }
 
-    /// Fields on the run's grid; the first field of all decides which that is.
-    fn on_the_grid(&mut self, offer: &Offer, fields: Vec<Field>, outcome: &mut Outcome) -> Vec<Field> {
-        let Some(first) = fields.first() else { return fields };
-        if first.restored {
-            return fields;
-        }
-        let grid = self.grid.get_or_insert_with(|| first.grid.clone()).clone();
-        let (good, bad): (Vec<Field>, Vec<Field>) = fields.into_iter().partition(|f| f.grid == grid);
+    /// Fields on the output's grid and of its kind of origin.
+    fn on_the_basis(&mut self, offer: &Offer, fields: Vec<Field>, outcome: &mut Outcome) -> Vec<Field> {
+        let Some(first) = fields.first().filter(|first| !first.restored) else { return fields };
+        let basis = self.basis.get_or_insert_with(|| Basis::of(first)).clone();
+        let remedy = format!("as {} set it; choose another --output for these", basis.object);
+        let (mut good, bad): (Vec<Field>, Vec<Field>) = fields.into_iter().partition(|f| f.grid == basis.grid);
         if let Some(odd) = bad.first() {
-            let detail = format!("on {}; expected {}", odd.grid.describe(), grid.describe());
+            let detail = format!("on {}; expected {}, {remedy}", odd.grid.describe(), basis.grid.describe());
             outcome.rejects.push(rejected(offer, RejectReason::WrongGrid, detail, bad.len()));
+        }
+        let found = good.len();
+        good.retain(|field| is_synthetic(field) == basis.synthetic);
+        if good.len() < found {
+            let kind = |synthetic| if synthetic { "synthetic" } else { "not synthetic" };
+            let detail = format!("{}; expected {} fields, {remedy}", kind(!basis.synthetic), kind(basis.synthetic));
+            outcome.rejects.push(rejected(offer, RejectReason::WrongOrigin, detail, found - good.len()));
         }
         good
     }

@@ -137,7 +137,7 @@ fn what_comes_after_its_deadline_is_a_correction_at_a_later_time() {
 #[test]
 fn a_field_on_another_grid_is_set_aside() {
     let mut assembly = assembly();
-    assembly.grid = Some(grid(2));
+    assembly.basis = Some(Basis { grid: grid(2), synthetic: false, object: "first".into() });
     let (sent, rejects) = run(assembly, vec![offer("a", slot(0, 1), true)], &[("a", slot(0, 1))]);
     assert_eq!((filled(&sent), rejects[0].reason), (vec![], RejectReason::WrongGrid));
 }
@@ -165,4 +165,12 @@ fn what_was_set_aside_before_is_not_fetched_again() {
     assert_eq!(run_again(&damaged), (vec![damaged.clone()], true));
     let unreachable = Reject { reason: RejectReason::FetchFailed, ..known };
     assert_eq!(run_again(&unreachable), (vec![], true));
+}
+
+#[test]
+fn synthetic_fields_never_stand_beside_others() {
+    let mut assembly = assembly();
+    assembly.basis = Some(Basis { grid: grid(1), synthetic: true, object: "first".into() });
+    let (sent, rejects) = run(assembly, vec![offer("a", slot(0, 1), true)], &[("a", slot(0, 1))]);
+    assert_eq!((filled(&sent), rejects[0].reason), (vec![], RejectReason::WrongOrigin));
 }
