@@ -156,11 +156,9 @@ fn around(source: &[f32], width: usize, base: u32) -> Lanes {
 /// Replaces those of the four values that came out missing.
 #[cold]
 fn fill_from_valid(source: &[f32], width: usize, corners: &Corners, values: &mut Lanes) {
-    for lane in 0..LANES {
-        if values[lane].is_nan() {
-            let around = around(source, width, corners.base[lane]);
-            values[lane] = from_valid(around, corners.along_x[lane], corners.along_y[lane]);
-        }
+    for (lane, value) in values.iter_mut().enumerate().filter(|(_, value)| value.is_nan()) {
+        let around = around(source, width, corners.base[lane]);
+        *value = from_valid(around, corners.along_x[lane], corners.along_y[lane]);
     }
 }
 
