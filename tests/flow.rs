@@ -263,7 +263,7 @@ fn what_is_added_later_ends_as_if_it_had_been_there_from_the_start() {
 }
 
 #[test]
-fn a_day_before_the_first_one_has_no_place_in_a_store_and_does_no_harm() {
+fn a_day_before_the_first_one_is_refused_and_does_no_harm() {
     let whole = Whole::of(ARCHIVE, 3, "0-2");
     let (input, output) = whole.copy("earlier");
     finish(ARCHIVE, &input, &output, &[]);
@@ -271,9 +271,8 @@ fn a_day_before_the_first_one_has_no_place_in_a_store_and_does_no_harm() {
     let before = Moment(first().0 - 24 * 3600);
     synthetic(&earlier, before, 1, "0-2");
     (0..3).for_each(|lead| add(&earlier, &input, slot(before, 0, lead)));
-    finish(ARCHIVE, &input, &output, &[]);
-    let again = finish(ARCHIVE, &input, &output, &[]);
-    assert_eq!(again.totals.fetched_objects, 0);
+    let refusal = Running::start(pipeline(ARCHIVE, &input, &output, &[]), 2, None, Arc::default()).refusal();
+    assert!(refusal.contains("its store begins at") && refusal.contains("--from"), "{refusal}");
     assert_same(&tree(&store(&output)), &whole.tree, "with a day before the first");
 }
 

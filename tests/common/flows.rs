@@ -64,6 +64,14 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Why it could not be done; fails where it could.
+    pub(crate) fn refusal(self) -> String {
+        let ended = self.0.recv_timeout(HANGS).expect("the run hangs or has panicked");
+        ended.map_or_else(|error| error.to_string(), |report| panic!("it ran: {report:?}"))
+    }
+}
+
 /// Runs a pipeline to its end.
 pub(crate) fn finish(text: &str, input: &Path, output: &Path, sets: &[&str]) -> Report {
     Running::start(pipeline(text, input, output, sets), 2, None, Arc::default()).end()
