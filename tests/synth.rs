@@ -66,10 +66,10 @@ fn every_indexed_range_is_the_message_the_index_says() {
             let [message] = &messages[..] else { panic!("one field a message") };
             let variable = variables().get(name).expect("a known variable");
             assert_eq!(format!("{}:{}", entry.variable, entry.level), variable.index);
-            assert_eq!([message.discipline, message.category, message.number], variable.grib);
-            assert_eq!((message.surface, message.level), (variable.surface, variable.level));
-            assert_eq!((entry.cycle, Slot::new(message.cycle, message.lead)), (slot.cycle, slot));
-            assert_eq!((message.grid.nx, message.grid.ny, message.grid_relative), (72, 60, true));
+            assert_eq!(message.codes(), variable.grib);
+            assert!(message.product.is_at(variable), "{variable:?}: {:?}", message.product);
+            assert_eq!((entry.cycle, message.slot().expect("a lead")), (slot.cycle, slot));
+            assert_eq!((message.shape, message.grid_relative), (Some((72, 60)), true));
             assert_eq!(&*message.origin, origin(7));
             assert!(message.origin.starts_with("SYNTHETIC"));
             let window = if slot.lead.0 == 0 { "anl".to_string() } else { "2 hour fcst".to_string() };

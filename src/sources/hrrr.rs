@@ -102,10 +102,10 @@ impl Hrrr {
     /// The variable whose instantaneous field a message holds.
     fn variable_of(&self, message: &Message) -> Option<&Arc<Variable>> {
         self.variables.iter().find(|v| {
-            v.grib == [message.discipline, message.category, message.number]
-                && v.surface == message.surface
-                && (v.level == message.level || v.surface == ENTIRE_ATMOSPHERE)
-                && message.window.is_none()
+            v.grib == message.codes()
+                && message.product.is_at(v)
+                && message.product.is_instantaneous()
+                && message.product.ensemble.is_none()
                 && (v.wind.is_none() || message.grid_relative)
         })
     }
@@ -167,7 +167,8 @@ impl Hrrr {
     fn chunk(&self, offer: &Offer, variable: &Arc<Variable>, bytes: Bytes) -> Option<Chunk> {
         let found = headers(&bytes).ok()?;
         let message = found.into_iter().find(|m| self.variable_of(m).is_some_and(|v| v.name == variable.name))?;
-        Some(chunk(offer, variable.name.clone(), message, bytes))
+        let slot = message.slot().ok()?;
+        Some(chunk(offer, variable.name.clone(), slot, message, bytes))
     }
 
     /// Every wanted message of an object, read whole.
@@ -188,9 +189,9 @@ impl Hrrr {
             match headers(&message_bytes) {
                 Ok(found) => found.into_iter().for_each(|message| {
                     let Some(variable) = self.variable_of(&message).map(|v| v.name.clone()) else { return };
-                    let slot = Slot::new(message.cycle, message.lead);
+                    let Ok(slot) = message.slot() else { return };
                     if !chunks.iter().any(|c| c.variable == variable && c.slot == slot) {
-                        chunks.push(chunk(offer, variable, message, message_bytes.clone()));
+                        chunks.push(chunk(offer, variable, slot, message, message_bytes.clone()));
                     }
                 }),
                 Err(error) => fetched.damage.push(format!("message at byte {}: {error}", range.start)),
@@ -201,8 +202,7 @@ impl Hrrr {
 }
 
 /// A message as a chunk of an object.
-fn chunk(offer: &Offer, variable: Arc<str>, message: Message, bytes: Bytes) -> Chunk {
-    let slot = Slot::new(message.cycle, message.lead);
+fn chunk(offer: &Offer, variable: Arc<str>, slot: Slot, message: Message, bytes: Bytes) -> Chunk {
     let provenance = Provenance {
         object: offer.meta.key.clone(),
         etag: offer.meta.etag.clone(),
@@ -210,8 +210,9 @@ fn chunk(offer: &Offer, variable: Arc<str>, message: Message, bytes: Bytes) -> C
     };
     let name = variable.clone();
     let unpack = move || {
-        let values = message.decode(&bytes).map_err(|error| format!("{name} of {slot}: {error}"))?;
-        let (grid, values, provenance) = (message.grid, Arc::new(values), Arc::new(provenance));
+        let told = |error| format!("{name} of {slot}: {error}");
+        let (values, grid) = (message.decode(&bytes).map_err(told)?, message.grid.clone().map_err(told)?);
+        let (values, provenance) = (Arc::new(values), Arc::new(provenance));
         Ok(Field { variable: name, slot, grid, values, provenance, restored: false })
     };
     Chunk { variable, slot, unpack: Box::new(unpack) }
@@ -219,9 +220,6 @@ fn chunk(offer: &Offer, variable: Arc<str>, message: Message, bytes: Bytes) -> C
 
 /// Length of section 0: `GRIB`, discipline, edition and the message's length.
 const INDICATOR_BYTES: u64 = 16;
-
-/// Code table 4.5: a surface without a level.
-const ENTIRE_ATMOSPHERE: u8 = 10;
 
 impl Source for Hrrr {
     fn list(&self, period: &Period) -> Result<Vec<Offer>, SourceError> {

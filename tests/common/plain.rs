@@ -31,11 +31,10 @@ pub(crate) fn decoded(file: &Path) -> Fields {
     let (mut grid, mut values) = (None, BTreeMap::new());
     for range in scan(&bytes).messages {
         let message = &headers(&bytes[range.clone()]).expect("a message")[0];
-        let codes = [message.discipline, message.category, message.number];
-        let variable = variables().iter().find(|v| v.grib == codes && v.surface == message.surface);
+        let variable = variables().iter().find(|v| v.grib == message.codes() && message.product.is_at(v));
         let name = variable.expect("a known variable").name.to_string();
         values.insert(name, message.decode(&bytes[range]).expect("values"));
-        grid = Some((*message.grid).clone());
+        grid = Some((**message.grid.as_ref().expect("a grid")).clone());
     }
     Fields { grid: grid.expect("a message"), values }
 }

@@ -32,7 +32,7 @@ fn read_all(bytes: &[u8]) {
 fn try_message(message: &[u8]) {
     for field in headers(message).unwrap_or_default() {
         if let Ok(values) = field.decode(message) {
-            assert_eq!(values.len(), field.grid.nx * field.grid.ny);
+            assert_eq!(values.len(), field.points);
         }
     }
 }

@@ -54,14 +54,15 @@ proptest! {
         let bytes = encode(&Encode { slot, variable: &variable, grid: &grid, values: &values, decimal_digits, origin })
             .expect("a message");
         let message = headers(&bytes).expect("headers").remove(0);
-        prop_assert_eq!(Slot::new(message.cycle, message.lead), slot);
+        prop_assert_eq!(message.slot(), Ok(slot));
         prop_assert_eq!(Some(&*message.origin), origin);
-        prop_assert_eq!((message.grid.nx, message.grid.ny), (grid.nx, grid.ny));
+        prop_assert_eq!(message.shape, Some((grid.nx, grid.ny)));
+        let found = message.grid.as_ref().expect("a grid");
         // Corners are written in millionths of a degree, 0.11 m.
         let tolerance = if grid.projection == Projection::LatLon { 1e-6 } else { 0.2 };
-        prop_assert!((message.grid.x0 - grid.x0).abs() < tolerance && (message.grid.y0 - grid.y0).abs() < tolerance);
+        prop_assert!((found.x0 - grid.x0).abs() < tolerance && (found.y0 - grid.y0).abs() < tolerance);
         let step = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
-        prop_assert!(step(message.grid.dx, grid.dx) && step(message.grid.dy, grid.dy), "{:?}", message.grid);
+        prop_assert!(step(found.dx, grid.dx) && step(found.dy, grid.dy), "{:?}", found);
         let half = 0.5 * 10f64.powi(-i32::from(decimal_digits));
         for (read, value) in message.decode(&bytes).expect("values").iter().zip(&values) {
             let error = (f64::from(*read) - f64::from(*value)).abs();

@@ -6,12 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gustfront::config;
-use gustfront::domain::{Slot, Variable};
-use gustfront::formats::grib2::{Grib2Error, Message, headers, scan};
+use gustfront::domain::{Lead, Variable};
+use gustfront::formats::grib2::{Grib2Error, Message, Surface, Time, headers, scan};
 use serde_json::json;
 
-/// The surface type whose level says nothing (code table 4.5).
-const ENTIRE_ATMOSPHERE: u8 = 10;
 /// The table's columns.
 const COLUMNS: [&str; 13] =
     ["#", "variable", "level", "cycle", "lead", "window", "grid", "packing", "values", "missing", "min", "max", "mean"];
@@ -114,23 +112,21 @@ impl Field {
     pub(super) fn variable(&self) -> Option<&'static Arc<Variable>> {
         let message = &self.message;
         config::variables().iter().find(|v| {
-            v.grib == [message.discipline, message.category, message.number]
-                && v.surface == message.surface
-                && (v.level == message.level || v.surface == ENTIRE_ATMOSPHERE)
-                && message.window.is_none()
+            let product = &message.product;
+            v.grib == message.codes() && product.is_at(v) && product.is_instantaneous() && product.ensemble.is_none()
         })
     }
 
     /// The variable's name, or its codes.
     pub(super) fn name(&self) -> String {
-        let Message { discipline, category, number, .. } = self.message;
+        let [discipline, category, number] = self.message.codes();
         self.variable().map_or(format!("{discipline}.{category}.{number}"), |v| v.name.to_string())
     }
 
     /// The level in the words of an index where they are known.
     pub(super) fn level(&self) -> String {
-        let level = self.message.level;
-        match self.message.surface {
+        let Some(Surface { kind, level }) = self.message.product.first else { return "-".into() };
+        match kind {
             1 => "surface".into(),
             8 => "top of atmosphere".into(),
             10 => "entire atmosphere".into(),
@@ -141,24 +137,20 @@ impl Field {
         }
     }
 
-    /// When the field is of.
-    pub(super) fn slot(&self) -> Slot {
-        Slot::new(self.message.cycle, self.message.lead)
-    }
-
     fn row(&self, number: usize) -> Vec<String> {
         let message = &self.message;
+        let time = message.product.time.as_ref().ok();
         let [missing, min, max, mean] = self.statistics.as_ref().map(Statistics::shown).unwrap_or_default();
         vec![
             number.to_string(),
             self.name(),
             self.level(),
             message.cycle.to_string(),
-            message.lead.to_string(),
-            message.window.map_or("-".into(), |w| format!("{} min", w.0)),
-            message.grid.describe(),
+            time.map_or("-".into(), |t| t.lead.to_string()),
+            time.and_then(|t| t.window).map_or("-".into(), |w| format!("{} min", w.0)),
+            message.grid.as_ref().map_or_else(|_| format!("3.{}", message.grid_template), |g| g.describe()),
             message.packing.to_string(),
-            message.points().to_string(),
+            message.points.to_string(),
             missing,
             min,
             max,
@@ -168,6 +160,8 @@ impl Field {
 
     fn json(&self, file: &str, number: usize) -> serde_json::Value {
         let message = &self.message;
+        let product = &message.product;
+        let minutes = |of: fn(&Time) -> Option<Lead>| product.time.as_ref().ok().and_then(of).map(|l| l.0);
         let statistics = self.statistics.as_ref().ok();
         let of_present = |value: fn(&Statistics) -> f64| statistics.filter(|s| s.count > 0).map(value);
         json!({
@@ -177,17 +171,17 @@ impl Field {
             "bytes": self.bytes.len(),
             "variable": self.name(),
             "discipline": message.discipline,
-            "category": message.category,
-            "number": message.number,
-            "surface": message.surface,
-            "level": message.level,
+            "category": product.category,
+            "number": product.number,
+            "surface": product.first.map(|s| s.kind),
+            "level": product.first.map(|s| s.level),
             "cycle": message.cycle.to_string(),
-            "lead_minutes": message.lead.0,
-            "window_minutes": message.window.map(|w| w.0),
-            "grid": *message.grid,
+            "lead_minutes": minutes(|t| Some(t.lead)),
+            "window_minutes": minutes(|t| t.window),
+            "grid": message.grid.as_deref().ok(),
             "packing": message.packing.to_string(),
             "origin": *message.origin,
-            "values": message.points(),
+            "values": message.points,
             "missing": statistics.map(|s| s.missing),
             "min": of_present(|s| s.min),
             "max": of_present(|s| s.max),

@@ -21,13 +21,14 @@ pub(super) fn draw(content: &Content, bytes: &[u8], number: usize, png: &Path) -
     let colour_tables = tables(config::colour_tables_text())?;
     let colours = field.variable().map_or(OTHER_COLOURS, |v| &v.colours);
     let colours = colour_tables.get(colours).with_context(|| format!("there is no colour table `{colours}`"))?;
-    let (slot, origin) = (field.slot(), &field.message.origin);
+    let (slot, origin) = (field.message.slot()?, &field.message.origin);
+    let grid = field.message.grid.clone().with_context(|| format!("field {number} cannot be placed"))?;
     let picture = draw_png(&Picture {
         title: &field.variable().map_or_else(|| format!("{} {}", field.name(), field.level()), |v| v.long_name.clone()),
         subtitle: &format!("init {} · lead {} · valid {}", slot.cycle, slot.lead, slot.valid()),
         note: origin.starts_with("SYNTHETIC").then_some(origin),
         units: field.variable().map_or("", |v| &v.units),
-        grid: &field.message.grid,
+        grid: &grid,
         values: &values,
         colours,
     })?;

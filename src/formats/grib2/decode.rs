@@ -2,44 +2,39 @@
 
 use std::ops::Range;
 
+use super::packing::bitmap;
 use super::section::Section;
-use super::{Grib2Error, Message, Packing, bitmap, complex, simple};
+use super::{Grib2Error, Message};
 
 impl Message {
-    /// Points of the grid.
-    pub fn points(&self) -> usize {
-        self.grid.nx * self.grid.ny
+    /// The values as rows along +x in the grid's y direction, NaN where missing.
+    ///
+    /// Where the order of the points is not known ([`Message::shape`] is `None`), in the message's own order.
+    /// `bytes` are those the header was read from.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Vec<f32>, Grib2Error> {
+        let mut values = vec![0.0; self.points];
+        self.decode_into(bytes, &mut values).map(|()| values)
     }
 
-    /// The values in the grid's row order, NaN where missing; `bytes` are those the header was read from.
-    pub fn decode(&self, bytes: &[u8]) -> Result<Vec<f32>, Grib2Error> {
+    /// [`Message::decode`] into a buffer of [`Message::points`] values; what it holds after an error says nothing.
+    pub fn decode_into(&self, bytes: &[u8], values: &mut [f32]) -> Result<(), Grib2Error> {
         let data = part(bytes, 7, &self.data)?;
         let bitmap = self.bitmap.as_ref().map(|range| part(bytes, 6, range)).transpose()?;
-        self.check(&data, bitmap.as_ref())?;
-        let mut values = vec![0.0; self.points()];
+        if values.len() != self.points {
+            return Err(data.damaged(5, format!("a buffer of {} values, found {}", self.points, values.len())));
+        }
+        if let Some(bitmap) = &bitmap {
+            bitmap::check(bitmap, self.points, self.packed)?;
+        }
         let packed = values.get_mut(..self.packed).unwrap_or_default();
-        match &self.packing {
-            Packing::Simple(scale) => simple::unpack(&data, scale, packed),
-            Packing::Complex(packing) => complex::unpack(&data, packing, packed),
-            Packing::Unsupported(_) => (),
-        }
+        self.packing.unpack(&data, packed)?;
         if let Some(bitmap) = bitmap {
-            bitmap::expand(&bitmap, &mut values, self.packed);
+            bitmap::expand(&bitmap, values, self.packed);
         }
-        Ok(self.scanning.rows(values, self.grid.nx, self.grid.ny))
-    }
-
-    /// Checks every length before anything is allocated.
-    fn check(&self, data: &Section, bitmap: Option<&Section>) -> Result<(), Grib2Error> {
-        match &self.packing {
-            Packing::Simple(scale) => simple::check(data, scale, self.packed)?,
-            Packing::Complex(packing) => complex::check(data, packing, self.packed)?,
-            Packing::Unsupported(template) => {
-                let what = format!("data template 5.{template}");
-                return Err(data.unsupported(what, "5.0 (simple), 5.2 or 5.3 (complex)"));
-            }
+        if let (Some(scanning), Some((nx, ny))) = (self.scanning, self.shape) {
+            scanning.rows(values, nx, ny);
         }
-        bitmap.map_or(Ok(()), |bitmap| bitmap::check(bitmap, self.points(), self.packed))
+        Ok(())
     }
 }
 

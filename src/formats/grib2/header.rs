@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::domain::{Grid, Lead, Moment};
+use crate::domain::{Grid, Moment, Slot};
 
 use super::Grib2Error;
+use super::grid::scanning::Scanning;
 use super::grid::{self, Definition};
 use super::packing::{self, Packing};
 use super::product::{self, Product};
-use super::scanning::Scanning;
 use super::section::{Section, message, sections};
 
 /// How the origin of synthetic data begins.
@@ -20,24 +20,16 @@ const SYNTHETIC: &str = "SYNTHETIC";
 pub struct Message {
     /// Discipline (code table 0.0).
     pub discipline: u8,
-    /// Parameter category (code table 4.1).
-    pub category: u8,
-    /// Parameter number (code table 4.2).
-    pub number: u8,
-    /// Type of the first fixed surface (code table 4.5).
-    pub surface: u8,
-    /// Level of the first fixed surface, in its own units; 0 where it has none.
-    pub level: f64,
+    /// What the field is of, and when.
+    pub product: Product,
     /// The reference time.
     pub cycle: Moment,
-    /// How far after the cycle the field, or its statistical window, ends.
-    pub lead: Lead,
-    /// Length of the statistical window; `None` for a field of one moment.
-    pub window: Option<Lead>,
-    /// What was done over the window: 0 average, 1 accumulation, 2 maximum, 3 minimum (code table 4.10).
-    pub statistic: Option<u8>,
-    /// Where the values are, rows along +x.
-    pub grid: Arc<Grid>,
+    /// Points of the grid.
+    pub points: usize,
+    /// Points of a row and rows; `None` where the order of the points is not known.
+    pub shape: Option<(usize, usize)>,
+    /// Where the values are, rows along +x, or why that is not known.
+    pub grid: Result<Arc<Grid>, Grib2Error>,
     /// Wind components are along the grid's axes instead of east and north.
     pub grid_relative: bool,
     /// How the values are packed.
@@ -48,12 +40,22 @@ pub struct Message {
     pub origin: Arc<str>,
     /// The grid definition template's number, without its `3.`.
     pub grid_template: u16,
-    /// The product definition template's number, without its `4.`.
-    pub product_template: u16,
-    pub(super) scanning: Scanning,
+    pub(super) scanning: Option<Scanning>,
     pub(super) packed: usize,
     pub(super) bitmap: Option<Range<usize>>,
     pub(super) data: Range<usize>,
+}
+
+impl Message {
+    /// Discipline, parameter category and parameter number.
+    pub fn codes(&self) -> [u8; 3] {
+        [self.discipline, self.product.category, self.product.number]
+    }
+
+    /// Cycle and lead; the error says why the lead is not known.
+    pub fn slot(&self) -> Result<Slot, Grib2Error> {
+        self.product.time.clone().map(|time| Slot::new(self.cycle, time.lead))
+    }
 }
 
 /// All fields of the one message at the start of `bytes`.
@@ -129,7 +131,7 @@ impl Reading {
         let (packing, packed) = self.packing.take().ok_or_else(|| missing(5))?;
         // Some writers leave section 6 out where there is no bitmap.
         let bitmap = self.bitmap.take();
-        let points = definition.grid.nx * definition.grid.ny;
+        let points = definition.points;
         if packed > points || (bitmap.is_none() && packed != points) {
             return Err(section.damaged(5, format!("values for a grid of {points} points, found {packed}")));
         }
@@ -156,22 +158,17 @@ fn assemble(
 ) -> Message {
     Message {
         discipline: source.discipline,
-        category: product.category,
-        number: product.number,
-        surface: product.surface,
-        level: product.level,
+        product,
         cycle: source.cycle,
-        lead: product.lead,
-        window: product.window,
-        statistic: product.statistic,
+        points: definition.points,
+        shape: definition.rows.map(|(shape, _)| shape),
         grid: definition.grid,
         grid_relative: definition.grid_relative,
         packing,
         centre: source.centre,
         origin: source.origin,
         grid_template: definition.template,
-        product_template: product.template,
-        scanning: definition.scanning,
+        scanning: definition.rows.map(|(_, scanning)| scanning),
         packed,
         bitmap,
         data,

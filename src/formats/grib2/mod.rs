@@ -2,26 +2,22 @@
 //!
 //! Octets are numbered from 1, as the WMO manual on codes (FM 92) does; byte offsets in errors count from 0.
 
-mod bitmap;
 mod bits;
-mod complex;
 mod decode;
 mod encode;
 mod error;
 mod grid;
-mod grid_octets;
 mod header;
 mod index;
 mod packing;
 mod product;
 mod scan;
-mod scanning;
 mod section;
-mod simple;
 
 pub use encode::{Encode, encode, index_line};
 pub use error::Grib2Error;
 pub use header::{Message, headers};
 pub use index::{IndexEntry, parse_index};
 pub use packing::{Complex, Packing, Scale};
+pub use product::{Ensemble, Product, Surface, Time};
 pub use scan::{Reason, Scan, Skipped, scan};

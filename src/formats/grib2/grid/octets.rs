@@ -2,9 +2,9 @@
 
 use crate::domain::{Grid, Projection};
 
-use super::encode::signed;
-use super::grid::{MICRODEGREE, MILLIMETRE, RADIUS_0, RADIUS_6, RADIUS_8};
+use super::super::encode::signed;
 use super::scanning::{X_NEGATIVE, Y_POSITIVE};
+use super::{MICRODEGREE, MILLIMETRE, RADIUS_0, RADIUS_6, RADIUS_8};
 
 /// Increments are given, wind components are along the grid's axes.
 const LAT_LON_FLAGS: u8 = 0x30;
@@ -16,7 +16,7 @@ const SOUTH: u8 = 0x80;
 const RADIUS_DIGITS: u8 = 2;
 
 /// Section 3 without its length and number; the error says what a message cannot hold.
-pub(super) fn octets(grid: &Grid) -> Result<Vec<u8>, String> {
+pub(in super::super) fn octets(grid: &Grid) -> Result<Vec<u8>, String> {
     let points = u32::try_from(grid.nx * grid.ny).map_err(|_| "more points than 32 bits count".to_string())?;
     let (template, content) = match grid.projection {
         Projection::LatLon => (0u16, lat_lon(grid)?),

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::Grib2Error;
-use super::section::Section;
+use super::super::Grib2Error;
+use super::super::section::Section;
 
 /// Checks that a bitmap has a bit for each of `points` points, `packed` of them ones.
-pub(super) fn check(bitmap: &Section, points: usize, packed: usize) -> Result<(), Grib2Error> {
+pub(in super::super) fn check(bitmap: &Section, points: usize, packed: usize) -> Result<(), Grib2Error> {
     let bits = bitmap.rest(7);
     let needed = points.div_ceil(8);
     let Some(bits) = bits.get(..needed) else {
@@ -26,7 +26,7 @@ fn ones(bits: &[u8], points: usize) -> usize {
 /// Moves the first `packed` values to the points whose bit is one, and sets the others missing.
 ///
 /// Goes from the last point to the first, so that no value is overwritten before it moves.
-pub(super) fn expand(bitmap: &Section, values: &mut [f32], packed: usize) {
+pub(in super::super) fn expand(bitmap: &Section, values: &mut [f32], packed: usize) {
     let mut next = packed;
     for (byte, first) in bitmap.rest(7).iter().zip((0..values.len()).step_by(8)).rev() {
         let count = (values.len() - first).min(8);

@@ -6,7 +6,7 @@ use crate::domain::{Grid, Slot, Variable};
 
 use super::Grib2Error;
 use super::bits::BitWriter;
-use super::grid_octets::octets;
+use super::grid::octets::octets;
 use super::section::{END, INDICATOR_LENGTH};
 
 /// No originating centre: what is written here is no centre's product.
@@ -246,10 +246,10 @@ mod tests {
         let values = [273.15, f32::NAN, 280.0, 301.27, -5.0, 273.16];
         let bytes = written(&values, 75, Some("SYNTHETIC weather, version 1")).expect("a message");
         let [message] = &headers(&bytes).expect("headers")[..] else { panic!("one field") };
-        assert_eq!((message.discipline, message.category, message.number), (0, 0, 0));
-        assert_eq!((message.surface, message.level, message.window), (103, 2.0, None));
-        assert_eq!((message.cycle, message.lead), (slot(75).cycle, Lead(75)));
-        assert_eq!(*message.grid, small_grid_east_of_greenwich());
+        assert!(message.codes() == [0, 0, 0] && message.product.is_at(&two_metre_temperature()));
+        assert!(message.product.is_instantaneous());
+        assert_eq!(message.slot(), Ok(slot(75)));
+        assert_eq!(message.grid.as_deref(), Ok(&small_grid_east_of_greenwich()));
         assert_eq!(&*message.origin, "SYNTHETIC weather, version 1");
         let read = message.decode(&bytes).expect("values");
         for (read, value) in read.iter().zip(values) {

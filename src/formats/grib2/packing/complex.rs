@@ -1,8 +1,9 @@
 //! Complex packing (templates 5.2 and 5.3): groups with their own widths, of values or of spatial differences.
 
-use super::bits::{BitReader, WIDEST, align};
-use super::section::{Section, sign_magnitude};
-use super::{Complex, Grib2Error};
+use super::super::Grib2Error;
+use super::super::bits::{BitReader, WIDEST, align};
+use super::super::section::{Section, sign_magnitude};
+use super::Complex;
 
 /// The groups of a field: where their references, widths, lengths and values are.
 struct Groups<'a> {
@@ -51,7 +52,7 @@ impl Iterator for Groups<'_> {
 }
 
 /// Checks that section 7 holds groups of `count` values in all.
-pub(super) fn check(data: &Section, packing: &Complex, count: usize) -> Result<(), Grib2Error> {
+fn check(data: &Section, packing: &Complex, count: usize) -> Result<(), Grib2Error> {
     if packing.groups == 0 && packing.scale.bits == 0 {
         return Ok(());
     }
@@ -79,16 +80,19 @@ pub(super) fn check(data: &Section, packing: &Complex, count: usize) -> Result<(
     Ok(())
 }
 
-/// Unpacks section 7, which [`check`] accepted, into `values`; NaN is missing.
-pub(super) fn unpack(data: &Section, packing: &Complex, values: &mut [f32]) {
+/// Unpacks section 7 into `values`; NaN is missing.
+pub(super) fn unpack(data: &Section, packing: &Complex, values: &mut [f32]) -> Result<(), Grib2Error> {
+    check(data, packing, values.len())?;
     if packing.groups == 0 {
-        return values.fill(packing.scale.reference);
+        values.fill(packing.scale.reference);
+        return Ok(());
     }
     match packing.order {
         0 => unpack_order::<0>(data.rest(6), packing, values),
         1 => unpack_order::<1>(data.rest(6), packing, values),
         _ => unpack_order::<2>(data.rest(6), packing, values),
     }
+    Ok(())
 }
 
 fn unpack_order<const ORDER: usize>(bytes: &[u8], packing: &Complex, values: &mut [f32]) {
@@ -214,11 +218,10 @@ mod tests {
         let (data, mut packing) = (Section { number: 7, offset: 0, bytes: &DATA }, packing(2));
         packing.missing = 0;
         let mut values = [0.0; 4];
-        assert_eq!(check(&data, &packing, 4), Ok(()));
-        unpack(&data, &packing, &mut values);
+        assert_eq!(unpack(&data, &packing, &mut values), Ok(()));
         assert_eq!(values, [1.5, 1.6, 1.8, 1.8]);
         packing.missing = 1;
-        unpack(&data, &packing, &mut values);
+        assert_eq!(unpack(&data, &packing, &mut values), Ok(()));
         assert!(values[0].is_nan() && values[2].is_nan());
         assert_eq!((values[1], values[3]), (1.5, 1.5));
     }

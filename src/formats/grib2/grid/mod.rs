@@ -5,11 +5,15 @@ use std::sync::Arc;
 use crate::domain::{Grid, Projection};
 
 use super::Grib2Error;
-use super::scanning::Scanning;
 use super::section::Section;
 
+pub(super) mod octets;
+pub(super) mod scanning;
+
+use scanning::Scanning;
+
 /// More points than any grid in operation has; refuses lengths that damage made up.
-const MAX_POINTS: u64 = 1 << 28;
+const MAX_POINTS: usize = 1 << 28;
 /// Octets of a number that is not given.
 const MISSING: u32 = u32::MAX;
 /// Angles are in millionths of a degree.
@@ -26,10 +30,15 @@ pub(super) const RADIUS_8: f64 = 6_371_200.0;
 /// What section 3 says.
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
-    pub(super) grid: Arc<Grid>,
-    pub(super) scanning: Scanning,
-    pub(super) grid_relative: bool,
     pub(super) template: u16,
+    /// Points of the grid.
+    pub(super) points: usize,
+    /// Points of a row and rows, and the order of the points, where they are known.
+    pub(super) rows: Option<((usize, usize), Scanning)>,
+    /// Wind components are along the grid's axes.
+    pub(super) grid_relative: bool,
+    /// Where the points are, or why that is not known.
+    pub(super) grid: Result<Arc<Grid>, Grib2Error>,
 }
 
 /// A corner of the grid and the way from it.
@@ -44,28 +53,41 @@ struct Layout {
 
 /// Reads section 3.
 pub(super) fn parse(section: &Section) -> Result<Definition, Grib2Error> {
-    let template = section.u16(13)?;
+    let (template, points) = (section.u16(13)?, section.u32(7)? as usize);
+    if !(1..=MAX_POINTS).contains(&points) {
+        return Err(section.damaged(7, format!("1 to {MAX_POINTS} points, found {points}")));
+    }
+    match layout(section, template) {
+        Ok(layout) => {
+            check_points(section, layout.size, points)?;
+            let (rows, grid_relative) = (Some((layout.size, layout.scanning)), layout.flags & 0x08 != 0);
+            Ok(Definition { template, points, rows, grid_relative, grid: layout.grid(section).map(Arc::new) })
+        }
+        Err(error @ Grib2Error::Unsupported { .. }) => {
+            Ok(Definition { template, points, rows: None, grid_relative: false, grid: Err(error) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn layout(section: &Section, template: u16) -> Result<Layout, Grib2Error> {
     if section.u8(6)? != 0 || section.u8(11)? != 0 {
         return Err(section.unsupported("a predefined or quasi-regular grid", "rows of equal length"));
     }
-    let layout = match template {
-        0 => lat_lon(section)?,
-        30 => lambert(section)?,
+    match template {
+        0 => lat_lon(section),
+        30 => lambert(section),
         other => {
             let what = format!("grid template 3.{other}");
-            return Err(section.unsupported(what, "3.0 (lat-lon) or 3.30 (Lambert conformal)"));
+            Err(section.unsupported(what, "3.0 (lat-lon) or 3.30 (Lambert conformal)"))
         }
-    };
-    check_points(section, layout.size)?;
-    let grid_relative = layout.flags & 0x08 != 0;
-    Ok(Definition { scanning: layout.scanning, grid: Arc::new(layout.grid(section)?), grid_relative, template })
+    }
 }
 
-fn check_points(section: &Section, (nx, ny): (usize, usize)) -> Result<(), Grib2Error> {
-    let points = nx as u64 * ny as u64;
-    match u64::from(section.u32(7)?) {
-        said if said == points && (1..=MAX_POINTS).contains(&said) => Ok(()),
-        said => Err(section.damaged(7, format!("{nx}×{ny} points, at most {MAX_POINTS}, found {said}"))),
+fn check_points(section: &Section, (nx, ny): (usize, usize), points: usize) -> Result<(), Grib2Error> {
+    match nx.checked_mul(ny) {
+        Some(product) if product == points => Ok(()),
+        _ => Err(section.damaged(7, format!("as many points as {nx}×{ny}, found {points}"))),
     }
 }
 

@@ -1,15 +1,15 @@
 //! The order in which a message lists its grid points, and how it becomes rows of y, each along x.
 
-use super::Grib2Error;
-use super::section::Section;
+use super::super::Grib2Error;
+use super::super::section::Section;
 
 /// Scanning mode (flag table 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Scanning {
+pub(in super::super) struct Scanning {
     /// Points of a row run towards −x.
-    pub(super) x_negative: bool,
+    pub(in super::super) x_negative: bool,
     /// Rows run towards +y.
-    pub(super) y_positive: bool,
+    pub(in super::super) y_positive: bool,
     columns: bool,
     alternating: bool,
 }
@@ -21,13 +21,13 @@ const ALTERNATING: u8 = 0x10;
 /// Rows or columns shifted by half a step.
 const SHIFTED: u8 = 0x0f;
 /// Points of a row run towards −x.
-pub(super) const X_NEGATIVE: u8 = 0x80;
+pub(in super::super) const X_NEGATIVE: u8 = 0x80;
 /// Rows run towards +y.
-pub(super) const Y_POSITIVE: u8 = 0x40;
+pub(in super::super) const Y_POSITIVE: u8 = 0x40;
 
 impl Scanning {
     /// The scanning mode at an octet of section 3.
-    pub(super) fn parse(section: &Section, octet: usize) -> Result<Self, Grib2Error> {
+    pub(in super::super) fn parse(section: &Section, octet: usize) -> Result<Self, Grib2Error> {
         let flags = section.u8(octet)?;
         let set = |flag| flags & flag != 0;
         if set(SHIFTED) {
@@ -42,22 +42,20 @@ impl Scanning {
         })
     }
 
-    /// Values in the message's order as rows of `nx` values along +x; rows keep the message's y direction.
-    pub(super) fn rows(self, mut values: Vec<f32>, nx: usize, ny: usize) -> Vec<f32> {
-        let line = if self.columns { ny } else { nx };
-        if line == 0 {
-            return values;
-        }
+    /// Values in the message's order turned into rows of `nx` values along +x; rows keep the message's y direction.
+    pub(in super::super) fn rows(self, values: &mut [f32], nx: usize, ny: usize) {
+        let line = if self.columns { ny } else { nx }.max(1);
         if self.alternating {
             values.chunks_exact_mut(line).skip(1).step_by(2).for_each(<[f32]>::reverse);
         }
         if self.columns {
-            values = (0..ny).flat_map(|j| values.iter().skip(j).step_by(ny)).copied().collect();
+            let columns = values.to_vec();
+            let points = (0..ny).flat_map(|j| columns.iter().skip(j).step_by(ny.max(1)));
+            values.iter_mut().zip(points).for_each(|(to, from)| *to = *from);
         }
         if self.x_negative {
             values.chunks_exact_mut(nx.max(1)).for_each(<[f32]>::reverse);
         }
-        values
     }
 }
 
@@ -65,9 +63,10 @@ impl Scanning {
 mod tests {
     use super::*;
 
-    fn rows(flags: u8, values: [f32; 6]) -> Vec<f32> {
+    fn rows(flags: u8, mut values: [f32; 6]) -> [f32; 6] {
         let section = Section { number: 3, offset: 0, bytes: &[flags] };
-        Scanning::parse(&section, 1).expect("a scanning mode").rows(values.to_vec(), 3, 2)
+        Scanning::parse(&section, 1).expect("a scanning mode").rows(&mut values, 3, 2);
+        values
     }
 
     #[test]

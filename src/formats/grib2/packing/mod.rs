@@ -6,6 +6,10 @@ use super::Grib2Error;
 use super::bits::WIDEST;
 use super::section::Section;
 
+pub(super) mod bitmap;
+mod complex;
+mod simple;
+
 /// Packed integer X to value: (reference + X · 2^binary) / 10^decimal.
 ///
 /// A field of no bits at all is constant and its value is the reference itself, whatever the decimal scale says:
@@ -71,6 +75,20 @@ impl fmt::Display for Packing {
             Packing::Simple(scale) => write!(f, "5.0 {} bits", scale.bits),
             Packing::Complex(complex) => write!(f, "5.{} {} groups", self.template(), complex.groups),
             Packing::Unsupported(template) => write!(f, "5.{template}"),
+        }
+    }
+}
+
+impl Packing {
+    /// Unpacks section 7 into `values`; every length is checked against the section before it is believed.
+    pub(super) fn unpack(&self, data: &Section, values: &mut [f32]) -> Result<(), Grib2Error> {
+        match self {
+            Packing::Simple(scale) => simple::unpack(data, scale, values),
+            Packing::Complex(complex) => complex::unpack(data, complex, values),
+            Packing::Unsupported(template) => {
+                let what = format!("data template 5.{template}");
+                Err(data.unsupported(what, "5.0 (simple), 5.2 or 5.3 (complex)"))
+            }
         }
     }
 }

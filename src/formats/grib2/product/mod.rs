@@ -2,26 +2,102 @@
 
 use chrono::NaiveDate;
 
-use crate::domain::{Lead, Moment};
+use crate::domain::{Lead, Moment, Variable};
 
 use super::Grib2Error;
 use super::section::Section;
 
+/// Code table 4.5: a surface without a level.
+const ENTIRE_ATMOSPHERE: u8 = 10;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;
 const DAY: i64 = 86400;
 
 /// What section 4 says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Product {
+    /// The template's number, without its `4.`.
+    pub template: u16,
+    /// Parameter category (code table 4.1).
+    pub category: u8,
+    /// Parameter number (code table 4.2).
+    pub number: u8,
+    /// The surface, or the lower or upper end of a layer; `None` where the product has none.
+    pub first: Option<Surface>,
+    /// The other end of a layer.
+    pub second: Option<Surface>,
+    /// When the field is of, or why that is not known.
+    pub time: Result<Time, Grib2Error>,
+    /// Which part of an ensemble the field is; `None` for a deterministic forecast.
+    pub ensemble: Option<Ensemble>,
+}
+
+impl Product {
+    /// Whether the field is of one moment, not of a statistical window.
+    pub fn is_instantaneous(&self) -> bool {
+        self.time.as_ref().is_ok_and(|time| time.window.is_none())
+    }
+
+    /// Whether the field lies on a variable's surface, not in a layer.
+    pub fn is_at(&self, variable: &Variable) -> bool {
+        let level = |s: Surface| s.level == variable.level || s.kind == ENTIRE_ATMOSPHERE;
+        self.first.is_some_and(|s| s.kind == variable.surface && level(s)) && self.second.is_none()
+    }
+}
+
+/// A fixed surface.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Product {
-    pub(super) template: u16,
-    pub(super) category: u8,
-    pub(super) number: u8,
-    pub(super) surface: u8,
-    pub(super) level: f64,
-    pub(super) lead: Lead,
-    pub(super) window: Option<Lead>,
-    pub(super) statistic: Option<u8>,
+pub struct Surface {
+    /// Code table 4.5.
+    pub kind: u8,
+    /// In the surface's own units; 0 where it has no level.
+    pub level: f64,
+}
+
+/// When a field is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// How far after the cycle the field, or its statistical window, ends.
+    pub lead: Lead,
+    /// Length of the statistical window; `None` for a field of one moment.
+    pub window: Option<Lead>,
+    /// What was done over the window: 0 average, 1 accumulation, 2 maximum, 3 minimum (code table 4.10).
+    pub statistic: Option<u8>,
+}
+
+/// Which part of an ensemble a field is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ensemble {
+    /// One forecast (templates 4.1 and 4.11).
+    Member {
+        /// Control, perturbed up or down (code table 4.6).
+        kind: u8,
+        /// The perturbation's number.
+        number: u8,
+        /// Forecasts in the ensemble.
+        size: u8,
+    },
+    /// Worked out from all or some members (templates 4.2 and 4.12).
+    Derived {
+        /// Mean, spread and so on (code table 4.7).
+        kind: u8,
+        /// Forecasts in the ensemble.
+        size: u8,
+    },
+    /// A probability (templates 4.5 and 4.9).
+    Probability {
+        /// Of what with respect to the limits (code table 4.9).
+        kind: u8,
+        /// The lower limit, where it is given.
+        lower: Option<f64>,
+        /// The upper limit, where it is given.
+        upper: Option<f64>,
+    },
+    /// A percentile (templates 4.6 and 4.10).
+    Percentile {
+        /// 0 to 100.
+        percent: u8,
+    },
 }
 
 /// The reference time of section 1.
@@ -32,6 +108,16 @@ pub(super) fn cycle(section: &Section) -> Result<Moment, Grib2Error> {
 /// Reads section 4 of a message whose reference time is `cycle`.
 pub(super) fn parse(section: &Section, cycle: Moment) -> Result<Product, Grib2Error> {
     let template = section.u16(8)?;
+    let time = match time(section, template, cycle) {
+        Err(error @ Grib2Error::Damaged { .. }) => return Err(error),
+        time => time,
+    };
+    let first = Surface { kind: section.u8(23)?, level: level(section)? };
+    let (category, number) = (section.u8(10)?, section.u8(11)?);
+    Ok(Product { template, category, number, first: Some(first), second: None, time, ensemble: None })
+}
+
+fn time(section: &Section, template: u16, cycle: Moment) -> Result<Time, Grib2Error> {
     let window = match template {
         0..=2 => None,
         8 => Some(35),
@@ -44,12 +130,7 @@ pub(super) fn parse(section: &Section, cycle: Moment) -> Result<Product, Grib2Er
     };
     let start = section.i32(19)? * unit_seconds(section, 18)?;
     let window = window.map(|octet| interval(section, octet, cycle, start)).transpose()?;
-    Ok(Product {
-        template,
-        category: section.u8(10)?,
-        number: section.u8(11)?,
-        surface: section.u8(23)?,
-        level: level(section)?,
+    Ok(Time {
         lead: lead(section, window.map_or(start, |w| w.end))?,
         window: window.map(|w| lead(section, w.end - start)).transpose()?,
         statistic: window.map(|w| w.statistic),
