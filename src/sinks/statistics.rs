@@ -56,7 +56,7 @@ impl Sink for StatisticsSink {
         Ok(json!({ "count": s.count, "missing": s.missing, "mean": s.mean, "m2": s.m2, "min": s.min, "max": s.max }))
     }
 
-    fn publish(&self, _slot: Slot) -> Result<(), SinkError> {
+    fn publish(&self, _commit: &Commit) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -46,22 +46,12 @@ pub(super) fn make(seed: u64, slot: Slot, frame: &Frame, grounds: &Grounds) -> R
 
 fn message(name: &str, values: &[f32], slot: Slot, frame: &Frame, origin: &str) -> Result<Vec<u8>, SynthError> {
     let variable = variable(name)?;
-    let decimal_digits = decimal_digits(name);
     let origin = Some(origin);
-    Ok(encode(&Encode { slot, variable, grid: &frame.grid, values, decimal_digits, origin })?)
+    Ok(encode(&Encode { origin, ..Encode::new(slot, variable, &frame.grid, values) })?)
 }
 
 fn variable(name: &str) -> Result<&'static crate::domain::Variable, SynthError> {
     variables().get(name).map(|variable| &**variable).ok_or_else(|| SynthError::Variable(name.to_string()))
-}
-
-/// Decimal places that each variable is written with.
-fn decimal_digits(name: &str) -> i16 {
-    match name {
-        "t2m" | "d2m" | "u10" | "v10" => 2,
-        "refc" | "hgt" => 1,
-        _ => 0,
-    }
 }
 
 /// What section 2 of the first message in `head` says; `None` where there is no GRIB2 message or no such section.
