@@ -19,5 +19,5 @@ pub use error::Grib2Error;
 pub use header::{Message, headers};
 pub use index::{IndexEntry, parse_index};
 pub use packing::{Complex, Packing, Scale};
-pub use product::{Ensemble, Product, Surface, Time};
+pub use product::{Ensemble, Process, Product, Surface, Time};
 pub use scan::{Reason, Scan, Skipped, scan};
