@@ -14,7 +14,7 @@ mod product;
 mod scan;
 mod section;
 
-pub use encode::{Encode, encode, index_line};
+pub use encode::{Encode, Pack, Precision, Window, encode, index_line};
 pub use error::Grib2Error;
 pub use header::{Message, headers};
 pub use index::{IndexEntry, parse_index};
