@@ -97,15 +97,14 @@ impl Sink for Grib2Sink {
     fn write(&self, field: &Field) -> Result<Value, SinkError> {
         let variable = self.variable(&field.variable)?;
         let encoding = Encode {
-            decimal_digits: variable.decimal_digits,
-            packing: match self.options.packing {
+            pack: match self.options.packing {
                 Grib2Packing::Simple => Pack::Simple,
                 Grib2Packing::Complex => Pack::Complex,
                 Grib2Packing::Png => Pack::Png,
             },
             grid_relative: !self.earth_winds,
             origin: Some(field.provenance.origin.as_str()).filter(|origin| origin.starts_with("SYNTHETIC")),
-            ..Encode::new(field.slot, variable, &field.grid, &field.values)
+            ..Encode::new(field.slot, variable, &field.grid, &field.values, variable.decimal_digits)
         };
         let message = Bytes::from(encode(&encoding)?);
         let (bytes, line) = (message.len(), index_line(1, 0, &encoding));
@@ -120,8 +119,7 @@ impl Sink for Grib2Sink {
         let mut messages =
             self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot).unwrap_or_default();
         if commit.variables.keys().any(|name| !messages.contains_key(name)) {
-            let kept = self.kept(slot)?;
-            kept.into_iter().for_each(|(name, message)| drop(messages.entry(name).or_insert(message)));
+            messages = self.kept(slot)?.into_iter().chain(messages).collect();
         }
         let parts = commit.variables.keys().map(|name| {
             messages.get(name).cloned().ok_or_else(|| SinkError::Lost(self.object(slot), name.to_string()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::domain::{Field, Slot};
+use crate::domain::Field;
 use crate::storage::{Ledger, ObjectStore};
 use crate::transforms::statistics::{Statistics, StatisticsTable};
 

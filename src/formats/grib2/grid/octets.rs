@@ -12,11 +12,15 @@ const LAT_LON_FLAGS: u8 = 0x30;
 const GRID_RELATIVE: u8 = 0x08;
 /// The south pole is on the projection plane.
 const SOUTH: u8 = 0x80;
+/// The first octet after the section's length and number.
+const FIRST_OCTET: usize = 6;
 /// Decimal places of a radius that is none of the standard's.
 const RADIUS_DIGITS: u8 = 2;
 
 /// Section 3 without its length and number; the error says what a message cannot hold.
-pub(in super::super) fn octets(grid: &Grid) -> Result<Vec<u8>, String> {
+///
+/// `grid_relative` says whether wind components are along the grid's axes instead of east and north.
+pub(in super::super) fn octets(grid: &Grid, grid_relative: bool) -> Result<Vec<u8>, String> {
     let points = u32::try_from(grid.nx * grid.ny).map_err(|_| "more points than 32 bits count".to_string())?;
     let (template, content) = match grid.projection {
         Projection::LatLon => (0u16, lat_lon(grid)?),
@@ -35,6 +39,8 @@ pub(in super::super) fn octets(grid: &Grid) -> Result<Vec<u8>, String> {
     octets.extend_from_slice(&(grid.nx as u32).to_be_bytes());
     octets.extend_from_slice(&(grid.ny as u32).to_be_bytes());
     octets.extend_from_slice(&content);
+    let flags = octets.get_mut(flags_octet(template) - FIRST_OCTET).filter(|_| !grid_relative);
+    flags.into_iter().for_each(|flags| *flags &= !GRID_RELATIVE);
     Ok(octets)
 }
 
@@ -53,6 +59,11 @@ fn sphere(radius_m: f64) -> [u8; 16] {
         }
     }
     octets
+}
+
+/// Where the resolution and component flags are (flag table 3.3).
+fn flags_octet(template: u16) -> usize {
+    if matches!(template, 0 | 1 | 40) { 55 } else { 47 }
 }
 
 fn scanning(grid: &Grid) -> u8 {
@@ -129,14 +140,14 @@ mod tests {
             Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: 262.5 };
         let first = (21.138123, 237.280472);
         let grid = Grid::anchored(projection, RADIUS_6, first, (1799, 1059), (3000.0, 3000.0)).expect("a grid");
-        assert_eq!(octets(&grid), Ok(HRRR.to_vec()));
+        assert_eq!(octets(&grid, true), Ok(HRRR.to_vec()));
     }
 
     #[test]
     fn what_a_message_cannot_hold_is_refused() {
         let projection = Projection::AzimuthalEqualArea { latitude_origin: 38.0, longitude_origin: -98.0 };
         let grid = Grid { projection, radius_m: 6_370_997.0, nx: 2, ny: 2, x0: 0.0, y0: 0.0, dx: 1e3, dy: 1e3 };
-        assert!(octets(&grid).is_err());
-        assert!(octets(&Grid { projection: Projection::LatLon, dx: 1e-9, ..grid }).is_err());
+        assert!(octets(&grid, true).is_err());
+        assert!(octets(&Grid { projection: Projection::LatLon, dx: 1e-9, ..grid }, true).is_err());
     }
 }
