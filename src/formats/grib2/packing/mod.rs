@@ -10,6 +10,9 @@ pub(super) mod bitmap;
 mod complex;
 mod simple;
 
+/// 2^63, above every sum of spatial differences.
+const LARGEST_SUM: f64 = 9_223_372_036_854_775_808.0;
+
 /// Packed integer X to value: (reference + X · 2^binary) / 10^decimal.
 ///
 /// A field of no bits at all is constant and its value is the reference itself, whatever the decimal scale says:
@@ -115,14 +118,26 @@ fn scale(section: &Section) -> Result<Scale, Grib2Error> {
         decimal: section.i16(18)?,
         bits: width(section, 20)?,
     };
-    let (offset, factor) = scale.line();
-    if !offset.is_finite() || !factor.is_finite() {
-        return Err(section.damaged(12, format!("a finite reference value and scale, found {scale:?}")));
+    if !scale.reference.is_finite() {
+        return Err(section.damaged(12, format!("a finite reference value, found {}", scale.reference)));
     }
-    Ok(scale)
+    let largest = (1u64 << scale.bits) - 1;
+    // Without bits the scale is not used.
+    if scale.bits > 0 { scale.check(section, largest as f64) } else { Ok(scale) }
 }
 
 impl Scale {
+    /// Checks that every packed integer from 0 to `largest` becomes a finite number.
+    fn check(self, section: &Section, largest: f64) -> Result<Self, Grib2Error> {
+        let (offset, factor) = self.line();
+        if [offset, offset + largest * factor].iter().all(|value| (*value as f32).is_finite()) {
+            return Ok(self);
+        }
+        let Scale { reference, binary, decimal, .. } = self;
+        let found = format!("found reference {reference}, 2^{binary} and 10^{decimal} for integers to {largest}");
+        Err(section.damaged(16, format!("binary and decimal scales that keep values finite, {found}")))
+    }
+
     /// A value is the first number plus the packed integer times the second.
     pub(super) fn line(&self) -> (f64, f64) {
         let decimal = 10f64.powi(-self.decimal);
@@ -155,8 +170,14 @@ fn complex(section: &Section, order: u8) -> Result<Complex, Grib2Error> {
         Complex { missing: 3.., .. } => {
             Err(section.damaged(23, format!("missing value management 0, 1 or 2, found {}", complex.missing)))
         }
-        Complex { length_bits: 33.., .. } => Err(section.damaged(47, "at most 32 bits a group length")),
-        Complex { extra_octets: 8.., .. } => Err(section.damaged(49, "at most 7 octets an extra descriptor")),
-        _ => Ok(complex),
+        Complex { length_bits: found @ 33.., .. } => {
+            Err(section.damaged(47, format!("at most 32 bits a group length, found {found}")))
+        }
+        Complex { extra_octets: found @ 8.., .. } => {
+            Err(section.damaged(49, format!("at most 7 octets an extra descriptor, found {found}")))
+        }
+        Complex { groups: 0, .. } => Ok(complex),
+        // Sums of differences may be any integer of 64 bits, of either sign.
+        _ => complex.scale.check(section, LARGEST_SUM).and(complex.scale.check(section, -LARGEST_SUM)).map(|_| complex),
     }
 }
