@@ -11,6 +11,8 @@ mod index;
 mod made;
 mod manifest;
 mod memory;
+mod refusals;
+mod resync;
 mod round_trip;
 #[allow(unreachable_pub, reason = "other test files include it as a module of their own")]
 #[path = "../common/python.rs"]

@@ -83,7 +83,9 @@ impl fmt::Display for Reason {
                     end(expected)
                 )
             }
-            Reason::NoSection(found) => write!(f, "section {}, byte {}: expected {found}", found.number, found.offset),
+            Reason::NoSection(found) => {
+                write!(f, "section {}, byte {}: expected {found}", found.section(), found.offset)
+            }
             Reason::TooDamaged => {
                 write!(f, "section 1, byte 16: expected at most {FREE_SECTIONS} sections behind so much damage")
             }

@@ -151,15 +151,27 @@ pub struct NoSection {
     pub left: usize,
 }
 
+impl NoSection {
+    fn is_end(&self) -> bool {
+        self.length.to_be_bytes() == *END
+    }
+
+    /// The section that seems to be there.
+    pub(super) fn section(&self) -> u8 {
+        if self.is_end() { 8 } else { self.number }
+    }
+}
+
 impl fmt::Display for NoSection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let NoSection { number, length, left, .. } = self;
-        write!(f, "a section 1 to 7 of {SECTION_HEADER} to {left} bytes, found {number} of {length}")
+        write!(f, "a section 1 to 7 of {SECTION_HEADER} to {left} bytes, found ")?;
+        if self.is_end() { write!(f, "`7777`") } else { write!(f, "{number} of {length}") }
     }
 }
 
 impl From<NoSection> for Grib2Error {
     fn from(found: NoSection) -> Self {
-        Grib2Error::Damaged { section: found.number, offset: found.offset, expected: found.to_string() }
+        Grib2Error::Damaged { section: found.section(), offset: found.offset, expected: found.to_string() }
     }
 }
