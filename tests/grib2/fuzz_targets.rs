@@ -72,14 +72,22 @@ pub fn index(bytes: &[u8]) {
     }
 }
 
-/// Any bytes as packed values: shape, template, count and bitmap, section 5 from octet 12 on, then section 7.
+/// Any bytes as packed values.
 pub fn bits(bytes: &[u8]) {
-    let Some(([nx, ny, template @ .., a, b, bitmap], rest)) = bytes.split_first_chunk::<7>() else { return };
-    let Some((scale, rest)) = rest.split_first_chunk::<SCALE_OCTETS>() else { return };
+    if let Some(message) = packed(bytes) {
+        read(&message);
+    }
+}
+
+/// The message of an input of [`bits`]: nx, ny, template, count and bitmap's length, then section 5 from octet 12 on,
+/// the bitmap and section 7.
+pub fn packed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let ([nx, ny, template @ .., a, b, bitmap], rest) = bytes.split_first_chunk::<7>()?;
+    let (scale, rest) = rest.split_first_chunk::<SCALE_OCTETS>()?;
     let (bitmap, data) = rest.split_at(rest.len().min((*bitmap).into()));
     let representation = [&[0, 0, *a, *b], &template[..], scale].concat();
     let holes = if bitmap.is_empty() { vec![u8::MAX] } else { [&[0], bitmap].concat() };
-    read(&around(*nx, *ny, &[(5, &representation), (6, &holes), (7, data)]));
+    Some(around(*nx, *ny, &[(5, &representation), (6, &holes), (7, data)]))
 }
 
 /// A message with a lat-lon grid of `nx` × `ny` points around the sections that say what its values are.

@@ -23,6 +23,9 @@ fn lengthen(message: &mut [u8], by: i64) {
     set_total(message, length.saturating_add_signed(by));
 }
 
+/// What is written over zeros.
+type Fill = fn(&mut [u8]);
+
 /// Damage to a message of section 0 to section 8, each with the reason that must be told.
 const DAMAGE: [Damage; 12] = [
     (
@@ -137,7 +140,7 @@ fn headers_in_one_chain(bytes: &mut [u8]) {
 
 #[test]
 fn the_time_is_linear_whatever_the_damage() {
-    let cases: [(&str, fn(&mut Vec<u8>)); 5] = [
+    let cases: [(&str, Fill); 5] = [
         ("headers to the end", |bytes| headers_to_the_end(bytes, 16)),
         ("headers in one chain", |bytes| headers_in_one_chain(bytes)),
         ("starts without headers", |bytes| bytes.chunks_exact_mut(4).for_each(|c| c.copy_from_slice(b"GRIB"))),
@@ -172,5 +175,5 @@ fn a_message_of_very_many_fields_is_found_behind_damage() {
     damaged[last + 4] = 9;
     set_length(&mut damaged);
     let bytes = [&damaged[..], &many].concat();
-    assert_eq!(scan(&bytes).messages, [damaged.len()..bytes.len()]);
+    assert_eq!(scan(&bytes).messages.first(), Some(&(damaged.len()..bytes.len())));
 }
