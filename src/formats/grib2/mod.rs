@@ -18,6 +18,6 @@ pub use encode::{Encode, encode, index_line};
 pub use error::Grib2Error;
 pub use header::{Message, headers};
 pub use index::{IndexEntry, parse_index};
-pub use packing::{Complex, Packing, Scale};
+pub use packing::{Ccsds, Complex, Packing, RunLength, Scale};
 pub use product::{Ensemble, Product, Surface, Time};
 pub use scan::{Reason, Scan, Skipped, scan};
