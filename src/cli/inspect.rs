@@ -109,7 +109,7 @@ mod tests {
         let variable = config::variables().get("t2m").expect("a variable");
         let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 6).expect("a day"), Lead::hours(1));
         let (values, origin) = ([280.0, 290.0, f32::NAN, 300.0], Some("SYNTHETIC weather, version 1"));
-        let field = Encode { slot, variable, grid: &grid, values: &values, decimal_digits: 1, origin };
+        let field = Encode { origin, ..Encode::new(slot, variable, &grid, &values, 1) };
         encode(&field).expect("a message")
     }
 

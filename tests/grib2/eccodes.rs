@@ -45,9 +45,10 @@ fn eccodes_reads_what_was_written() {
     let file = folder.path().join("written.grib2");
     let mut object = Vec::new();
     for (grid, lead, values) in &cases() {
-        let (slot, decimal_digits, origin) = (slot(*lead), DECIMAL_DIGITS, Some("SYNTHETIC weather, version 1"));
+        let (slot, origin) = (slot(*lead), Some("SYNTHETIC weather, version 1"));
         object.extend(
-            encode(&Encode { slot, variable: &variable, grid, values, decimal_digits, origin }).expect("a message"),
+            encode(&Encode { origin, ..Encode::new(slot, &variable, grid, values, DECIMAL_DIGITS) })
+                .expect("a message"),
         );
     }
     std::fs::write(&file, &object).expect("a file");

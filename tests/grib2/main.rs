@@ -1,5 +1,6 @@
 //! GRIB2 reading and writing against real messages, ecCodes' readings of them, damage, and round trips.
 
+mod codecs;
 mod damage;
 #[path = "../common/data.rs"]
 mod data;

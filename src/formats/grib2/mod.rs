@@ -15,11 +15,11 @@ mod product;
 mod scan;
 mod section;
 
-pub use encode::{Encode, encode, index_line};
+pub use encode::{Encode, Pack, Precision, Window, encode, index_line};
 pub use error::Grib2Error;
 pub use header::{Message, headers};
 pub use index::{IndexEntry, parse_index};
-pub use packing::{Complex, Packing, Scale};
-pub use product::{Ensemble, Product, Surface, Time};
+pub use packing::{Ccsds, Complex, Packing, RunLength, Scale};
+pub use product::{Ensemble, Process, Product, Surface, Time};
 pub use scan::{Reason, Scan, Skipped, scan};
 pub use section::NoSection;
