@@ -104,7 +104,7 @@ fn explains(expected: &Expected, error: &Grib2Error) -> bool {
     }
 }
 
-fn compare_keys(place: &str, message: &Message, expected: &Expected) {
+pub(crate) fn compare_keys(place: &str, message: &Message, expected: &Expected) {
     let codes = message.codes().map(Some);
     assert_eq!(codes, [expected.discipline, expected.parameter_category, expected.parameter_number], "{place}");
     assert_eq!(Some(message.grid_template), expected.grid_definition_template_number, "{place}");
@@ -119,11 +119,7 @@ fn compare_keys(place: &str, message: &Message, expected: &Expected) {
     assert_eq!([date, time], [expected.data_date, expected.data_time], "{place}");
     compare_step(place, message, expected);
     compare_level(place, message, expected);
-    let bits = match &message.packing {
-        Packing::Simple(scale) => Some(scale.bits),
-        Packing::Complex(complex) => Some(complex.scale.bits),
-        Packing::Unsupported(_) => None,
-    };
+    let bits = message.packing.scale().map(|scale| scale.bits);
     assert!(bits.is_none() || bits == expected.bits_per_value, "{place}: {bits:?} {:?}", expected.bits_per_value);
 }
 
@@ -170,7 +166,7 @@ fn compare_level(place: &str, message: &Message, expected: &Expected) {
     assert_eq!(found, Some((surface, level)), "{place}: {kind}");
 }
 
-fn compare_values(place: &str, message: &Message, bytes: &[u8], expected: &Expected) {
+pub(crate) fn compare_values(place: &str, message: &Message, bytes: &[u8], expected: &Expected) {
     let values = message.decode(bytes).unwrap_or_else(|e| panic!("{place}: {e}"));
     let present = || values.iter().filter(|v| !v.is_nan()).map(|v| f64::from(*v));
     let count = present().count();
