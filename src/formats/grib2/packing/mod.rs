@@ -5,9 +5,13 @@ use std::fmt;
 use super::Grib2Error;
 use super::bits::WIDEST;
 use super::section::Section;
+use level::Level;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 pub(super) mod bitmap;
 mod complex;
+mod level;
 mod simple;
 
 /// Packed integer X to value: (reference + X · 2^binary) / 10^decimal.
@@ -83,8 +87,8 @@ impl Packing {
     /// Unpacks section 7 into `values`; every length is checked against the section before it is believed.
     pub(super) fn unpack(&self, data: &Section, values: &mut [f32]) -> Result<(), Grib2Error> {
         match self {
-            Packing::Simple(scale) => simple::unpack(data, scale, values),
-            Packing::Complex(complex) => complex::unpack(data, complex, values),
+            Packing::Simple(scale) => simple::unpack(data, scale, values, Level::best()),
+            Packing::Complex(complex) => complex::unpack(data, complex, values, Level::best()),
             Packing::Unsupported(template) => {
                 let what = format!("data template 5.{template}");
                 Err(data.unsupported(what, "5.0 (simple), 5.2 or 5.3 (complex)"))
