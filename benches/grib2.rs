@@ -11,6 +11,11 @@ fn main() {
         "hrrr-conus/t00z.wrfprsf00-atmo-chem.grib2",
         "hrrr-conus-20260716t18z/massden_f00.grib2",
     ] {
+        if let Some(f) = std::env::args().nth(1).filter(|f| f != "--bench") {
+            if !name.contains(&f) {
+                continue;
+            }
+        }
         let bytes = std::fs::read(folder.join(name)).unwrap();
         let range = scan(&bytes).messages[0].clone();
         let m = headers(&bytes[range.clone()]).unwrap().remove(0);

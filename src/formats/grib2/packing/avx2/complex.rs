@@ -11,22 +11,21 @@ use std::mem::take;
 
 use super::super::Complex;
 use super::super::complex::{Parts, Start};
-use super::Avx2;
 use super::numbers::{Eight, LANES, REACH, WIDEST};
-use super::sums::{Differences, LIMIT, Sums};
+use super::scale::{blank, scale};
+use super::sums::{LIMIT, Sums, TILE};
 
 /// Groups whose heads are read at once.
 const BLOCK: usize = 256;
-/// Values summed at once; a multiple of [`LANES`].
-const TILE: usize = 1024;
 /// Values that every group writes at least.
 const SURE: usize = 4 * LANES;
 /// Bytes that a tile or a block may be read from: its own, and those behind them that are read and not used.
 const SPAN: usize = TILE * WIDEST / 8 + SURE * WIDEST / 8 + REACH;
 
 /// Unpacks a field; `None` where it is damaged, or 32 bits may be too few, or a number has more than 25.
-pub(super) fn unpack(avx2: Avx2, bytes: &[u8], packing: &Complex, mut values: &mut [f32]) -> Option<()> {
-    let mut field = Field::new(avx2, bytes, packing, values.len())?;
+#[target_feature(enable = "avx2")]
+pub(super) fn unpack(bytes: &[u8], packing: &Complex, mut values: &mut [f32]) -> Option<()> {
+    let mut field = Field::new(bytes, packing, values.len())?;
     for first in (0..packing.groups).step_by(BLOCK) {
         field.read(first)?;
         while field.block.next < field.block.count {
@@ -61,12 +60,12 @@ struct Tile {
 
 /// A field being unpacked.
 struct Field<'a> {
-    avx2: Avx2,
     packing: &'a Complex,
     bytes: Padded<'a>,
     /// The bits where the heads of the next block and the values of the next group begin.
     next: Parts,
     start: Start,
+    line: (f64, f64),
     /// Bases that stand for missing values in groups without bits.
     missing: [i32; 2],
     seen: usize,
@@ -80,7 +79,7 @@ struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn new(avx2: Avx2, bytes: &'a [u8], packing: &'a Complex, count: usize) -> Option<Self> {
+    fn new(bytes: &'a [u8], packing: &'a Complex, count: usize) -> Option<Self> {
         let (next, start) = (Parts::new(packing), Start::new(packing, bytes));
         let bits_left = (bytes.len() * 8).checked_sub(next.values)? as u64;
         let widths = [packing.scale.bits, packing.width_bits, packing.length_bits];
@@ -92,11 +91,11 @@ impl<'a> Field<'a> {
         let ones = (1i32.checked_shl(packing.scale.bits)? - 1).wrapping_add(start.minimum as i32);
         let second = if packing.missing == 2 { ones.wrapping_sub(1) } else { ones };
         narrow.then(|| Field {
-            avx2,
             packing,
             bytes: Padded::new(bytes),
             next,
             start,
+            line: packing.scale.line(),
             missing: [ones, second],
             seen: 0,
             sums: Sums::default(),
@@ -108,6 +107,7 @@ impl<'a> Field<'a> {
     }
 
     /// Reads the heads of the groups from `first` on and checks that their values are there and wanted.
+    #[target_feature(enable = "avx2")]
     fn read(&mut self, first: usize) -> Option<()> {
         let (packing, block) = (self.packing, &mut self.block);
         (block.next, block.count) = (0, (packing.groups - first).min(BLOCK));
@@ -118,8 +118,7 @@ impl<'a> Field<'a> {
         ];
         for (position, bits, into) in parts {
             let (window, first_bit) = self.bytes.window(*position);
-            // SAFETY: the processor has AVX2, or there would be no `self.avx2`.
-            unsafe { numbers(window, first_bit, bits as usize, into) };
+            numbers(window, first_bit, bits as usize, into);
             *position += block.count * bits as usize;
         }
         block.scale(packing, self.start.minimum as i32);
@@ -133,40 +132,48 @@ impl<'a> Field<'a> {
     }
 
     /// Unpacks groups until the tile is full or the block has no more.
+    #[target_feature(enable = "avx2")]
     fn fill(&mut self) {
         let (window, first_bit) = self.bytes.window(self.next.values);
         let (block, tile) = (&mut self.block, &mut self.tile);
-        // SAFETY: the processor has AVX2, or there would be no `self.avx2`.
-        self.next.values += unsafe {
-            match self.packing.missing {
-                0 => fill::<false>(window, first_bit, block, tile, Codes::default()),
-                management => fill::<true>(window, first_bit, block, tile, Codes { bases: self.missing, management }),
-            }
+        self.next.values += match self.packing.missing {
+            0 => fill::<false>(window, first_bit, block, tile, Codes::default()),
+            management => fill::<true>(window, first_bit, block, tile, Codes { bases: self.missing, management }),
         };
     }
 
-    /// Sums the tile into the first of `values`, and empties it.
+    /// Turns the tile into the first of `values`, and empties it.
+    #[target_feature(enable = "avx2")]
     fn sum(&mut self, values: &mut &mut [f32]) -> Option<()> {
         let (head, tail) = take(values).split_at_mut_checked(self.tile.filled)?;
         *values = tail;
         self.begin();
-        // What is left behind the last values is no difference.
-        self.tile.numbers.iter_mut().skip(self.tile.filled).take(LANES).for_each(|number| *number = 0);
-        let (differences, line) = (self.tile.differences(), self.packing.scale.line());
-        let sums = &mut self.sums;
-        // SAFETY: the processor has AVX2, or there would be no `self.avx2`.
-        let right = unsafe {
-            match (self.packing.order, self.packing.missing) {
-                (0, 0) => sums.add::<0, false>(differences, line, head),
-                (0, _) => sums.add::<0, true>(differences, line, head),
-                (1, 0) => sums.add::<1, false>(differences, line, head),
-                (1, _) => sums.add::<1, true>(differences, line, head),
-                (_, 0) => sums.add::<2, false>(differences, line, head),
-                (_, _) => sums.add::<2, true>(differences, line, head),
-            }
+        let right = match self.packing.order {
+            0 => true,
+            1 => self.sum_order::<1>(),
+            _ => self.sum_order::<2>(),
         };
+        scale(self.tile.numbers.as_chunks().0, self.line, head);
+        if self.packing.missing > 0 {
+            blank(self.tile.present.as_chunks().0, head);
+        }
         self.tile.filled = 0;
         right.then_some(())
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn sum_order<const ORDER: u8>(&mut self) -> bool {
+        let tile = &mut self.tile;
+        match tile.numbers.first_chunk_mut() {
+            Some(whole) if self.packing.missing == 0 && tile.filled == TILE => self.sums.tile::<ORDER>(whole),
+            _ => {
+                // What is left behind the last values is no difference.
+                tile.numbers.iter_mut().skip(tile.filled).for_each(|number| *number = 0);
+                let (eights, present) = (tile.filled.div_ceil(LANES), tile.present.as_chunks().0);
+                let numbers = tile.numbers.as_chunks_mut().0.get_mut(..eights).unwrap_or_default();
+                self.sums.some::<ORDER>(numbers, present)
+            }
+        }
     }
 
     /// Puts differences that lead to the field's first values in the place of the first ones.
@@ -191,6 +198,7 @@ impl Default for Block {
 
 impl Block {
     /// Turns numbers as they are packed into bases, widths and lengths.
+    #[target_feature(enable = "avx2")]
     fn scale(&mut self, packing: &Complex, minimum: i32) {
         let (reference, increment) = (packing.length_reference as i32, packing.length_increment as i32);
         self.base.iter_mut().for_each(|base| *base += minimum);
@@ -199,6 +207,7 @@ impl Block {
     }
 
     /// How many values and bits the groups have; `None` where one is too wide.
+    #[target_feature(enable = "avx2")]
     fn sizes(&self) -> Option<(u64, u64)> {
         let (mut values, mut bits, mut widest) = (0, 0, 0);
         for (width, length) in self.width.iter().zip(&self.length).take(self.count) {
@@ -207,12 +216,6 @@ impl Block {
             widest = widest.max(*width);
         }
         (widest as usize <= WIDEST).then_some((values, bits))
-    }
-}
-
-impl Tile {
-    fn differences(&self) -> Differences<'_> {
-        Differences { numbers: self.numbers.as_chunks().0, present: self.present.as_chunks().0 }
     }
 }
 
@@ -249,26 +252,15 @@ fn fill<const MISSING: bool>(
     let (mut position, mut filled, mut next) = (first_bit, tile.filled, block.next);
     let heads = block.base.iter().zip(&block.width).zip(&mut block.length).take(block.count).skip(block.next);
     for ((base, width), length) in heads {
-        let (width, room) = (*width as usize, TILE - filled);
-        let count = (*length as usize).min(room);
-        let eight = Eight::new(width, position % 8);
-        let (bases, codes) = (_mm256_set1_epi32(*base), if MISSING { codes.of(*base, width) } else { [0; 2] });
-        let mut at = 0;
-        while at < count.max(SURE) {
-            // SAFETY: `numbers` and `present` have room for `SURE` more than `TILE` values, and `filled + at` is less
-            // than TILE + SURE and both are ... ; `SPAN` bytes hold what `TILE` values of `WIDEST` bits and `SURE` more do.
-            unsafe {
-                let numbers = eight.take(window.as_ptr().add(position / 8 + at / LANES * width));
-                let into = tile.numbers.as_mut_ptr().add(filled + at);
-                if MISSING {
-                    let (differences, present) = examine(numbers, bases, codes);
-                    _mm256_storeu_si256(into.cast(), differences);
-                    _mm256_storeu_si256(tile.present.as_mut_ptr().add(filled + at).cast(), present);
-                } else {
-                    _mm256_storeu_si256(into.cast(), _mm256_add_epi32(numbers, bases));
-                }
-            }
-            at += LANES;
+        let (width, count) = (*width as usize, (*length as usize).min(TILE - filled));
+        let group = Group::new::<MISSING>(*base, width, position, codes);
+        for eight in 0..SURE / LANES {
+            // SAFETY: fewer than `SURE` values behind at most `TILE`.
+            unsafe { group.write::<MISSING>(window, eight, tile, filled) };
+        }
+        for eight in SURE / LANES..count.div_ceil(LANES) {
+            // SAFETY: fewer than eight values behind at most `TILE`.
+            unsafe { group.write::<MISSING>(window, eight, tile, filled) };
         }
         filled += count;
         position += count * width;
@@ -280,6 +272,46 @@ fn fill<const MISSING: bool>(
     }
     (tile.filled, block.next) = (filled, next);
     position - first_bit
+}
+
+/// A group being unpacked.
+struct Group {
+    eight: Eight,
+    base: __m256i,
+    codes: [i32; 2],
+    width: usize,
+    start: usize,
+}
+
+impl Group {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new<const MISSING: bool>(base: i32, width: usize, position: usize, codes: Codes) -> Self {
+        let codes = if MISSING { codes.of(base, width) } else { [0; 2] };
+        let eight = Eight::new(width, position % 8);
+        Group { eight, base: _mm256_set1_epi32(base), codes, width, start: position / 8 }
+    }
+
+    /// Writes eight values, the group's `at`th, to the tile's `filled + 8 · at`th on.
+    ///
+    /// # Safety
+    /// At most `TILE` values before these end, and at most `SURE` of `WIDEST` bits more than `TILE`, are in use.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn write<const MISSING: bool>(&self, window: &[u8; SPAN], at: usize, tile: &mut Tile, filled: usize) {
+        let to = filled + at * LANES;
+        // SAFETY: as the caller says, `to + LANES ≤ TILE + SURE`, and the bytes are within `SPAN`.
+        unsafe {
+            let numbers = self.eight.take(window.as_ptr().add(self.start + at * self.width));
+            if MISSING {
+                let (differences, present) = examine(numbers, self.base, self.codes);
+                _mm256_storeu_si256(tile.numbers.as_mut_ptr().add(to).cast(), differences);
+                _mm256_storeu_si256(tile.present.as_mut_ptr().add(to).cast(), present);
+            } else {
+                _mm256_storeu_si256(tile.numbers.as_mut_ptr().add(to).cast(), _mm256_add_epi32(numbers, self.base));
+            }
+        }
+    }
 }
 
 /// Differences, zero where they are missing, and −1 where they are not.

@@ -6,6 +6,7 @@ use super::Complex;
 
 mod complex;
 mod numbers;
+mod scale;
 mod simple;
 mod sums;
 
@@ -27,6 +28,7 @@ impl Avx2 {
 
     /// Unpacks what follows the head of section 7; `false` leaves the field, be it damaged or large, to others.
     pub(super) fn complex(self, bytes: &[u8], packing: &Complex, values: &mut [f32]) -> bool {
-        complex::unpack(self, bytes, packing, values).is_some()
+        // SAFETY: the processor has AVX2, or there would be no `self`.
+        unsafe { complex::unpack(bytes, packing, values) }.is_some()
     }
 }
