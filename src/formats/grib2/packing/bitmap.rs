@@ -73,7 +73,31 @@ fn expand_word(bits: u64, values: &mut [f32], points: Range<usize>, mut next: us
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn values_go_to_the_ones_of_any_bitmap(
+            runs in vec((any::<bool>(), prop_oneof![1usize..4, 1usize..300]), 1..60),
+        ) {
+            let ones: Vec<bool> = runs.iter().flat_map(|(one, count)| vec![*one; *count]).collect();
+            let mut bytes = vec![0, 0, 0, 0, 6, 0];
+            let octet = |ones: &[bool]| ones.iter().enumerate().map(|(bit, one)| u8::from(*one) << (7 - bit)).sum();
+            bytes.extend(ones.chunks(8).map(|ones| -> u8 { octet(ones) }));
+            let packed = ones.iter().filter(|one| **one).count();
+            prop_assert_eq!(check(&section(&bytes), ones.len(), packed), Ok(()));
+            let mut values: Vec<f32> = (0..ones.len()).map(|at| at as f32).collect();
+            expand(&section(&bytes), &mut values, packed);
+            let mut next = (0..).map(|at| at as f32);
+            for (value, one) in values.iter().zip(&ones) {
+                let right = if *one { Some(*value) == next.next() } else { value.is_nan() };
+                prop_assert!(right, "{} for {}", value, one);
+            }
+        }
+    }
 
     fn section(bytes: &[u8]) -> Section<'_> {
         Section { number: 6, offset: 0, bytes }

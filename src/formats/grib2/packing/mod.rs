@@ -13,6 +13,8 @@ pub(super) mod bitmap;
 mod complex;
 mod level;
 mod simple;
+#[cfg(test)]
+mod tests;
 
 /// Packed integer X to value: (reference + X · 2^binary) / 10^decimal.
 ///
