@@ -5,15 +5,21 @@ use std::fmt;
 use super::Grib2Error;
 use super::bits::WIDEST;
 use super::section::Section;
+use level::Level;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 pub(super) mod bitmap;
 mod ccsds;
 mod complex;
 mod ieee;
 mod jpeg2000;
+mod level;
 mod png;
 mod run_length;
 mod simple;
+#[cfg(test)]
+mod tests;
 
 pub use ccsds::Ccsds;
 pub use run_length::RunLength;
@@ -135,8 +141,8 @@ impl Packing {
     /// Unpacks section 7 into `values`; every length is checked against the section before it is believed.
     pub(super) fn unpack(&self, data: &Section, values: &mut [f32]) -> Result<(), Grib2Error> {
         match self {
-            Packing::Simple(scale) => simple::unpack(data, scale, values),
-            Packing::Complex(complex) => complex::unpack(data, complex, values),
+            Packing::Simple(scale) => simple::unpack(data, scale, values, Level::best()),
+            Packing::Complex(complex) => complex::unpack(data, complex, values, Level::best()),
             Packing::Ieee { bits } => ieee::unpack(data, *bits, values),
             Packing::Jpeg2000(scale) => jpeg2000::unpack(data, scale, values),
             Packing::Png(scale) => png::unpack(data, scale, values),
