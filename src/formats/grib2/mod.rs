@@ -14,6 +14,7 @@ mod product;
 mod scan;
 mod section;
 
+pub use decode::decode_each;
 pub use encode::{Encode, encode, index_line};
 pub use error::Grib2Error;
 pub use header::{Message, headers};
