@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::dying::Dying;
 use common::python;
-use gustfront::domain::{Grid, Lead, Moment, Projection, Slot};
+use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot};
 use gustfront::formats::zarr::{ArraySpec, Store, StoreSpec, ZarrError};
 use gustfront::storage::{FileStore, ObjectStore};
 use serde_json::{Value, json};
@@ -24,7 +24,16 @@ fn objects(folder: &Path) -> Arc<dyn ObjectStore> {
 
 fn lambert(nx: usize, ny: usize) -> Grid {
     let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5; 2], longitude_origin: 262.5 };
-    Grid { projection, radius_m: 6_371_229.0, nx, ny, x0: -1_500_000.25, y0: 300_000.1, dx: 3000.0, dy: 3000.0 }
+    Grid {
+        projection,
+        earth: Earth::sphere(6_371_229.0),
+        nx,
+        ny,
+        x0: -1_500_000.25,
+        y0: 300_000.1,
+        dx: 3000.0,
+        dy: 3000.0,
+    }
 }
 
 fn spec(grid: Grid) -> StoreSpec {
@@ -134,7 +143,7 @@ fn python_reads_a_lambert_store() {
 #[test]
 fn python_reads_shards_that_are_padded() {
     let projection = Projection::AzimuthalEqualArea { latitude_origin: 38.0, longitude_origin: -98.0 };
-    let grid = Grid { projection, radius_m: 6_370_997.0, ..lambert(6, 401) };
+    let grid = Grid { projection, earth: Earth::sphere(6_370_997.0), ..lambert(6, 401) };
     let crs = json!({"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": -98.0,
         "latitude_of_projection_origin": 38.0, "earth_radius": 6_370_997.0});
     python_agrees(grid, ["init_time", "lead_time", "y", "x"], crs);

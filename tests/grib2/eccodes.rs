@@ -1,6 +1,6 @@
 //! What is written here, read by ecCodes.
 
-use gustfront::domain::{Grid, Lead, Moment, Projection, Slot};
+use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot};
 use gustfront::formats::grib2::{Encode, encode};
 use serde_json::Value;
 
@@ -12,11 +12,21 @@ const DECIMAL_DIGITS: i16 = 2;
 
 fn lambert(latitude_origin: f64, parallels: [f64; 2], radius_m: f64) -> Grid {
     let projection = Projection::Lambert { latitude_origin, parallels, longitude_origin: 262.5 };
-    Grid::anchored(projection, radius_m, (21.138123, 237.280472), (7, 5), (3000.0, 3000.0)).expect("a grid")
+    Grid::anchored(projection, Earth::sphere(radius_m), (21.138123, 237.280472), (7, 5), (3000.0, 3000.0))
+        .expect("a grid")
 }
 
 fn lat_lon(dy: f64) -> Grid {
-    Grid { projection: Projection::LatLon, radius_m: 6_370_997.0, nx: 7, ny: 5, x0: 259.5, y0: -1.0, dx: 0.03, dy }
+    Grid {
+        projection: Projection::LatLon,
+        earth: Earth::sphere(6_370_997.0),
+        nx: 7,
+        ny: 5,
+        x0: 259.5,
+        y0: -1.0,
+        dx: 0.03,
+        dy,
+    }
 }
 
 /// A grid, a lead in minutes and values on it: every kind of message that can be written.

@@ -59,7 +59,8 @@ mod tests {
 
     fn comes_back(projection: Projection) -> Map<String, Value> {
         let (x0, y0) = (-2_697_520.142_521_929, 0.1 + 0.2);
-        let original = Grid { projection, radius_m: 6_371_229.0, nx: 3, ny: 2, x0, y0, dx: 3000.0, dy: -1.0 / 3.0 };
+        let original =
+            Grid { projection, earth: Earth::sphere(6_371_229.0), nx: 3, ny: 2, x0, y0, dx: 3000.0, dy: -1.0 / 3.0 };
         let attributes = attributes(&original);
         assert_eq!(grid(&attributes), Some(original));
         attributes

@@ -1,14 +1,14 @@
 //! Identity, exactness, missing values, edges, the turn of the globe, and conservation, for every pair of projections.
 
 use super::*;
-use crate::domain::Projection;
+use crate::domain::{Earth, Projection};
 
 /// Radius of the HRRR sphere in metres.
 const RADIUS: f64 = 6_371_229.0;
 
 fn grid(projection: Projection, size: (usize, usize), first: (f64, f64), step: (f64, f64)) -> Grid {
     let (nx, ny) = size;
-    Grid { projection, radius_m: RADIUS, nx, ny, x0: first.0, y0: first.1, dx: step.0, dy: step.1 }
+    Grid { projection, earth: Earth::sphere(RADIUS), nx, ny, x0: first.0, y0: first.1, dx: step.0, dy: step.1 }
 }
 
 fn lambert(size: (usize, usize), step: f64) -> Grid {
