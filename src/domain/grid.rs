@@ -179,15 +179,20 @@ impl Grid {
             Projection::Albers { .. } => ("Albers", " m"),
             Projection::AzimuthalEqualArea { .. } => ("LAEA", " m"),
         };
-        let (dx, dy) = (self.dx.abs(), self.dy.abs());
+        let (dx, dy) = (rounded(self.dx), rounded(self.dy));
         let step = if dx == dy { format!("{dx}{unit}") } else { format!("{dx}×{dy}{unit}") };
         format!("{name} {}×{}, {step}", self.nx, self.ny)
     }
 
     /// N is the number of rows between a pole and the equator; rows have no common step.
     fn describe_gaussian(&self, rows: u32) -> String {
-        format!("Gaussian N{} {}×{}, {}°", rows / 2, self.nx, self.ny, self.dx.abs())
+        format!("Gaussian N{} {}×{}, {}°", rows / 2, self.nx, self.ny, rounded(self.dx))
     }
+}
+
+/// A step's size in millionths, for people.
+fn rounded(step: f64) -> f64 {
+    (step.abs() * 1e6).round() / 1e6
 }
 
 #[cfg(test)]

@@ -219,6 +219,16 @@ impl Map {
         }
     }
 
+    /// The angle in radians at the earth's centre of the longer of two steps along x and y, roughly.
+    pub(crate) fn angle(&self, dx: f64, dy: f64) -> f64 {
+        let (dx, dy) = (dx.abs(), dy.abs());
+        match &self.plane {
+            Plane::LatLon | Plane::Rotated(_) => dx.max(dy).to_radians(),
+            Plane::Gaussian(gaussian) => dx.max(dy * gaussian.slope(0.0).unwrap_or(0.0)).to_radians(),
+            _ => dx.max(dy) / self.earth.radius_m,
+        }
+    }
+
     /// Angle in radians from true north to the plane's y axis, clockwise: positive where north points left of +y.
     pub(crate) fn convergence(&self, latitude: f64, longitude: f64) -> f64 {
         match &self.plane {

@@ -4,6 +4,7 @@ mod damage;
 #[path = "../common/data.rs"]
 mod data;
 mod eccodes;
+mod grids;
 mod index;
 mod manifest;
 mod round_trip;

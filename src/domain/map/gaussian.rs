@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// More rows than any model has: N of the largest is 2560.
-const MOST_ROWS: u32 = 8192;
+/// As many rows as the largest model has: N = 2560.
+const MOST_ROWS: u32 = 5120;
 /// Tables of latitudes kept for the next map with as many rows.
 const KEPT: usize = 8;
 /// Change of a root below which it is found.
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn odd_and_endless_tables_are_refused() {
-        for rows in [0, 1, 3, 8194, u32::MAX] {
+        for rows in [0, 1, 3, 5122, u32::MAX] {
             assert!(Gaussian::new(rows).is_err(), "{rows}");
         }
     }

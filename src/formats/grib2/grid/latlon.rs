@@ -10,6 +10,9 @@ use super::{First, Layout, MICRODEGREE, MISSING, Place, Scanning};
 /// some in thousandths.
 const ROW_TOLERANCE: f64 = 1e-3;
 
+/// Units of angle by which two corners may both be rounded.
+const CORNER_UNITS: f64 = 2.5;
+
 /// Octets 31 to 72, which the three templates have in common.
 struct Corners {
     size: (u32, u32),
@@ -57,11 +60,12 @@ impl Corners {
             0.0 => 360.0,
             span => span,
         };
-        Ok(step(span, self.size.0, self.given(section, 64)?))
+        Ok(step(span, self.size.0, self.given(section, 64)?, CORNER_UNITS * self.unit))
     }
 
     fn step_y(&self, section: &Section) -> Result<f64, Grib2Error> {
-        Ok(step((self.last.0 - self.first.0).abs(), self.size.1, self.given(section, 68)?))
+        let span = (self.last.0 - self.first.0).abs();
+        Ok(step(span, self.size.1, self.given(section, 68)?, CORNER_UNITS * self.unit))
     }
 
     fn layout(&self, place: Result<Place, Grib2Error>) -> Layout {
@@ -70,12 +74,13 @@ impl Corners {
     }
 }
 
-/// The step of `count` points over `span` degrees: from the corners, which are exact where a step of 1/24° is
-/// not, unless the step that is given leads to another corner.
-fn step(span: f64, count: u32, given: Option<f64>) -> f64 {
+/// The step of `count` points over `span` degrees: what is given where it leads to the last corner to within `rounding`
+/// of the corners or to quite another one, else from the corners, which are exact where a step of 1/24° is not.
+fn step(span: f64, count: u32, given: Option<f64>, rounding: f64) -> f64 {
     let steps = f64::from(count.saturating_sub(1));
+    let miss = |given: f64| (span - given * steps).abs();
     match given {
-        Some(given) if steps == 0.0 || (span - given * steps).abs() > given / 2.0 => given,
+        Some(given) if steps == 0.0 || miss(given) > given / 2.0 || miss(given) <= rounding => given,
         // One row or column without a step: any step describes it.
         None if steps == 0.0 => 1.0,
         _ => span / steps,
@@ -135,4 +140,21 @@ fn first_row(section: &Section, corners: &Corners, projection: Projection) -> Re
         return Err(section.damaged(35, expected));
     }
     Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_given_or_that_of_the_corners() {
+        // As the MRMS mosaics have them: 299.994998 for 299.995.
+        assert_eq!(step(69.989_998, 7000, Some(0.01), 2.5e-6), 0.01);
+        // 1/6° as 0.166667°.
+        assert_eq!(step(55.0, 331, Some(0.166_667), 2.5e-6), 55.0 / 330.0);
+        // Corners that are not those of the grid.
+        assert_eq!(step(0.0, 10, Some(0.5), 2.5e-6), 0.5);
+        assert_eq!(step(5.0, 11, None, 2.5e-6), 0.5);
+        assert_eq!((step(0.0, 1, Some(0.25), 2.5e-6), step(0.0, 1, None, 2.5e-6)), (0.25, 1.0));
+    }
 }
