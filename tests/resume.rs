@@ -7,6 +7,7 @@ mod common {
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,14 @@ fn done(ledger: &BTreeMap<String, Value>, case: &Case) -> u64 {
     (states.count() + rejected.count()) as u64
 }
 
+/// Kills a process with SIGKILL as soon as something is so; `true` where it had not ended by itself.
+fn kill_when(mut child: Child, so: impl Fn() -> bool) -> bool {
+    while !so() && child.try_wait().expect("a child").is_none() {
+        thread::sleep(Duration::from_micros(200));
+    }
+    kill_after(child, Duration::ZERO)
+}
+
 /// Kills runs of a case at random instants, and finishes them.
 fn killed_and_finished(case: &Case, first_kill: u64) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -107,10 +116,17 @@ fn killed_and_finished(case: &Case, first_kill: u64) {
             case.job.with(&workers).with(if round % 2 == 1 { &["--set", "sources.hrrr.window_slots=1"] } else { &[] });
         for half in 0..2 {
             let number = first_kill + 2 * round + half;
-            // The second kill meets a run that has less to do.
-            let delay = reference.took.mul_f64(random(number) / (half + 1) as f64);
-            let what = format!("{name}, kill {number} of seed {SEED} after {delay:?}");
-            let running = kill_after(job.start(location, &report), delay);
+            let what = format!("{name}, kill {number} of seed {SEED}");
+            let child = job.start(location, &report);
+            // At any instant of the whole run, then at some commit, which no load of the machine puts off.
+            let running = match half {
+                0 => kill_after(child, reference.took.mul_f64(random(number))),
+                _ => {
+                    let units = reference.ledger.len() as f64 * random(number);
+                    let begun = || store(&output).list("ledger/").map_or(0, |listed| listed.len());
+                    kill_when(child, || begun() as f64 > units)
+                }
+            };
             let part = tree(&store(&output));
             in_the_middle += u32::from(running && !flags(&part).is_empty());
             assert_part_of(&part, &reference.tree, &what);

@@ -114,8 +114,11 @@ fn expectation(spec: &StoreSpec, dimensions: [&str; 4]) -> Value {
     let (x, y): (Vec<f64>, Vec<f64>) =
         ((0..grid.nx).map(|i| grid.xy(i, 0).0).collect(), (0..grid.ny).map(|j| grid.xy(0, j).1).collect());
     let mut coordinates = json!({dimensions[2]: y, dimensions[3]: x});
-    if grid.projection != Projection::LatLon {
-        let geographic = grid.coordinates();
+    let geographic = grid.coordinates();
+    if let Projection::Gaussian { .. } = grid.projection {
+        let rows: Vec<f64> = geographic.latitude.iter().step_by(grid.nx).copied().collect();
+        coordinates[dimensions[2]] = rows.into();
+    } else if grid.projection != Projection::LatLon {
         coordinates["latitude"] = geographic.latitude.into();
         coordinates["longitude"] = geographic.longitude.into();
     }
@@ -155,6 +158,25 @@ fn python_reads_a_lat_lon_store() {
     let grid = Grid { projection: Projection::LatLon, x0, y0, dx: 0.03, dy: -0.03, ..lambert(9, 6) };
     let crs = json!({"grid_mapping_name": "latitude_longitude", "earth_radius": 6_371_229.0});
     python_agrees(grid, ["init_time", "lead_time", "latitude", "longitude"], crs);
+}
+
+#[test]
+fn python_reads_a_gaussian_store_on_an_ellipsoid() {
+    let earth = Earth { radius_m: 6_378_137.0, flattening: 1.0 / 298.257_223_563 };
+    let projection = Projection::Gaussian { rows: 64 };
+    let grid = Grid { projection, earth, x0: 100.0, y0: 40.0, dx: 2.8125, dy: -1.0, ..lambert(9, 6) };
+    let crs = json!({"grid_mapping_name": "latitude_longitude", "semi_major_axis": 6_378_137.0,
+        "inverse_flattening": 1.0 / (1.0 / 298.257_223_563)});
+    python_agrees(grid, ["init_time", "lead_time", "latitude", "longitude"], crs);
+}
+
+#[test]
+fn python_reads_a_store_of_a_turned_globe() {
+    let projection = Projection::RotatedLatLon { south_pole: [-36.0, 190.0] };
+    let grid = Grid { projection, x0: -2.0, y0: 1.0, dx: 0.5, dy: 0.25, ..lambert(9, 6) };
+    let crs = json!({"grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": 36.0,
+        "grid_north_pole_longitude": 10.0, "earth_radius": 6_371_229.0});
+    python_agrees(grid, ["init_time", "lead_time", "y", "x"], crs);
 }
 
 /// Every variable of every slot of three days, but for a few that never came.

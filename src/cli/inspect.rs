@@ -3,6 +3,7 @@
 mod grib2;
 mod index;
 mod picture;
+mod statistics;
 mod store;
 
 use std::io::{self, ErrorKind, Write};
@@ -21,6 +22,7 @@ Examples:
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2.idx
   gustfront inspect out/archive.zarr
   gustfront inspect --json *.grib2 | jq -r 'select(.missing > 0) | .variable'
+  gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --repeat 20
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --field 3 --png field.png")]
 pub(crate) struct Args {
     /// GRIB2 files, index files (.idx), or Zarr stores: folders or s3://bucket/prefix
@@ -29,6 +31,9 @@ pub(crate) struct Args {
     /// Print one JSON object a line: a field, an index line, skipped bytes or a store
     #[arg(long)]
     pub(crate) json: bool,
+    /// Unpack every field N times on one core and show the median time in milliseconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) repeat: Option<u32>,
     /// Draw a field of the one GRIB2 file given
     #[arg(long, value_name = "OUT.png")]
     pub(crate) png: Option<PathBuf>,
@@ -66,7 +71,7 @@ fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of an index"));
         return index::print(file, &bytes, args.json, out);
     }
-    let content = grib2::Content::read(&bytes);
+    let content = grib2::Content::read(&bytes, args.repeat.map(|n| n as usize));
     content.print(file, args.json, out)?;
     match (&args.png, content.reason_for_nothing()) {
         (_, Some(reason)) => bail!("there is no GRIB2 message: {reason}"),
@@ -118,7 +123,7 @@ mod tests {
         let variable = config::variables().get("t2m").expect("a variable");
         let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 6).expect("a day"), Lead::hours(1));
         let (values, origin) = ([280.0, 290.0, f32::NAN, 300.0], Some("SYNTHETIC weather, version 1"));
-        let field = Encode { slot, variable, grid: &grid, values: &values, decimal_digits: 1, origin };
+        let field = Encode { origin, ..Encode::new(slot, variable, &grid, &values, 1) };
         encode(&field).expect("a message")
     }
 
@@ -126,7 +131,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, png) = (folder.path().join("a.grib2"), folder.path().join("a.png"));
         std::fs::write(&file, bytes).expect("a file");
-        let args = Args { files: Vec::new(), json, png: Some(png.clone()), field };
+        let args = Args { files: Vec::new(), json, repeat: None, png: Some(png.clone()), field };
         let mut out = Vec::new();
         let result = inspect(file.to_str().expect("a path"), &args, &mut out);
         (result, String::from_utf8(out).expect("text"), png.exists())

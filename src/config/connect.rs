@@ -143,7 +143,7 @@ fn emits(stage: &Stage, inputs: &[Stream]) -> Result<Stream, &'static str> {
         (Stage::Persistence(_), [States { normalised: false }]) => Ok(Forecasts),
         (Stage::Scores(_), [Forecasts, States { normalised: false }]) => Ok(Scores),
         (Stage::Zarr(_), [Cycles { .. } | Windows | Forecasts]) => Ok(Nothing),
-        (Stage::Png(_), [Cycles { normalised: false } | Forecasts]) => Ok(Nothing),
+        (Stage::Png(_) | Stage::Grib2(_), [Cycles { normalised: false } | Forecasts]) => Ok(Nothing),
         (Stage::Jsonl(_), [Scores]) => Ok(Nothing),
         (Stage::Statistics(_), [Cycles { normalised: false } | States { normalised: false }]) => Ok(Nothing),
         (Stage::Hrrr(_), _) => Err("no inputs"),
@@ -155,7 +155,9 @@ fn emits(stage: &Stage, inputs: &[Stream]) -> Result<Stream, &'static str> {
         (Stage::Persistence(_), _) => Err("one input of states in physical units (a source with leads = \"state\")"),
         (Stage::Scores(_), _) => Err("two inputs: forecasts, then the states they are compared with"),
         (Stage::Zarr(_), _) => Err("one input of fields by cycle and lead, windows or forecasts"),
-        (Stage::Png(_), _) => Err("one input of fields by cycle and lead or forecasts, in physical units"),
+        (Stage::Png(_) | Stage::Grib2(_), _) => {
+            Err("one input of fields by cycle and lead or forecasts, in physical units")
+        }
         (Stage::Jsonl(_), _) => Err("one input of scores"),
     }
 }
@@ -166,7 +168,7 @@ fn fallback(stage: &Stage) -> Stream {
         Stage::Window(_) => Stream::Windows,
         Stage::Persistence(_) => Stream::Forecasts,
         Stage::Scores(_) => Stream::Scores,
-        Stage::Zarr(_) | Stage::Png(_) | Stage::Jsonl(_) | Stage::Statistics(_) => Stream::Nothing,
+        Stage::Zarr(_) | Stage::Png(_) | Stage::Grib2(_) | Stage::Jsonl(_) | Stage::Statistics(_) => Stream::Nothing,
         Stage::Normalise(_) => Stream::States { normalised: true },
         _ => Stream::States { normalised: false },
     }

@@ -10,7 +10,7 @@ mod tables;
 pub use document::{Document, Mistake, Place};
 pub use pipeline::{Pipeline, Stage, StageNode, Stream};
 pub use stages::{
-    ForecastOptions, PngOptions, RegridMethod, RegridOptions, RegridTarget, ScoreOptions, Server, SourceOptions,
-    StoreOptions, Threshold, WindowOptions,
+    ForecastOptions, Grib2Options, Grib2Packing, PngOptions, RegridMethod, RegridOptions, RegridTarget, ScoreOptions,
+    Server, SourceOptions, StoreOptions, Threshold, WindowOptions,
 };
 pub use tables::{VariableTable, colour_tables_text, read_table_text, variables};

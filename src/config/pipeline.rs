@@ -9,8 +9,8 @@ use super::connect::{Draft, connect};
 use super::document::{Document, Mistake, Node, Place, Value};
 use super::reader::{Mistakes, Reader, TOP, closest};
 use super::stages::{
-    ForecastOptions, PngOptions, RegridOptions, ScoreOptions, Server, SourceOptions, StoreOptions, WindowOptions,
-    read_path,
+    ForecastOptions, Grib2Options, PngOptions, RegridOptions, ScoreOptions, Server, SourceOptions, StoreOptions,
+    WindowOptions, read_path,
 };
 use super::tables::{VariableTable, variables};
 
@@ -75,6 +75,8 @@ pub enum Stage {
     Zarr(StoreOptions),
     /// Draws pictures.
     Png(PngOptions),
+    /// Writes GRIB2 objects with their indexes.
+    Grib2(Grib2Options),
     /// Writes scores as JSON lines, one object a cycle, and their table.
     Jsonl(String),
     /// Writes a table of statistics.
@@ -87,6 +89,7 @@ impl Stage {
         match self {
             Stage::Zarr(options) => Some(&options.path),
             Stage::Png(options) => Some(&options.path),
+            Stage::Grib2(options) => Some(&options.path),
             Stage::Jsonl(path) | Stage::Statistics(path) => Some(path),
             _ => None,
         }
@@ -239,7 +242,7 @@ fn kinds(section: &str) -> &'static [&'static str] {
         "transforms" => &["qc", "rotate_winds", "regrid", "normalise", "window"],
         "model" => &["persistence"],
         "verification" => &["scores"],
-        _ => &["zarr", "png", "jsonl", "statistics"],
+        _ => &["zarr", "grib2", "png", "jsonl", "statistics"],
     }
 }
 
@@ -257,6 +260,7 @@ fn read_stage(section: &str, kind: &str, r: &mut Reader<'_>, table: &VariableTab
         "persistence" => Stage::Persistence(ForecastOptions::read(r)),
         "scores" => Stage::Scores(ScoreOptions::read(r, table)),
         "zarr" => Stage::Zarr(StoreOptions::read(r)),
+        "grib2" => Stage::Grib2(Grib2Options::read(r, table)),
         "png" => Stage::Png(PngOptions::read(r, table)),
         "jsonl" => Stage::Jsonl(read_path(r, "scores")),
         "statistics" => Stage::Statistics(read_path(r, "statistics.toml")),

@@ -309,17 +309,58 @@ pub struct PngOptions {
 
 impl PngOptions {
     pub(super) fn read(r: &mut Reader<'_>, table: &VariableTable) -> Self {
-        let mut variables = Vec::new();
-        for (name, _) in r.texts("variables") {
-            match table.get(&name) {
-                Some(variable) => variables.push(variable.name.clone()),
-                None => {
-                    r.mistake("variables", format!("unknown variable `{name}`; expected some of {}", table.names()))
-                }
-            }
-        }
+        let variables = read_chosen(r, table);
         PngOptions { path: read_path(r, "png"), variables, writers: r.whole("writers", 1, 64).unwrap_or(2) as usize }
     }
+}
+
+/// How values are packed into GRIB2 messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grib2Packing {
+    /// Every value in the same number of bits: the most widely read.
+    Simple,
+    /// Groups of second-order differences: the smallest, and what HRRR uses.
+    Complex,
+    /// A PNG image, as MRMS uses.
+    Png,
+}
+
+/// Options of the GRIB2 sink.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grib2Options {
+    /// Folder of the objects below the output.
+    pub path: String,
+    /// The variables written; empty for all.
+    pub variables: Vec<Arc<str>>,
+    /// How values are packed.
+    pub packing: Grib2Packing,
+    /// Threads that encode and write.
+    pub writers: usize,
+}
+
+impl Grib2Options {
+    pub(super) fn read(r: &mut Reader<'_>, table: &VariableTable) -> Self {
+        let packings =
+            [("complex", Grib2Packing::Complex), ("simple", Grib2Packing::Simple), ("png", Grib2Packing::Png)];
+        Grib2Options {
+            path: read_path(r, "grib2"),
+            variables: read_chosen(r, table),
+            packing: r.choice("packing", &packings).unwrap_or(Grib2Packing::Complex),
+            writers: r.whole("writers", 1, 64).unwrap_or(2) as usize,
+        }
+    }
+}
+
+/// The variables that a sink takes; none are named for all.
+fn read_chosen(r: &mut Reader<'_>, table: &VariableTable) -> Vec<Arc<str>> {
+    let mut variables = Vec::new();
+    for (name, _) in r.texts("variables") {
+        match table.get(&name) {
+            Some(variable) => variables.push(variable.name.clone()),
+            None => r.mistake("variables", format!("unknown variable `{name}`; expected some of {}", table.names())),
+        }
+    }
+    variables
 }
 
 /// A relative folder or file below the output that cannot leave it.

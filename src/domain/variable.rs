@@ -57,6 +57,9 @@ pub struct Variable {
     /// Level of the first fixed surface in the surface's own units.
     #[serde(default)]
     pub level: f64,
+    /// Decimal places that a GRIB2 message keeps, in the variable's units.
+    #[serde(default)]
+    pub decimal_digits: i16,
     /// Which values can be true.
     #[serde(default)]
     pub quality: Quality,

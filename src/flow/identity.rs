@@ -45,6 +45,7 @@ fn made(pipeline: &Pipeline, stage: &Stage) -> String {
             format!("{} {} every {}, leads {leads}: {}", o.product, o.region_name, o.cycle_step, variables.join(", "))
         }
         Stage::Zarr(o) => format!("Zarr in {}", o.path),
+        Stage::Grib2(o) => format!("GRIB2 in {} of {:?}, {:?}", o.path, o.variables, o.packing),
         Stage::Png(o) => format!("Png in {} of {:?}", o.path, o.variables),
         other => format!("{other:?}"),
     }

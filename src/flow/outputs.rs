@@ -8,7 +8,9 @@ use serde_json::Map;
 use crate::config::{Pipeline, Stage, StageNode, colour_tables_text, variables};
 use crate::domain::{Lead, Moment, Slot};
 use crate::formats::zarr::Store;
-use crate::sinks::{Commit, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink};
+use crate::sinks::{
+    Commit, Grib2Sink, PngSink, ScoreFiles, Sink, SinkError, StatisticsSink, StoreDescription, ZarrSink,
+};
 use crate::sources::Offer;
 use crate::storage::{Ledger, Metered, ObjectStore};
 
@@ -61,7 +63,7 @@ impl Opening<'_> {
             let input = node.inputs.first().map(|i| &self.pipeline.stages[*i]);
             let Some(input) = input else { continue };
             match &node.stage {
-                Stage::Zarr(_) | Stage::Png(_) | Stage::Statistics(_) => {
+                Stage::Zarr(_) | Stage::Png(_) | Stage::Grib2(_) | Stage::Statistics(_) => {
                     let (output, committed, store) = self.slots(node, input)?;
                     if committed.restores {
                         own_store = store.or(own_store);
@@ -132,6 +134,12 @@ impl Opening<'_> {
                 statistics = Some(made.clone());
                 made
             }
+            Stage::Grib2(options) => {
+                let (objects, earth) = (self.objects_of(node), input.earth_winds);
+                let made = Grib2Sink::new(&node.name, objects, options, earth, variables());
+                made.publish_committed(commits.values().filter(|c| c.is_whole()))?;
+                Arc::new(made)
+            }
             Stage::Png(options) => {
                 let colours = colour_tables_text();
                 let (objects, earth) = (self.objects_of(node), input.earth_winds);
@@ -150,6 +158,7 @@ impl Opening<'_> {
         let writers = match &node.stage {
             Stage::Zarr(options) => options.writers,
             Stage::Png(options) => options.writers,
+            Stage::Grib2(options) => options.writers,
             _ => 1,
         };
         let (ledger, shared) = (self.ledger.clone(), self.shared.clone());

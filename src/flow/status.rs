@@ -48,7 +48,7 @@ pub fn status(pipeline: &Pipeline) -> Result<Status, RunError> {
     for node in &pipeline.stages {
         let folder = format!("{}/", node.name);
         match &node.stage {
-            Stage::Zarr(_) | Stage::Png(_) | Stage::Statistics(_) => {
+            Stage::Zarr(_) | Stage::Png(_) | Stage::Grib2(_) | Stage::Statistics(_) => {
                 let commits: BTreeMap<String, Commit> = ledger.load(&folder)?;
                 status.sinks.insert(node.name.to_string(), by_cycle(commits.values()));
             }

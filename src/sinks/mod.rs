@@ -1,12 +1,14 @@
 //! Where results go: each sink writes a field at a time and publishes a slot once all of it is written.
 
 mod commit;
+mod grib2;
 mod png;
 mod scores;
 mod statistics;
 mod zarr;
 
 pub use commit::{AbsentRecord, Commit};
+pub use grib2::Grib2Sink;
 pub use png::PngSink;
 pub use scores::{ScoreFiles, ScoreRecord};
 pub use statistics::StatisticsSink;
@@ -14,7 +16,8 @@ pub use zarr::{Gridded, StoreDescription, ZarrSink};
 
 use serde_json::Value;
 
-use crate::domain::{Field, Slot};
+use crate::domain::Field;
+use crate::formats::grib2::Grib2Error;
 use crate::formats::png::PngError;
 use crate::formats::zarr::ZarrError;
 use crate::storage::{LedgerError, StorageError};
@@ -36,6 +39,12 @@ pub enum SinkError {
     /// A picture could not be drawn.
     #[error("{0}")]
     Png(#[from] PngError),
+    /// A field does not fit into a GRIB2 message.
+    #[error(transparent)]
+    Grib2(#[from] Grib2Error),
+    /// An object no longer holds what the ledger says was written to it.
+    #[error("{0} has lost its message of `{1}`; delete the object and its ledger entry to write it anew")]
+    Lost(String, String),
     /// Statistics that do not fit together.
     #[error(transparent)]
     Statistics(#[from] StatisticsError),
@@ -60,6 +69,10 @@ pub trait Sink: Send + Sync {
     fn takes(&self, field: &Field) -> bool;
     /// Writes one field, off the worker threads; what it returns goes into the ledger.
     fn write(&self, field: &Field) -> Result<Value, SinkError>;
+    /// Writes what needs all fields of a slot, before the ledger holds its commit.
+    fn seal(&self, _commit: &Commit) -> Result<(), SinkError> {
+        Ok(())
+    }
     /// Makes a slot visible after the ledger holds its commit.
-    fn publish(&self, slot: Slot) -> Result<(), SinkError>;
+    fn publish(&self, commit: &Commit) -> Result<(), SinkError>;
 }

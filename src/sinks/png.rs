@@ -7,11 +7,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::config::{PngOptions, VariableTable};
-use crate::domain::{Field, Slot, Variable};
+use crate::domain::{Field, Variable};
 use crate::formats::png::{ColourTable, Picture, draw, tables};
 use crate::storage::ObjectStore;
 
-use super::{Sink, SinkError};
+use super::{Commit, Sink, SinkError};
 
 /// The statistic a deterministic forecast is: the forecast itself.
 const STATISTIC: &str = "value";
@@ -89,7 +89,7 @@ impl Sink for PngSink {
         Ok(json!({ "object": object, "missing": field.missing() }))
     }
 
-    fn publish(&self, _slot: Slot) -> Result<(), SinkError> {
+    fn publish(&self, _commit: &Commit) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::domain::{Field, Slot};
+use crate::domain::Field;
 use crate::storage::{Ledger, ObjectStore};
 use crate::transforms::statistics::{Statistics, StatisticsTable};
 
@@ -56,7 +56,7 @@ impl Sink for StatisticsSink {
         Ok(json!({ "count": s.count, "missing": s.missing, "mean": s.mean, "m2": s.m2, "min": s.min, "max": s.max }))
     }
 
-    fn publish(&self, _slot: Slot) -> Result<(), SinkError> {
+    fn publish(&self, _commit: &Commit) -> Result<(), SinkError> {
         Ok(())
     }
 }

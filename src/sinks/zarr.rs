@@ -9,7 +9,7 @@ use crate::domain::{Field, Grid, Lead, Moment, Slot, Variable};
 use crate::formats::zarr::{ArraySpec, Store, StoreSpec};
 use crate::storage::ObjectStore;
 
-use super::{Sink, SinkError};
+use super::{Commit, Sink, SinkError};
 
 /// What a store is of, but for its grid.
 #[derive(Clone, Debug)]
@@ -145,7 +145,8 @@ impl Sink for ZarrSink {
         Ok(json!({ "missing": field.missing() }))
     }
 
-    fn publish(&self, slot: Slot) -> Result<(), SinkError> {
+    fn publish(&self, commit: &Commit) -> Result<(), SinkError> {
+        let slot = commit.slot;
         // The axis begins at the origin: what came before it was not taken.
         if slot.cycle < self.origin() {
             return Ok(());

@@ -59,15 +59,7 @@ impl Definition {
         let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 18).expect("a day"), Lead(0));
         let (variable, values) = (variable(), [0.0; 1]);
         let grid = one_point();
-        let template = encode(&Encode {
-            slot,
-            variable: &variable,
-            grid: &grid,
-            values: &values,
-            decimal_digits: 0,
-            origin: None,
-        })
-        .expect("a message");
+        let template = encode(&Encode::new(slot, &variable, &grid, &values, 0)).expect("a message");
         let (mut message, mut at) = (template[..INDICATOR_LENGTH].to_vec(), INDICATOR_LENGTH);
         while !template[at..].starts_with(b"7777") {
             let length = u32::from_be_bytes(template[at..at + 4].try_into().expect("four bytes")) as usize;
@@ -184,10 +176,8 @@ fn what_was_read_can_be_written() {
         // The first corner of it: the same section but for its size.
         let grid = Grid { nx: grid.nx.min(5), ny: grid.ny.min(4), ..grid };
         let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 18).expect("a day"), Lead(0));
-        let (values, origin) = (vec![1.0; grid.len()], None);
-        let bytes =
-            encode(&Encode { slot, variable: &variable, grid: &grid, values: &values, decimal_digits: 0, origin })
-                .unwrap_or_else(|e| panic!("{path}: {e}"));
+        let values = vec![1.0; grid.len()];
+        let bytes = encode(&Encode::new(slot, &variable, &grid, &values, 0)).unwrap_or_else(|e| panic!("{path}: {e}"));
         let message = headers(&bytes).expect("headers").remove(0);
         let back = message.grid.unwrap_or_else(|e| panic!("{path}: {e}"));
         assert_eq!(

@@ -5,6 +5,7 @@ use std::path::Path;
 use gustfront::formats::grib2::{Grib2Error, parse_index};
 
 use crate::data::folder;
+use crate::memory::peak;
 
 fn index_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).expect("a folder of index files");
@@ -66,9 +67,63 @@ fn lines_that_cannot_be_are_named() {
         ("2:99999999999999999999:d=2023120100:TMP:surface:anl:", "offset"),
         ("two:10:d=2023120100:TMP:surface:anl:", "number"),
         (":10:d=2023120100:TMP:surface:anl:", "number"),
+        ("4294967296:10:d=2023120100:TMP:surface:anl:", "number"),
+        ("2.:10:d=2023120100:TMP:surface:anl:", "number"),
+        ("2.99999999999:10:d=2023120100:TMP:surface:anl:", "number"),
+        ("2::d=2023120100:TMP:surface:anl:", "offset"),
+        ("2:18446744073709551616:d=2023120100:TMP:surface:anl:", "offset"),
+        ("2:-10:d=2023120100:TMP:surface:anl:", "offset"),
+        ("2:10:d=9999999999:TMP:surface:anl:", "d="),
+        ("2:10:d=2023120100:TMP\u{1b}[2J:surface:anl:", "control"),
+        ("2:10:d=2023120100:TMP:surface\r:anl:", "control"),
+        ("\u{feff}2:10:d=2023120100:TMP:surface:anl:", "number"),
     ] {
         let error = parse_index(format!("{good}{bad}").as_bytes(), 50).expect_err(bad).to_string();
         assert!(error.contains("line 2") && error.contains(why), "{bad}: {error}");
     }
     assert!(parse_index(b"", 50).is_err() && parse_index(b"\n\n", 50).is_err());
+}
+
+#[test]
+fn offsets_that_descend_or_repeat_are_named() {
+    let line = |message: &str, offset: u64| format!("{message}:{offset}:d=2023120100:TMP:surface:anl:\n");
+    for (second, third) in
+        [(("2", 20), ("3", 10)), (("2", 20), ("3", 20)), (("2", 20), ("1", 0)), (("1.2", 0), ("2", 0))]
+    {
+        let text = [line("1.1", 0), line(second.0, second.1), line(third.0, third.1)].concat();
+        let error = parse_index(text.as_bytes(), 50).expect_err(&text).to_string();
+        assert!(error.contains("line 3") && error.contains("offsets that ascend"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_where_they_are() {
+    let good = b"1:0:d=2023120100:TMP:surface:anl:\n".to_vec();
+    for bad in [&b"2:10:d=2023120100:\xff\xfe:surface:anl:"[..], b"\0\0\0\0", b"GRIB\0\0\0\x02", b"\r"] {
+        let text = [&good[..], bad].concat();
+        match parse_index(&text, 50).map_err(|e| e.to_string()) {
+            Err(error) => assert!(error.contains("line 2") && error.contains("expected"), "{error}"),
+            Ok(entries) => assert!(bad == b"\r" && entries.len() == 1, "{bad:?}"),
+        }
+    }
+}
+
+/// Strings and ranges of a line of 24 bytes take some 200 bytes.
+const HELD_A_BYTE: usize = 16;
+
+#[test]
+fn large_indexes_take_memory_and_time_of_their_size() {
+    let start = std::time::Instant::now();
+    let mut lines: String = (0..200_000).map(|n| format!("{n}:{n}:d=2023120100:T:s:a:\n")).collect();
+    lines += "200000:200000:d=2023120100:";
+    lines.extend(std::iter::repeat_n('x', 8 << 20));
+    let (refused, held) = peak(|| parse_index(lines.as_bytes(), u64::MAX));
+    let error = refused.expect_err("a line of megabytes without fields").to_string();
+    assert!(error.contains("line 200001") && error.len() < 300 && held < HELD_A_BYTE * lines.len(), "{error} {held}");
+    lines += ":s:a:";
+    let (entries, held) = peak(|| parse_index(lines.as_bytes(), u64::MAX).expect("an index"));
+    assert!(entries.len() == 200_001 && held < HELD_A_BYTE * lines.len(), "{held}");
+    let colons = vec![b':'; 8 << 20];
+    assert!(parse_index(&colons, u64::MAX).is_err() && parse_index(&vec![b'\n'; 8 << 20], 9).is_err());
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }

@@ -104,7 +104,7 @@ fn explains(expected: &Expected, error: &Grib2Error) -> bool {
     }
 }
 
-fn compare_keys(place: &str, message: &Message, expected: &Expected) {
+pub(crate) fn compare_keys(place: &str, message: &Message, expected: &Expected) {
     let codes = message.codes().map(Some);
     assert_eq!(codes, [expected.discipline, expected.parameter_category, expected.parameter_number], "{place}");
     assert_eq!(Some(message.grid_template), expected.grid_definition_template_number, "{place}");
@@ -119,26 +119,35 @@ fn compare_keys(place: &str, message: &Message, expected: &Expected) {
     assert_eq!([date, time], [expected.data_date, expected.data_time], "{place}");
     compare_step(place, message, expected);
     compare_level(place, message, expected);
-    let bits = match &message.packing {
-        Packing::Simple(scale) => Some(scale.bits),
-        Packing::Complex(complex) => Some(complex.scale.bits),
-        Packing::Unsupported(_) => None,
-    };
+    let bits = message.packing.scale().map(|scale| scale.bits);
     assert!(bits.is_none() || bits == expected.bits_per_value, "{place}: {bits:?} {:?}", expected.bits_per_value);
 }
+
+/// Steps where ecCodes is not followed: the file, ecCodes' step, and start and end in hours that are right.
+///
+/// The end of an interval is in octets 35 to 41 of template 4.8 (48 to 54 of 4.9), at which ecCodes does not look.
+/// The US National Digital Forecast Database wrote the end as forecast time too, which is the start (octets 19 to
+/// 22): a night's minimum up to 12 UTC, 19 h after the cycle. It writes 0 where the start lies before the cycle:
+/// a day up to 12 UTC that began 18 h before the cycle at 06 UTC.
+const OTHER_STEPS: [(&str, &str, [i64; 2]); 3] = [
+    ("gdal/ds.mint.bin", "19-31", [7, 19]),
+    ("gdal/ds.mint.bin", "43-55", [31, 43]),
+    ("grib-rs/ds.critfireo.bin.xz", "0-24", [-18, 6]),
+];
 
 /// `A-B` or `B`, in hours or with the unit `m` behind the number.
 fn compare_step(place: &str, message: &Message, expected: &Expected) {
     let minutes = |text: &str| match text.strip_suffix('m') {
-        Some(minutes) => minutes.parse::<u32>().ok(),
-        None => text.parse::<u32>().ok().map(|hours| hours * 60),
+        Some(minutes) => minutes.parse::<i64>().ok(),
+        None => text.parse::<i64>().ok().map(|hours| hours * 60),
     };
     let Ok(time) = &message.product.time else { return };
     let text = expected.step_range.as_deref().unwrap_or_default();
     let (start, end) = text.split_once('-').unwrap_or((text, text));
-    assert_eq!(Some(time.lead.0), minutes(end), "{place}: {text}");
-    let start_found = time.lead.0 - time.window.map_or(0, |w| w.0);
-    assert_eq!(Some(start_found), minutes(start), "{place}: {text}");
+    let other = OTHER_STEPS.iter().find(|(file, step, _)| place.contains(file) && *step == text);
+    let wanted = other.map_or([minutes(start), minutes(end)], |(_, _, hours)| hours.map(|h| Some(h * 60)));
+    let end = i64::from(time.lead.0);
+    assert_eq!([end - time.window.map_or(0, |w| w.0.into()), end].map(Some), wanted, "{place}: {text}");
 }
 
 /// Levels whose unit ecCodes does not convert.
@@ -157,7 +166,7 @@ fn compare_level(place: &str, message: &Message, expected: &Expected) {
     assert_eq!(found, Some((surface, level)), "{place}: {kind}");
 }
 
-fn compare_values(place: &str, message: &Message, bytes: &[u8], expected: &Expected) {
+pub(crate) fn compare_values(place: &str, message: &Message, bytes: &[u8], expected: &Expected) {
     let values = message.decode(bytes).unwrap_or_else(|e| panic!("{place}: {e}"));
     let present = || values.iter().filter(|v| !v.is_nan()).map(|v| f64::from(*v));
     let count = present().count();

@@ -1,7 +1,7 @@
 //! What is written is read back, within half a unit of the last decimal place kept.
 
 use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot, Variable};
-use gustfront::formats::grib2::{Encode, encode, headers, index_line, parse_index, scan};
+use gustfront::formats::grib2::{Encode, Pack, encode, headers, index_line, parse_index, scan};
 use proptest::prelude::*;
 
 pub(crate) fn variable() -> Variable {
@@ -57,10 +57,11 @@ proptest! {
         decimal_digits in -1i16..4,
         lead in 0u32..3000,
         hour in 0u32..24,
+        pack in prop::sample::select(vec![Pack::Simple, Pack::Complex]),
     ) {
         let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, hour).expect("a day"), Lead(lead));
         let (variable, origin) = (variable(), Some("SYNTHETIC weather, version 1, seed 7"));
-        let bytes = encode(&Encode { slot, variable: &variable, grid: &grid, values: &values, decimal_digits, origin })
+        let bytes = encode(&Encode { origin, pack, ..Encode::new(slot, &variable, &grid, &values, decimal_digits) })
             .expect("a message");
         let message = headers(&bytes).expect("headers").remove(0);
         prop_assert_eq!(message.slot(), Ok(slot));
@@ -88,18 +89,9 @@ fn written_objects_and_their_index_agree() {
     for hour in 0..3 {
         let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 0).expect("a day"), Lead::hours(hour));
         let values = vec![273.0 + hour as f32; 20];
-        index += &format!("{}\n", index_line(hour + 1, object.len() as u64, slot, &variable));
-        object.extend(
-            encode(&Encode {
-                slot,
-                variable: &variable,
-                grid: &grid,
-                values: &values,
-                decimal_digits: 2,
-                origin: None,
-            })
-            .expect("a message"),
-        );
+        let field = Encode::new(slot, &variable, &grid, &values, 2);
+        index += &format!("{}\n", index_line(hour + 1, object.len() as u64, &field));
+        object.extend(encode(&field).expect("a message"));
     }
     let found: Vec<_> = scan(&object).messages.iter().map(|r| r.start as u64..r.end as u64).collect();
     let entries = parse_index(index.as_bytes(), object.len() as u64).expect("an index");

@@ -8,11 +8,28 @@ use std::sync::Arc;
 use gustfront::config;
 use gustfront::domain::{Lead, Variable};
 use gustfront::formats::grib2::{Grib2Error, Message, Surface, Time, headers, scan};
+use rayon::prelude::*;
 use serde_json::json;
 
-/// The table's columns.
-const COLUMNS: [&str; 13] =
-    ["#", "variable", "level", "cycle", "lead", "window", "grid", "packing", "values", "missing", "min", "max", "mean"];
+use super::statistics::Statistics;
+
+/// The table's columns; the last where decoding was measured.
+const COLUMNS: [&str; 14] = [
+    "#",
+    "variable",
+    "level",
+    "cycle",
+    "lead",
+    "window",
+    "grid",
+    "packing",
+    "values",
+    "missing",
+    "min",
+    "max",
+    "mean",
+    "decode ms",
+];
 
 /// What a file holds.
 pub(super) struct Content {
@@ -38,25 +55,25 @@ struct Skipped {
 }
 
 impl Content {
-    /// Describes everything there is, unpacking one field at a time.
-    pub(super) fn read(bytes: &[u8]) -> Self {
+    /// Describes everything there is, unpacking fields side by side, or one by one where that is measured.
+    pub(super) fn read(bytes: &[u8], repeat: Option<usize>) -> Self {
         let scan = scan(bytes);
         let skipped = scan.skipped.iter().map(|s| Skipped { bytes: s.range.clone(), reason: s.reason.to_string() });
         let mut content = Content { fields: Vec::new(), skipped: skipped.collect() };
+        let mut found = Vec::new();
         for range in scan.messages {
-            content.take(bytes.get(range.clone()).unwrap_or_default(), range);
+            match headers(bytes.get(range.clone()).unwrap_or_default()) {
+                Ok(messages) => found.extend(messages.into_iter().map(|message| (range.clone(), message))),
+                Err(error) => content.skipped.push(Skipped { bytes: range, reason: error.to_string() }),
+            }
         }
+        let field = |(range, message)| Field::read(bytes, range, message, repeat);
+        content.fields = match repeat {
+            Some(_) => found.into_iter().map(field).collect(),
+            None => found.into_par_iter().map(field).collect(),
+        };
+        content.skipped.sort_by_key(|skipped| skipped.bytes.start);
         content
-    }
-
-    fn take(&mut self, message: &[u8], bytes: Range<usize>) {
-        match headers(message) {
-            Ok(found) => self.fields.extend(found.into_iter().map(|header| {
-                let statistics = header.decode(message).map(|values| Statistics::of(&values));
-                Field { bytes: bytes.clone(), message: header, statistics }
-            })),
-            Err(error) => self.skipped.push(Skipped { bytes, reason: error.to_string() }),
-        }
     }
 
     /// Why there is not one field, where there is none.
@@ -78,11 +95,18 @@ impl Content {
         if !self.fields.is_empty() {
             let mut rows = vec![COLUMNS.map(String::from).to_vec()];
             rows.extend(self.fields.iter().enumerate().map(|(number, field)| field.row(number + 1)));
+            let measured = self.fields.iter().any(|f| f.statistics.as_ref().is_ok_and(|s| s.decode_ms.is_some()));
+            if !measured {
+                rows.iter_mut().for_each(|row| row.truncate(COLUMNS.len() - 1));
+            }
             super::table(&rows, out)?;
         }
         for (number, field) in self.fields.iter().enumerate() {
             if let Err(error) = &field.statistics {
                 writeln!(out, "field {}: {error}", number + 1)?;
+            }
+            for unknown in field.unknown() {
+                writeln!(out, "field {}: {unknown}", number + 1)?;
             }
         }
         for Skipped { bytes, reason } in &self.skipped {
@@ -108,6 +132,16 @@ impl Content {
 }
 
 impl Field {
+    fn read(file: &[u8], bytes: Range<usize>, message: Message, repeat: Option<usize>) -> Self {
+        let statistics = Statistics::read(&message, file.get(bytes.clone()).unwrap_or_default(), repeat);
+        Field { bytes, message, statistics }
+    }
+
+    /// Why the field's place or time is not known.
+    fn unknown(&self) -> impl Iterator<Item = &Grib2Error> {
+        self.message.grid.as_ref().err().into_iter().chain(self.message.product.time.as_ref().err())
+    }
+
     /// The variable of the table whose codes the field has.
     pub(super) fn variable(&self) -> Option<&'static Arc<Variable>> {
         let message = &self.message;
@@ -155,6 +189,7 @@ impl Field {
             min,
             max,
             mean,
+            self.statistics.as_ref().ok().and_then(|s| s.decode_ms).map_or("-".into(), |ms| format!("{ms:.3}")),
         ]
     }
 
@@ -175,7 +210,9 @@ impl Field {
             "number": product.number,
             "surface": product.first.map(|s| s.kind),
             "level": product.first.map(|s| s.level),
+            "ensemble": product.ensemble.map(|e| format!("{e:?}")),
             "cycle": message.cycle.to_string(),
+            "valid": message.slot().ok().map(|slot| slot.valid().to_string()),
             "lead_minutes": minutes(|t| Some(t.lead)),
             "window_minutes": minutes(|t| t.window),
             "grid": message.grid.as_deref().ok(),
@@ -186,36 +223,9 @@ impl Field {
             "min": of_present(|s| s.min),
             "max": of_present(|s| s.max),
             "mean": of_present(|s| s.mean),
+            "decode_ms": statistics.and_then(|s| s.decode_ms),
             "error": self.statistics.as_ref().err().map(ToString::to_string),
+            "unknown": self.unknown().map(ToString::to_string).collect::<Vec<_>>(),
         })
-    }
-}
-
-/// How values are distributed; NaN is missing.
-struct Statistics {
-    count: usize,
-    missing: usize,
-    min: f64,
-    max: f64,
-    mean: f64,
-}
-
-impl Statistics {
-    fn of(values: &[f32]) -> Self {
-        let present = || values.iter().filter(|v| !v.is_nan()).map(|v| f64::from(*v));
-        let count = present().count();
-        Statistics {
-            count,
-            missing: values.len() - count,
-            min: present().fold(f64::INFINITY, f64::min),
-            max: present().fold(f64::NEG_INFINITY, f64::max),
-            mean: present().sum::<f64>() / count as f64,
-        }
-    }
-
-    /// Missing, min, max and mean for people, in the precision of the values.
-    fn shown(&self) -> [String; 4] {
-        let text = |value: f64| if self.count == 0 { "-".to_string() } else { (value as f32).to_string() };
-        [self.missing.to_string(), text(self.min), text(self.max), text(self.mean)]
     }
 }

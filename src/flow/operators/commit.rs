@@ -159,9 +159,14 @@ fn work(sink: &dyn Sink, ledger: &Ledger, job: Job) -> Done {
             Done::Wrote(key, Box::new(Field { values: Arc::default(), ..*field }), written)
         }
         Job::Commit(key, commit) => {
-            let recorded = ledger.commit(&Commit::unit(sink.name(), commit.slot), &commit).map_err(SinkError::from);
-            let published = recorded.and_then(|()| if commit.is_whole() { sink.publish(commit.slot) } else { Ok(()) });
+            let published = publish(sink, ledger, &commit);
             Done::Committed(key, commit, published)
         }
     }
+}
+
+fn publish(sink: &dyn Sink, ledger: &Ledger, commit: &Commit) -> Result<(), SinkError> {
+    sink.seal(commit)?;
+    ledger.commit(&Commit::unit(sink.name(), commit.slot), commit)?;
+    if commit.is_whole() { sink.publish(commit) } else { Ok(()) }
 }

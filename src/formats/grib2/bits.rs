@@ -53,26 +53,49 @@ pub(super) fn align(position: usize) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct BitWriter {
     bytes: Vec<u8>,
+    /// Whole bytes written.
+    position: usize,
+    /// The bits of the byte begun, at the top; zeros below them.
     pending: u64,
     held: u32,
 }
 
 impl BitWriter {
-    /// Appends the lowest `width` ≤ 56 bits of `value`.
+    /// A writer with room for a number of bits.
+    pub(super) fn with_room(bits: usize) -> Self {
+        BitWriter { bytes: vec![0; bits / 8 + 16], ..BitWriter::default() }
+    }
+
+    /// Appends the lowest `width` ≤ 56 bits of `value`, which has none above them.
+    #[inline(always)]
     pub(super) fn write(&mut self, value: u64, width: u32) {
-        self.pending = (self.pending << width) | (value & ((1 << width) - 1));
-        self.held += width;
-        while self.held >= 8 {
-            self.held -= 8;
-            self.bytes.push((self.pending >> self.held) as u8);
+        // Two shifts, so that no bits at all shift by 64.
+        let word = self.pending | ((value << (63 - self.held - width)) << 1);
+        match self.bytes.get_mut(self.position..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+            Some(eight) => *eight = word.to_be_bytes(),
+            None => self.store(word),
         }
+        let filled = self.held + width;
+        self.position += (filled >> 3) as usize;
+        self.pending = word << (filled & !7);
+        self.held = filled & 7;
+    }
+
+    #[cold]
+    fn store(&mut self, word: u64) {
+        self.bytes.resize((self.position + 8) * 2, 0);
+        self.bytes.iter_mut().skip(self.position).zip(word.to_be_bytes()).for_each(|(to, from)| *to = from);
+    }
+
+    /// Fills the byte begun up with zeros.
+    pub(super) fn align(&mut self) {
+        self.write(0, (8 - self.held) % 8);
     }
 
     /// The bytes, the last one filled up with zeros.
     pub(super) fn finish(mut self) -> Vec<u8> {
-        if self.held > 0 {
-            self.write(0, 8 - self.held);
-        }
+        self.align();
+        self.bytes.truncate(self.position);
         self.bytes
     }
 }
@@ -85,7 +108,7 @@ mod tests {
     fn what_is_written_is_read() {
         let numbers: Vec<(u64, u32)> = (0..400u32).map(|i| (u64::from(i) * 977, i % 41)).collect();
         let mut writer = BitWriter::default();
-        numbers.iter().for_each(|(value, width)| writer.write(*value, *width));
+        numbers.iter().for_each(|(value, width)| writer.write(value & ((1 << width) - 1), *width));
         let bytes = writer.finish();
         let mut reader = BitReader::new(&bytes, 0);
         for (value, width) in numbers {

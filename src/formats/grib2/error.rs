@@ -4,16 +4,16 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Grib2Error {
     /// The bytes begin with something else.
-    #[error("no GRIB message: expected the bytes to begin with `GRIB`, found `{found}`")]
+    #[error("section 0, byte 0: no GRIB message: expected the bytes to begin with `GRIB`, found `{found}`")]
     NotGrib {
         /// The first bytes, escaped.
         found: String,
     },
     /// A message of another edition.
-    #[error("GRIB edition {0} is not supported; expected edition 2")]
+    #[error("section 0, byte 7 of the message: GRIB edition {0} is not supported; expected edition 2")]
     Edition(u8),
     /// Fewer bytes than the message says it has.
-    #[error("the message is cut short: expected {expected} bytes as its section 0 says, found {got}")]
+    #[error("section 0, byte 8 of the message: it is cut short: expected {expected} bytes, found {got}")]
     Truncated {
         /// The length in section 0.
         expected: u64,
@@ -31,17 +31,19 @@ pub enum Grib2Error {
         expected: String,
     },
     /// Something allowed that is not read.
-    #[error("section {section}: {what} is not supported yet; expected {expected}")]
+    #[error("section {section}, byte {offset} of the message: {what} is not supported yet; expected {expected}")]
     Unsupported {
         /// The section's number.
         section: u8,
+        /// Where the section begins in the message, from 0.
+        offset: usize,
         /// The template, code or flag.
         what: String,
         /// What is supported.
         expected: &'static str,
     },
     /// Values were asked for with other bytes than those the header was read from.
-    #[error("section {section} is not at byte {offset}: expected the same message the header was read from")]
+    #[error("section {section}, byte {offset}: no such section; expected the same message the header was read from")]
     OtherBytes {
         /// The section's number.
         section: u8,

@@ -8,12 +8,15 @@ use crate::domain::{Grid, Moment, Slot};
 use super::Grib2Error;
 use super::grid::scanning::Scanning;
 use super::grid::{self, Definition};
+use super::limits;
 use super::packing::{self, Packing};
 use super::product::{self, Product};
-use super::section::{Section, message, sections};
+use super::section::{END, Section, message, sections};
 
 /// How the origin of synthetic data begins.
 const SYNTHETIC: &str = "SYNTHETIC";
+/// Bytes of section 2 that may tell an origin: longer ones are data of a centre's own.
+const ORIGIN_LENGTH: usize = 1024;
 
 /// One field of a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,13 +64,13 @@ impl Message {
 /// All fields of the one message at the start of `bytes`.
 pub fn headers(bytes: &[u8]) -> Result<Vec<Message>, Grib2Error> {
     let (message, discipline) = message(bytes)?;
-    let mut reading = Reading { discipline, ..Reading::default() };
-    for section in sections(message)? {
-        reading.take(&section)?;
+    let mut reading = Reading { discipline, bytes: message.len(), ..Reading::default() };
+    for section in sections(message) {
+        reading.take(&section?)?;
     }
     if reading.found.is_empty() {
-        let offset = message.len();
-        return Err(Grib2Error::Damaged { section: 7, offset, expected: "at least one field, found none".into() });
+        let (offset, expected) = (message.len() - END.len(), "section 7 of at least one field, found `7777`".into());
+        return Err(Grib2Error::Damaged { section: 7, offset, expected });
     }
     Ok(reading.found)
 }
@@ -76,11 +79,13 @@ pub fn headers(bytes: &[u8]) -> Result<Vec<Message>, Grib2Error> {
 #[derive(Default)]
 struct Reading {
     discipline: u8,
+    bytes: usize,
     source: Option<(Moment, u16)>,
     origin: Option<Arc<str>>,
     grid: Option<Definition>,
     product: Option<Product>,
-    packing: Option<(Packing, usize)>,
+    /// With how many values are packed, and where the section begins.
+    packing: Option<(Packing, usize, usize)>,
     bitmap: Option<Range<usize>>,
     last_bitmap: Option<Range<usize>>,
     found: Vec<Message>,
@@ -91,9 +96,16 @@ impl Reading {
         match section.number {
             1 => self.source = Some((product::cycle(section)?, section.u16(6)?)),
             2 => self.origin = synthetic_origin(section),
-            3 => self.grid = Some(grid::parse(section)?),
+            3 => {
+                let definition = grid::parse(section)?;
+                limits::check_points(section, definition.points, self.bytes)?;
+                self.grid = Some(definition);
+            }
             4 => self.product = Some(product::parse(section, self.source(section)?.0)?),
-            5 => self.packing = Some(packing::parse(section)?),
+            5 => {
+                let (packing, packed) = packing::parse(section)?;
+                self.packing = Some((packing, packed, section.offset));
+            }
             6 => self.bitmap = self.bitmap(section)?,
             _ => {
                 let message = self.field(section)?;
@@ -128,12 +140,17 @@ impl Reading {
         let missing = |number: u8| section.damaged(5, format!("section {number} before section 7, found none"));
         let definition = self.grid.clone().ok_or_else(|| missing(3))?;
         let product = self.product.take().ok_or_else(|| missing(4))?;
-        let (packing, packed) = self.packing.take().ok_or_else(|| missing(5))?;
+        let (packing, packed, offset) = self.packing.take().ok_or_else(|| missing(5))?;
         // Some writers leave section 6 out where there is no bitmap.
         let bitmap = self.bitmap.take();
         let points = definition.points;
         if packed > points || (bitmap.is_none() && packed != points) {
-            return Err(section.damaged(5, format!("values for a grid of {points} points, found {packed}")));
+            let bitmap = if bitmap.is_some() { "at most " } else { "without a bitmap " };
+            let expected = format!("{bitmap}{points} packed values for {points} points, found {packed}");
+            return Err(Grib2Error::Damaged { section: 5, offset: offset + 5, expected });
+        }
+        if let Some(bitmap) = &bitmap {
+            limits::check_bitmap(bitmap, points)?;
         }
         let origin = self.origin.clone().unwrap_or_else(|| centre_name(centre));
         let source = Source { discipline: self.discipline, cycle, centre, origin };
@@ -179,10 +196,12 @@ fn range(section: &Section) -> Range<usize> {
     section.offset..section.offset + section.bytes.len()
 }
 
+/// The first line of section 2 where it begins as synthetic data does.
 fn synthetic_origin(section: &Section) -> Option<Arc<str>> {
-    let text = String::from_utf8_lossy(section.rest(6));
-    let text = text.trim_end_matches(['\0', ' ', '\n']);
-    text.starts_with(SYNTHETIC).then(|| text.into())
+    let bytes = section.rest(6);
+    let text = String::from_utf8_lossy(bytes.get(..ORIGIN_LENGTH).unwrap_or(bytes));
+    let line = text.split(char::is_control).next().unwrap_or_default().trim_end();
+    line.starts_with(SYNTHETIC).then(|| line.into())
 }
 
 /// A centre's name and number (common code table C-11).

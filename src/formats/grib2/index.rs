@@ -49,6 +49,9 @@ pub fn parse_index(text: &[u8], object_size: u64) -> Result<Vec<IndexEntry>, Gri
 /// One line, its range still without an end; the error says what was expected.
 fn entry(line: &[u8]) -> Result<IndexEntry, &'static str> {
     let text = std::str::from_utf8(line).map_err(|_| "text in UTF-8")?;
+    if text.contains(char::is_control) {
+        return Err("text without control characters");
+    }
     let mut parts = text.splitn(7, ':');
     let mut next = || parts.next().ok_or("message:offset:d=YYYYMMDDHH:VAR:level:window:");
     let (number, offset, date) = (next()?, next()?, next()?);

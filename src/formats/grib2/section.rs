@@ -1,10 +1,14 @@
 //! The sections of a message, and the numbers at their octets.
 
+use std::fmt;
+
 use super::Grib2Error;
 use super::error::excerpt;
 
 /// Bytes of section 0.
 pub(super) const INDICATOR_LENGTH: usize = 16;
+/// Bytes of a section's length and number.
+const SECTION_HEADER: usize = 5;
 /// Section 8, the last bytes of a message.
 pub(super) const END: &[u8; 4] = b"7777";
 
@@ -74,7 +78,7 @@ impl<'a> Section<'a> {
 
     /// The error that something allowed is not read.
     pub(super) fn unsupported(&self, what: impl Into<String>, expected: &'static str) -> Grib2Error {
-        Grib2Error::Unsupported { section: self.number, what: what.into(), expected }
+        Grib2Error::Unsupported { section: self.number, offset: self.offset, what: what.into(), expected }
     }
 }
 
@@ -100,27 +104,74 @@ pub(super) fn message(bytes: &[u8]) -> Result<(&[u8], u8), Grib2Error> {
     let message = usize::try_from(total).ok().and_then(|t| bytes.get(..t)).ok_or_else(truncated)?;
     if message.len() < INDICATOR_LENGTH + END.len() || !message.ends_with(END) {
         let offset = message.len().saturating_sub(END.len());
-        return Err(Grib2Error::Damaged { section: 8, offset, expected: "`7777` at the end of the message".into() });
+        let found = excerpt(message.get(offset..).unwrap_or_default());
+        let expected = format!("`7777` at the end of a message of {total} bytes, found `{found}`");
+        return Err(Grib2Error::Damaged { section: 8, offset, expected });
     }
     Ok((message, header.u8(7)?))
 }
 
-/// Sections 1 to 7 of a whole message, in their order.
-pub(super) fn sections(message: &[u8]) -> Result<Vec<Section<'_>>, Grib2Error> {
-    let end = message.len().saturating_sub(END.len());
-    let (mut found, mut position) = (Vec::new(), INDICATOR_LENGTH);
-    while position < end {
-        let rest = Section { number: 0, offset: position, bytes: message.get(position..end).unwrap_or_default() };
-        let section = Section { number: rest.u8(5)?, ..rest };
-        let length = section.u32(1)? as usize;
-        let bytes = rest.bytes.get(..length).filter(|b| b.len() >= 5 && (1..=7).contains(&section.number));
-        let Some(bytes) = bytes else {
-            let left = rest.bytes.len();
-            let expected = format!("a section 1 to 7 of 5 to {left} bytes, found {} of {length}", section.number);
-            return Err(section.damaged(1, expected));
-        };
-        found.push(Section { bytes, ..section });
-        position += length;
+/// Sections 1 to 7 of a whole message, in their order, up to the first that cannot be.
+pub(super) fn sections(message: &[u8]) -> Sections<'_> {
+    Sections { message, position: INDICATOR_LENGTH, end: message.len().saturating_sub(END.len()) }
+}
+
+/// Goes from section to section by their lengths.
+#[derive(Clone, Debug)]
+pub(super) struct Sections<'a> {
+    message: &'a [u8],
+    position: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for Sections<'a> {
+    type Item = Result<Section<'a>, NoSection>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.message.get(self.position..self.end).filter(|rest| !rest.is_empty())?;
+        let (offset, left) = (self.position, rest.len());
+        let [a, b, c, d, number] = rest.first_chunk().copied().unwrap_or_default();
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let whole = rest.get(..length as usize).filter(|b| b.len() >= SECTION_HEADER && (1..=7).contains(&number));
+        self.position = whole.map_or(self.end, |bytes| offset + bytes.len());
+        Some(whole.map(|bytes| Section { number, offset, bytes }).ok_or(NoSection { number, offset, length, left }))
     }
-    Ok(found)
+}
+
+/// What stands where a section should begin; all zeros where fewer than five bytes are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSection {
+    /// The octet that should be a section's number.
+    pub number: u8,
+    /// Where in the message, from 0.
+    pub offset: usize,
+    /// The octets that should be a section's length.
+    pub length: u32,
+    /// Bytes of the message from there to its end in `7777`.
+    pub left: usize,
+}
+
+impl NoSection {
+    fn is_end(&self) -> bool {
+        self.length.to_be_bytes() == *END
+    }
+
+    /// The section that seems to be there.
+    pub(super) fn section(&self) -> u8 {
+        if self.is_end() { 8 } else { self.number }
+    }
+}
+
+impl fmt::Display for NoSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NoSection { number, length, left, .. } = self;
+        write!(f, "a section 1 to 7 of {SECTION_HEADER} to {left} bytes, found ")?;
+        if self.is_end() { write!(f, "`7777`") } else { write!(f, "{number} of {length}") }
+    }
+}
+
+impl From<NoSection> for Grib2Error {
+    fn from(found: NoSection) -> Self {
+        Grib2Error::Damaged { section: found.section(), offset: found.offset, expected: found.to_string() }
+    }
 }

@@ -31,12 +31,16 @@ pub(super) fn key(slot: Slot) -> String {
 pub(super) fn make(seed: u64, slot: Slot, frame: &Frame, grounds: &Grounds) -> Result<File, SynthError> {
     let Fields { variables: values } = fields(seed, slot, frame, grounds);
     let origin = origin(seed);
-    let messages: Result<Vec<_>, SynthError> =
-        values.par_iter().map(|(name, values)| message(name, values, slot, frame, &origin)).collect();
+    let messages: Result<Vec<_>, SynthError> = values
+        .par_iter()
+        .map(|(name, values)| {
+            let field = Encode { origin: Some(&origin), ..field(name, values, slot, frame)? };
+            Ok((field, encode(&field)?))
+        })
+        .collect();
     let mut file = File { grib: Vec::new(), index: Vec::new() };
-    for ((name, _), message) in values.iter().zip(messages?) {
-        let number = file.index.iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
-        let line = index_line(number, file.grib.len() as u64, slot, variable(name)?);
+    for (number, (field, message)) in (1..).zip(messages?) {
+        let line = index_line(number, file.grib.len() as u64, &field);
         file.index.extend_from_slice(line.as_bytes());
         file.index.push(b'\n');
         file.grib.extend_from_slice(&message);
@@ -44,24 +48,9 @@ pub(super) fn make(seed: u64, slot: Slot, frame: &Frame, grounds: &Grounds) -> R
     Ok(file)
 }
 
-fn message(name: &str, values: &[f32], slot: Slot, frame: &Frame, origin: &str) -> Result<Vec<u8>, SynthError> {
-    let variable = variable(name)?;
-    let decimal_digits = decimal_digits(name);
-    let origin = Some(origin);
-    Ok(encode(&Encode { slot, variable, grid: &frame.grid, values, decimal_digits, origin })?)
-}
-
-fn variable(name: &str) -> Result<&'static crate::domain::Variable, SynthError> {
-    variables().get(name).map(|variable| &**variable).ok_or_else(|| SynthError::Variable(name.to_string()))
-}
-
-/// Decimal places that each variable is written with.
-fn decimal_digits(name: &str) -> i16 {
-    match name {
-        "t2m" | "d2m" | "u10" | "v10" => 2,
-        "refc" | "hgt" => 1,
-        _ => 0,
-    }
+fn field<'a>(name: &str, values: &'a [f32], slot: Slot, frame: &'a Frame) -> Result<Encode<'a>, SynthError> {
+    let variable = variables().get(name).ok_or_else(|| SynthError::Variable(name.to_string()))?;
+    Ok(Encode::new(slot, variable, &frame.grid, values, variable.decimal_digits))
 }
 
 /// What section 2 of the first message in `head` says; `None` where there is no GRIB2 message or no such section.

@@ -11,9 +11,13 @@ use super::{GRID_RELATIVE, MICRODEGREE, MILLIMETRE, earth};
 const INCREMENTS: u8 = 0x30;
 /// The increment along a row is given.
 const ROW_INCREMENT: u8 = 0x20;
+/// The first octet after the section's length and number.
+const FIRST_OCTET: usize = 6;
 
 /// Section 3 without its length and number; the error says what a message cannot hold.
-pub(in super::super) fn octets(grid: &Grid) -> Result<Vec<u8>, String> {
+///
+/// `grid_relative` says whether wind components are along the grid's axes instead of east and north.
+pub(in super::super) fn octets(grid: &Grid, grid_relative: bool) -> Result<Vec<u8>, String> {
     let points = u32::try_from(grid.nx * grid.ny).map_err(|_| "more points than 32 bits count".to_string())?;
     let (template, content) = content(grid)?;
     let mut octets = vec![0];
@@ -24,6 +28,8 @@ pub(in super::super) fn octets(grid: &Grid) -> Result<Vec<u8>, String> {
     octets.extend_from_slice(&(grid.nx as u32).to_be_bytes());
     octets.extend_from_slice(&(grid.ny as u32).to_be_bytes());
     octets.extend_from_slice(&content);
+    let flags = octets.get_mut(flags_octet(template) - FIRST_OCTET).filter(|_| !grid_relative);
+    flags.into_iter().for_each(|flags| *flags &= !GRID_RELATIVE);
     Ok(octets)
 }
 
@@ -47,6 +53,11 @@ fn content(grid: &Grid) -> Result<(u16, Vec<u8>), String> {
             (140, azimuthal(grid, latitude_origin, longitude_origin)?)
         }
     })
+}
+
+/// Where the resolution and component flags are (flag table 3.3).
+fn flags_octet(template: u16) -> usize {
+    if matches!(template, 0 | 1 | 40 | 140) { 55 } else { 47 }
 }
 
 fn scanning(grid: &Grid) -> u8 {
@@ -189,16 +200,19 @@ mod tests {
         let first = (21.138123, 237.280472);
         let grid = Grid::anchored(projection, Earth::sphere(6_371_229.0), first, (1799, 1059), (3000.0, 3000.0))
             .expect("a grid");
-        assert_eq!(octets(&grid), Ok(HRRR.to_vec()));
+        assert_eq!(octets(&grid, true), Ok(HRRR.to_vec()));
     }
 
     #[test]
     fn what_a_message_cannot_hold_is_refused() {
         let (projection, earth) = (Projection::LatLon, Earth::sphere(6_370_997.0));
         let grid = Grid { projection, earth, nx: 2, ny: 2, x0: 0.0, y0: 0.0, dx: 1e-9, dy: 1.0 };
-        assert!(octets(&grid).is_err());
+        assert!(octets(&grid, true).is_err());
         let rows = Grid { projection: Projection::Gaussian { rows: 8 }, dx: 45.0, ..grid };
-        assert!(octets(&rows).is_ok());
-        assert!(octets(&Grid { dy: 0.5, ..rows.clone() }).is_err() && octets(&Grid { y0: 7.0, ..rows }).is_err());
+        assert!(octets(&rows, true).is_ok());
+        assert!(
+            octets(&Grid { dy: 0.5, ..rows.clone() }, true).is_err()
+                && octets(&Grid { y0: 7.0, ..rows }, true).is_err()
+        );
     }
 }

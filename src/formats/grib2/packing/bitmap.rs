@@ -23,40 +23,81 @@ fn ones(bits: &[u8], points: usize) -> usize {
     bits.iter().map(|b| b.count_ones() as usize).sum::<usize>() - spare as usize
 }
 
+/// Points looked at together.
+const WORD: usize = u64::BITS as usize;
+
 /// Moves the first `packed` values to the points whose bit is one, and sets the others missing.
 ///
-/// Goes from the last point to the first, so that no value is overwritten before it moves.
+/// Goes from the last point to the first, so that no value is overwritten before it moves, and ends where values are
+/// in their places.
 pub(in super::super) fn expand(bitmap: &Section, values: &mut [f32], packed: usize) {
-    let mut next = packed;
-    for (byte, first) in bitmap.rest(7).iter().zip((0..values.len()).step_by(8)).rev() {
-        let count = (values.len() - first).min(8);
-        match byte {
-            0xff if count == 8 && next >= 8 => {
-                next -= 8;
-                values.copy_within(next..next + 8, first);
+    let (bits, mut next) = (bitmap.rest(7), packed.min(values.len()));
+    for first in (0..values.len()).step_by(WORD).rev() {
+        let count = (values.len() - first).min(WORD);
+        if next == first + count {
+            return;
+        }
+        match word(bits, first / 8) {
+            u64::MAX if count == WORD && next >= WORD => {
+                next -= WORD;
+                values.copy_within(next..next + WORD, first);
             }
             0 => values[first..first + count].fill(f32::NAN),
-            _ => next = expand_byte(*byte, values, first..first + count, next),
+            bits => next = expand_word(bits, values, first..first + count, next),
         }
     }
 }
 
-/// Moves the values before `next` to those of up to eight points whose bit is one; what is left before `next`.
-fn expand_byte(byte: u8, values: &mut [f32], points: Range<usize>, mut next: usize) -> usize {
+/// Eight bytes from `start`, zeros where there are none.
+fn word(bits: &[u8], start: usize) -> u64 {
+    let rest = bits.get(start..).unwrap_or_default();
+    let mut bytes = [0; 8];
+    match rest.first_chunk() {
+        Some(eight) => bytes = *eight,
+        None => bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from),
+    }
+    u64::from_be_bytes(bytes)
+}
+
+/// Moves the values before `next` to those of up to 64 points whose bit is one; what is left before `next`.
+fn expand_word(bits: u64, values: &mut [f32], points: Range<usize>, mut next: usize) -> usize {
     for (bit, point) in points.enumerate().rev() {
-        if byte & (0x80 >> bit) == 0 {
-            values[point] = f32::NAN;
-        } else if next > 0 {
-            next -= 1;
-            values[point] = values[next];
-        }
+        let one = bits << bit >> (WORD - 1) == 1;
+        let value = values[next.saturating_sub(1)];
+        // Both are computed and one is chosen: where the ones are cannot be predicted.
+        values[point] = if one { value } else { f32::NAN };
+        next = next.saturating_sub(one.into());
     }
     next
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn values_go_to_the_ones_of_any_bitmap(
+            runs in vec((any::<bool>(), prop_oneof![1usize..4, 1usize..300]), 1..60),
+        ) {
+            let ones: Vec<bool> = runs.iter().flat_map(|(one, count)| vec![*one; *count]).collect();
+            let mut bytes = vec![0, 0, 0, 0, 6, 0];
+            let octet = |ones: &[bool]| ones.iter().enumerate().map(|(bit, one)| u8::from(*one) << (7 - bit)).sum();
+            bytes.extend(ones.chunks(8).map(|ones| -> u8 { octet(ones) }));
+            let packed = ones.iter().filter(|one| **one).count();
+            prop_assert_eq!(check(&section(&bytes), ones.len(), packed), Ok(()));
+            let mut values: Vec<f32> = (0..ones.len()).map(|at| at as f32).collect();
+            expand(&section(&bytes), &mut values, packed);
+            let mut next = (0..).map(|at| at as f32);
+            for (value, one) in values.iter().zip(&ones) {
+                let right = if *one { Some(*value) == next.next() } else { value.is_nan() };
+                prop_assert!(right, "{} for {}", value, one);
+            }
+        }
+    }
 
     fn section(bytes: &[u8]) -> Section<'_> {
         Section { number: 6, offset: 0, bytes }

@@ -3,9 +3,48 @@
 use super::super::Grib2Error;
 use super::super::bits::{BitReader, WIDEST, align};
 use super::super::section::{Section, sign_magnitude};
-use super::Complex;
+use super::{Complex, Level};
 
-/// The groups of a field: where their references, widths, lengths and values are.
+/// The bits where the references, widths, lengths and values of a field's groups begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    pub(super) references: usize,
+    pub(super) widths: usize,
+    pub(super) lengths: usize,
+    pub(super) values: usize,
+}
+
+impl Parts {
+    pub(super) fn new(packing: &Complex) -> Self {
+        let extra = if packing.order == 0 { 0 } else { usize::from(packing.order) + 1 };
+        let references = extra * packing.extra_octets as usize * 8;
+        let widths = align(references + packing.groups * packing.scale.bits as usize);
+        let lengths = align(widths + packing.groups * packing.width_bits as usize);
+        let values = align(lengths + packing.groups * packing.length_bits as usize);
+        Parts { references, widths, lengths, values }
+    }
+}
+
+/// What a field of differences begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// As many values as the order of the differences says.
+    pub(super) first: [i64; 2],
+    /// The least difference, to be added to each.
+    pub(super) minimum: i64,
+}
+
+impl Start {
+    pub(super) fn new(packing: &Complex, bytes: &[u8]) -> Self {
+        let bits = packing.extra_octets * 8;
+        let (mut reader, mut first) = (BitReader::new(bytes, 0), [0; 2]);
+        first.iter_mut().take(packing.order.into()).for_each(|value| *value = reader.read(bits) as i64);
+        let minimum = if packing.order == 0 { 0 } else { sign_magnitude(reader.read(bits), bits) };
+        Start { first, minimum }
+    }
+}
+
+/// The groups of a field, one after the other.
 struct Groups<'a> {
     packing: &'a Complex,
     references: BitReader<'a>,
@@ -22,16 +61,10 @@ struct Group {
 }
 
 impl<'a> Groups<'a> {
-    /// The groups, and the bit their values begin at.
-    fn new(packing: &'a Complex, bytes: &'a [u8]) -> (Self, usize) {
-        let extra = if packing.order == 0 { 0 } else { usize::from(packing.order) + 1 };
-        let references = extra * packing.extra_octets as usize * 8;
-        let widths = align(references + packing.groups * packing.scale.bits as usize);
-        let lengths = align(widths + packing.groups * packing.width_bits as usize);
-        let values = align(lengths + packing.groups * packing.length_bits as usize);
+    fn new(packing: &'a Complex, parts: &Parts, bytes: &'a [u8]) -> Self {
         let at = |position| BitReader::new(bytes, position);
-        let groups = Groups { packing, references: at(references), widths: at(widths), lengths: at(lengths), next: 0 };
-        (groups, values)
+        let (references, widths, lengths) = (at(parts.references), at(parts.widths), at(parts.lengths));
+        Groups { packing, references, widths, lengths, next: 0 }
     }
 }
 
@@ -51,57 +84,45 @@ impl Iterator for Groups<'_> {
     }
 }
 
-/// Checks that section 7 holds groups of `count` values in all.
-fn check(data: &Section, packing: &Complex, count: usize) -> Result<(), Grib2Error> {
-    if packing.groups == 0 && packing.scale.bits == 0 {
+/// Unpacks section 7 into `values`; NaN is missing.
+pub(super) fn unpack(data: &Section, packing: &Complex, values: &mut [f32], level: Level) -> Result<(), Grib2Error> {
+    let (groups, count) = (packing.groups, values.len());
+    if groups == 0 && packing.scale.bits == 0 {
+        values.fill(packing.scale.reference);
         return Ok(());
     }
-    if packing.groups > count || (packing.groups == 0 && count > 0) {
-        return Err(data.damaged(6, format!("1 to {count} groups of {count} values, found {}", packing.groups)));
+    if groups > count || (groups == 0 && count > 0) {
+        return Err(data.damaged(6, format!("1 to {count} groups of {count} values, found {groups}")));
     }
-    let bytes = data.rest(6);
-    let available = bytes.len() * 8;
-    let (groups, start) = Groups::new(packing, bytes);
-    let (mut total, mut end) = (0u64, start as u64);
-    for group in groups {
-        total = total.saturating_add(group.length);
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2(avx2) if avx2.complex(data.rest(6), packing, values) => Ok(()),
+        _ => match packing.order {
+            0 => unpack_order::<0>(data, packing, values),
+            1 => unpack_order::<1>(data, packing, values),
+            _ => unpack_order::<2>(data, packing, values),
+        },
+    }
+}
+
+/// Unpacks group by group, each once its values are known to be there and wanted.
+fn unpack_order<const ORDER: usize>(data: &Section, packing: &Complex, values: &mut [f32]) -> Result<(), Grib2Error> {
+    let (bytes, parts) = (data.rest(6), Parts::new(packing));
+    let available = bytes.len() as u64 * 8;
+    let (mut reader, mut sums) = (BitReader::new(bytes, parts.values), Sums::<ORDER>::new(packing, bytes));
+    let (mut rest, mut end) = (values, parts.values as u64);
+    for group in Groups::new(packing, &parts, bytes) {
         end = end.saturating_add(group.length.saturating_mul(group.width));
         if group.width > WIDEST.into() {
             return Err(data.damaged(6, format!("groups of at most {WIDEST} bits a value, found {}", group.width)));
         }
-        if total > count as u64 || end > available as u64 {
-            break;
+        if end > available {
+            return Err(data.damaged(6, format!("groups within {available} bits, found one up to bit {end}")));
         }
-    }
-    if start > available || end > available as u64 || total != count as u64 {
-        let found = format!("found {total} values up to bit {end}");
-        return Err(data.damaged(6, format!("groups of {count} values in all within {available} bits, {found}")));
-    }
-    Ok(())
-}
-
-/// Unpacks section 7 into `values`; NaN is missing.
-pub(super) fn unpack(data: &Section, packing: &Complex, values: &mut [f32]) -> Result<(), Grib2Error> {
-    check(data, packing, values.len())?;
-    if packing.groups == 0 {
-        values.fill(packing.scale.reference);
-        return Ok(());
-    }
-    match packing.order {
-        0 => unpack_order::<0>(data.rest(6), packing, values),
-        1 => unpack_order::<1>(data.rest(6), packing, values),
-        _ => unpack_order::<2>(data.rest(6), packing, values),
-    }
-    Ok(())
-}
-
-fn unpack_order<const ORDER: usize>(bytes: &[u8], packing: &Complex, values: &mut [f32]) {
-    let (groups, start) = Groups::new(packing, bytes);
-    let mut reader = BitReader::new(bytes, start);
-    let mut sums = Sums::<ORDER>::new(packing, bytes);
-    let mut rest = values;
-    for group in groups {
-        let Some((head, tail)) = rest.split_at_mut_checked(group.length as usize) else { return };
+        let left = rest.len();
+        let Some((head, tail)) = usize::try_from(group.length).ok().and_then(|l| rest.split_at_mut_checked(l)) else {
+            return Err(data.damaged(6, format!("a group of at most the {left} values left, found {}", group.length)));
+        };
         rest = tail;
         if packing.missing == 0 && sums.seen >= ORDER {
             sums.plain(&mut reader, &group, head);
@@ -109,28 +130,24 @@ fn unpack_order<const ORDER: usize>(bytes: &[u8], packing: &Complex, values: &mu
             sums.careful(&mut reader, &group, head, packing);
         }
     }
+    match rest.len() {
+        0 => Ok(()),
+        left => Err(data.damaged(6, format!("groups of all values of the field, found {left} values without a group"))),
+    }
 }
 
 /// Turns differences of order `ORDER` back into values by summing them.
 struct Sums<const ORDER: usize> {
-    first: [i64; 2],
-    minimum: i64,
+    start: Start,
     seen: usize,
     value: i64,
     slope: i64,
-    offset: f64,
-    factor: f64,
+    line: (f64, f64),
 }
 
 impl<const ORDER: usize> Sums<ORDER> {
     fn new(packing: &Complex, bytes: &[u8]) -> Self {
-        let bits = packing.extra_octets * 8;
-        let mut reader = BitReader::new(bytes, 0);
-        let mut first = [0; 2];
-        first.iter_mut().take(ORDER).for_each(|value| *value = reader.read(bits) as i64);
-        let minimum = if ORDER == 0 { 0 } else { sign_magnitude(reader.read(bits), bits) };
-        let (offset, factor) = packing.scale.line();
-        Sums { first, minimum, seen: 0, value: 0, slope: 0, offset, factor }
+        Sums { start: Start::new(packing, bytes), seen: 0, value: 0, slope: 0, line: packing.scale.line() }
     }
 
     /// The value after a difference, once the first `ORDER` values are known.
@@ -144,13 +161,19 @@ impl<const ORDER: usize> Sums<ORDER> {
                 self.value = self.value.wrapping_add(self.slope);
             }
         }
-        (self.offset + self.value as f64 * self.factor) as f32
+        self.scaled()
+    }
+
+    #[inline(always)]
+    fn scaled(&self) -> f32 {
+        let (offset, factor) = self.line;
+        (offset + self.value as f64 * factor) as f32
     }
 
     /// A group without missing values, past the first values.
     #[inline]
     fn plain(&mut self, reader: &mut BitReader, group: &Group, values: &mut [f32]) {
-        let base = (group.reference as i64).wrapping_add(self.minimum);
+        let base = (group.reference as i64).wrapping_add(self.start.minimum);
         for value in values {
             *value = self.add(base.wrapping_add(reader.read(group.width as u32) as i64));
         }
@@ -158,7 +181,7 @@ impl<const ORDER: usize> Sums<ORDER> {
 
     /// A group that may have missing values or the field's first values.
     fn careful(&mut self, reader: &mut BitReader, group: &Group, values: &mut [f32], packing: &Complex) {
-        let base = (group.reference as i64).wrapping_add(self.minimum);
+        let base = (group.reference as i64).wrapping_add(self.start.minimum);
         let reference_missing = is_missing(group.reference, packing.scale.bits, packing.missing);
         for value in values {
             let increment = reader.read(group.width as u32);
@@ -171,13 +194,13 @@ impl<const ORDER: usize> Sums<ORDER> {
     }
 
     fn step(&mut self, difference: i64) -> f32 {
-        let Some(first) = self.first.get(self.seen).filter(|_| self.seen < ORDER) else {
+        let Some(first) = self.start.first.get(self.seen).filter(|_| self.seen < ORDER) else {
             return self.add(difference);
         };
         self.slope = first.wrapping_sub(self.value);
         self.value = *first;
         self.seen += 1;
-        (self.offset + self.value as f64 * self.factor) as f32
+        self.scaled()
     }
 }
 
@@ -218,10 +241,10 @@ mod tests {
         let (data, mut packing) = (Section { number: 7, offset: 0, bytes: &DATA }, packing(2));
         packing.missing = 0;
         let mut values = [0.0; 4];
-        assert_eq!(unpack(&data, &packing, &mut values), Ok(()));
+        assert_eq!(unpack(&data, &packing, &mut values, Level::Portable), Ok(()));
         assert_eq!(values, [1.5, 1.6, 1.8, 1.8]);
         packing.missing = 1;
-        assert_eq!(unpack(&data, &packing, &mut values), Ok(()));
+        assert_eq!(unpack(&data, &packing, &mut values, Level::Portable), Ok(()));
         assert!(values[0].is_nan() && values[2].is_nan());
         assert_eq!((values[1], values[3]), (1.5, 1.5));
     }
@@ -230,9 +253,10 @@ mod tests {
     fn groups_that_do_not_fit_are_refused() {
         let data = Section { number: 7, offset: 0, bytes: &DATA };
         for (packing, count) in [(packing(3), 4), (packing(2), 5), (packing(60), 4), (packing(255), 4)] {
-            assert!(check(&data, &packing, count).is_err(), "{packing:?}");
+            let mut values = vec![0.0; count];
+            assert!(unpack(&data, &packing, &mut values, Level::best()).is_err(), "{packing:?}");
         }
         let empty = Complex { last_length: 0, ..packing(60) };
-        assert!(check(&data, &empty, 1).is_err());
+        assert!(unpack(&data, &empty, &mut [0.0], Level::best()).is_err());
     }
 }

@@ -5,10 +5,30 @@ use std::fmt;
 use super::Grib2Error;
 use super::bits::WIDEST;
 use super::section::Section;
+use level::Level;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 pub(super) mod bitmap;
+mod ccsds;
 mod complex;
+mod ieee;
+mod jpeg2000;
+mod level;
+mod png;
+mod run_length;
 mod simple;
+#[cfg(test)]
+mod tests;
+
+pub use ccsds::Ccsds;
+pub use run_length::RunLength;
+
+/// The templates that are read, for errors about others.
+const SUPPORTED: &str = "5.0 (simple), 5.2 or 5.3 (complex), 5.4 (IEEE), 5.40 (JPEG 2000), 5.41 (PNG), 5.42 (CCSDS) or \
+                         5.200 (run length)";
+/// 2^63, above every sum of spatial differences.
+const LARGEST_SUM: f64 = 9_223_372_036_854_775_808.0;
 
 /// Packed integer X to value: (reference + X · 2^binary) / 10^decimal.
 ///
@@ -46,12 +66,25 @@ pub struct Complex {
 }
 
 /// How the values of a field are packed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Packing {
     /// Template 5.0: every value in the same number of bits.
     Simple(Scale),
     /// Templates 5.2 and 5.3: groups, perhaps of spatial differences.
     Complex(Complex),
+    /// Template 5.4: IEEE 754 numbers of 32, 64 or 128 bits; those of 128 cannot be unpacked.
+    Ieee {
+        /// Bits of a number.
+        bits: u32,
+    },
+    /// Template 5.40: a grey JPEG 2000 image.
+    Jpeg2000(Scale),
+    /// Template 5.41: a PNG image, grey or with a number's bytes as its colours.
+    Png(Scale),
+    /// Template 5.42: the lossless compression of CCSDS 121.0-B.
+    Ccsds(Ccsds),
+    /// Template 5.200: numbers of levels in runs.
+    RunLength(RunLength),
     /// A template whose values cannot be unpacked.
     Unsupported(u16),
 }
@@ -63,18 +96,43 @@ impl Packing {
             Packing::Simple(_) => 0,
             Packing::Complex(complex) if complex.order == 0 => 2,
             Packing::Complex(_) => 3,
+            Packing::Ieee { .. } => 4,
+            Packing::Jpeg2000(_) => 40,
+            Packing::Png(_) => 41,
+            Packing::Ccsds(_) => 42,
+            Packing::RunLength(_) => 200,
             Packing::Unsupported(template) => *template,
+        }
+    }
+
+    /// How packed integers become values, where they do so by a scale.
+    pub fn scale(&self) -> Option<&Scale> {
+        match self {
+            Packing::Simple(scale) | Packing::Jpeg2000(scale) | Packing::Png(scale) => Some(scale),
+            Packing::Complex(complex) => Some(&complex.scale),
+            Packing::Ccsds(ccsds) => Some(&ccsds.scale),
+            Packing::Ieee { .. } | Packing::RunLength(_) | Packing::Unsupported(_) => None,
+        }
+    }
+
+    /// Bits of a packed number, or of a group's reference; 0 for a constant field, `None` where not known.
+    pub fn bits(&self) -> Option<u32> {
+        match self {
+            Packing::Ieee { bits } => Some(*bits),
+            Packing::RunLength(run_length) => Some(run_length.bits),
+            _ => self.scale().map(|scale| scale.bits),
         }
     }
 }
 
 impl fmt::Display for Packing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Packing::Simple(scale) if scale.bits == 0 => write!(f, "5.0 constant"),
-            Packing::Simple(scale) => write!(f, "5.0 {} bits", scale.bits),
-            Packing::Complex(complex) => write!(f, "5.{} {} groups", self.template(), complex.groups),
-            Packing::Unsupported(template) => write!(f, "5.{template}"),
+        let template = self.template();
+        match (self, self.bits()) {
+            (Packing::Complex(complex), _) => write!(f, "5.{template} {} groups", complex.groups),
+            (_, Some(0)) => write!(f, "5.{template} constant"),
+            (_, Some(bits)) => write!(f, "5.{template} {bits} bits"),
+            (_, None) => write!(f, "5.{template}"),
         }
     }
 }
@@ -83,12 +141,14 @@ impl Packing {
     /// Unpacks section 7 into `values`; every length is checked against the section before it is believed.
     pub(super) fn unpack(&self, data: &Section, values: &mut [f32]) -> Result<(), Grib2Error> {
         match self {
-            Packing::Simple(scale) => simple::unpack(data, scale, values),
-            Packing::Complex(complex) => complex::unpack(data, complex, values),
-            Packing::Unsupported(template) => {
-                let what = format!("data template 5.{template}");
-                Err(data.unsupported(what, "5.0 (simple), 5.2 or 5.3 (complex)"))
-            }
+            Packing::Simple(scale) => simple::unpack(data, scale, values, Level::best()),
+            Packing::Complex(complex) => complex::unpack(data, complex, values, Level::best()),
+            Packing::Ieee { bits } => ieee::unpack(data, *bits, values),
+            Packing::Jpeg2000(scale) => jpeg2000::unpack(data, scale, values),
+            Packing::Png(scale) => png::unpack(data, scale, values),
+            Packing::Ccsds(packing) => ccsds::unpack(data, packing, values),
+            Packing::RunLength(packing) => run_length::unpack(data, packing, values),
+            Packing::Unsupported(template) => Err(data.unsupported(format!("data template 5.{template}"), SUPPORTED)),
         }
     }
 }
@@ -103,6 +163,11 @@ pub(super) fn parse(section: &Section) -> Result<(Packing, usize), Grib2Error> {
             order @ 1..=2 => Packing::Complex(complex(section, order)?),
             order => return Err(section.damaged(48, format!("spatial differencing of order 1 or 2, found {order}"))),
         },
+        4 => Packing::Ieee { bits: ieee::bits(section)? },
+        40 => Packing::Jpeg2000(scale(section)?),
+        41 => Packing::Png(scale(section)?),
+        42 => Packing::Ccsds(ccsds::parse(section)?),
+        200 => Packing::RunLength(run_length::parse(section)?),
         template => Packing::Unsupported(template),
     };
     Ok((packing, packed))
@@ -115,14 +180,26 @@ fn scale(section: &Section) -> Result<Scale, Grib2Error> {
         decimal: section.i16(18)?,
         bits: width(section, 20)?,
     };
-    let (offset, factor) = scale.line();
-    if !offset.is_finite() || !factor.is_finite() {
-        return Err(section.damaged(12, format!("a finite reference value and scale, found {scale:?}")));
+    if !scale.reference.is_finite() {
+        return Err(section.damaged(12, format!("a finite reference value, found {}", scale.reference)));
     }
-    Ok(scale)
+    let largest = (1u64 << scale.bits) - 1;
+    // Without bits the scale is not used.
+    if scale.bits > 0 { scale.check(section, largest as f64) } else { Ok(scale) }
 }
 
 impl Scale {
+    /// Checks that every packed integer from 0 to `largest` becomes a finite number.
+    fn check(self, section: &Section, largest: f64) -> Result<Self, Grib2Error> {
+        let (offset, factor) = self.line();
+        if [offset, offset + largest * factor].iter().all(|value| (*value as f32).is_finite()) {
+            return Ok(self);
+        }
+        let Scale { reference, binary, decimal, .. } = self;
+        let found = format!("found reference {reference}, 2^{binary} and 10^{decimal} for integers to {largest}");
+        Err(section.damaged(16, format!("binary and decimal scales that keep values finite, {found}")))
+    }
+
     /// A value is the first number plus the packed integer times the second.
     pub(super) fn line(&self) -> (f64, f64) {
         let decimal = 10f64.powi(-self.decimal);
@@ -155,8 +232,14 @@ fn complex(section: &Section, order: u8) -> Result<Complex, Grib2Error> {
         Complex { missing: 3.., .. } => {
             Err(section.damaged(23, format!("missing value management 0, 1 or 2, found {}", complex.missing)))
         }
-        Complex { length_bits: 33.., .. } => Err(section.damaged(47, "at most 32 bits a group length")),
-        Complex { extra_octets: 8.., .. } => Err(section.damaged(49, "at most 7 octets an extra descriptor")),
-        _ => Ok(complex),
+        Complex { length_bits: found @ 33.., .. } => {
+            Err(section.damaged(47, format!("at most 32 bits a group length, found {found}")))
+        }
+        Complex { extra_octets: found @ 8.., .. } => {
+            Err(section.damaged(49, format!("at most 7 octets an extra descriptor, found {found}")))
+        }
+        Complex { groups: 0, .. } => Ok(complex),
+        // Sums of differences may be any integer of 64 bits, of either sign.
+        _ => complex.scale.check(section, LARGEST_SUM).and(complex.scale.check(section, -LARGEST_SUM)).map(|_| complex),
     }
 }

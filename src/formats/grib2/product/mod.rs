@@ -1,17 +1,20 @@
 //! What a field is of and when (sections 1 and 4).
 
-use chrono::NaiveDate;
-
 use crate::domain::{Lead, Moment, Variable};
 
 use super::Grib2Error;
 use super::section::Section;
 
+pub(super) mod layout;
+mod parts;
+mod time;
+
+pub(super) use time::cycle;
+
 /// Code table 4.5: a surface without a level.
 const ENTIRE_ATMOSPHERE: u8 = 10;
-const MINUTE: i64 = 60;
-const HOUR: i64 = 3600;
-const DAY: i64 = 86400;
+/// An octet that is not given.
+pub(super) const MISSING: u8 = u8::MAX;
 
 /// What section 4 says.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,8 @@ pub struct Product {
     pub category: u8,
     /// Parameter number (code table 4.2).
     pub number: u8,
+    /// What made the field; `None` where the template is not known.
+    pub process: Option<Process>,
     /// The surface, or the lower or upper end of a layer; `None` where the product has none.
     pub first: Option<Surface>,
     /// The other end of a layer.
@@ -45,6 +50,19 @@ impl Product {
     }
 }
 
+/// What made a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Analysis, forecast, ensemble forecast and so on (code table 4.3).
+    pub kind: u8,
+    /// The centre's number for the background process; 255 where it is not given.
+    pub background: u8,
+    /// The centre's number for the process; 255 where it is not given.
+    pub model: u8,
+    /// How long after the cycle observations were still taken in, where that is given.
+    pub cutoff: Option<Lead>,
+}
+
 /// A fixed surface.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surface {
@@ -59,7 +77,7 @@ pub struct Surface {
 pub struct Time {
     /// How far after the cycle the field, or its statistical window, ends.
     pub lead: Lead,
-    /// Length of the statistical window; `None` for a field of one moment.
+    /// Length of the statistical window, which may begin before the cycle; `None` for a field of one moment.
     pub window: Option<Lead>,
     /// What was done over the window: 0 average, 1 accumulation, 2 maximum, 3 minimum (code table 4.10).
     pub statistic: Option<u8>,
@@ -74,14 +92,14 @@ pub enum Ensemble {
         kind: u8,
         /// The perturbation's number.
         number: u8,
-        /// Forecasts in the ensemble.
+        /// Forecasts in the ensemble; 255 where it is not given.
         size: u8,
     },
     /// Worked out from all or some members (templates 4.2 and 4.12).
     Derived {
         /// Mean, spread and so on (code table 4.7).
         kind: u8,
-        /// Forecasts in the ensemble.
+        /// Forecasts in the ensemble; 255 where it is not given.
         size: u8,
     },
     /// A probability (templates 4.5 and 4.9).
@@ -100,95 +118,22 @@ pub enum Ensemble {
     },
 }
 
-/// The reference time of section 1.
-pub(super) fn cycle(section: &Section) -> Result<Moment, Grib2Error> {
-    calendar(section, 13)
-}
-
 /// Reads section 4 of a message whose reference time is `cycle`.
+///
+/// Of a template that is not known, category and number are read and nothing else.
 pub(super) fn parse(section: &Section, cycle: Moment) -> Result<Product, Grib2Error> {
     let template = section.u16(8)?;
-    let time = match time(section, template, cycle) {
+    let (category, number) = (section.u8(10)?, section.u8(11)?);
+    let Some(layout) = layout::of(template) else {
+        let time = Err(section.unsupported(format!("product template 4.{template}"), layout::KNOWN));
+        let (process, first, second, ensemble) = (None, None, None, None);
+        return Ok(Product { template, category, number, process, first, second, time, ensemble });
+    };
+    let time = match time::parse(section, layout, cycle) {
         Err(error @ Grib2Error::Damaged { .. }) => return Err(error),
         time => time,
     };
-    let first = Surface { kind: section.u8(23)?, level: level(section)? };
-    let (category, number) = (section.u8(10)?, section.u8(11)?);
-    Ok(Product { template, category, number, first: Some(first), second: None, time, ensemble: None })
-}
-
-fn time(section: &Section, template: u16, cycle: Moment) -> Result<Time, Grib2Error> {
-    let window = match template {
-        0..=2 => None,
-        8 => Some(35),
-        11 => Some(38),
-        12 => Some(37),
-        other => {
-            let what = format!("product template 4.{other}");
-            return Err(section.unsupported(what, "4.0, 4.1, 4.2, 4.8, 4.11 or 4.12"));
-        }
-    };
-    let start = section.i32(19)? * unit_seconds(section, 18)?;
-    let window = window.map(|octet| interval(section, octet, cycle, start)).transpose()?;
-    Ok(Time {
-        lead: lead(section, window.map_or(start, |w| w.end))?,
-        window: window.map(|w| lead(section, w.end - start)).transpose()?,
-        statistic: window.map(|w| w.statistic),
-    })
-}
-
-/// The end of a statistical interval, in seconds after the cycle, and what was done over it.
-#[derive(Clone, Copy)]
-struct Interval {
-    end: i64,
-    statistic: u8,
-}
-
-fn interval(section: &Section, octet: usize, cycle: Moment, start: i64) -> Result<Interval, Grib2Error> {
-    let end = calendar(section, octet)?.0 as i64 - cycle.0 as i64;
-    if end < start {
-        let expected = format!("the interval to end after it starts, {start} s after the cycle, found {end} s");
-        return Err(section.damaged(octet, expected));
-    }
-    Ok(Interval { end, statistic: section.u8(octet + 12)? })
-}
-
-fn lead(section: &Section, seconds: i64) -> Result<Lead, Grib2Error> {
-    let minutes = u32::try_from(seconds / MINUTE).ok().filter(|_| seconds % MINUTE == 0);
-    let found = || section.unsupported(format!("a forecast time of {seconds} s"), "whole minutes, not negative");
-    minutes.map(Lead).ok_or_else(found)
-}
-
-/// Seconds of a unit of code table 4.4.
-fn unit_seconds(section: &Section, octet: usize) -> Result<i64, Grib2Error> {
-    match section.u8(octet)? {
-        0 => Ok(MINUTE),
-        1 => Ok(HOUR),
-        2 => Ok(DAY),
-        10 => Ok(3 * HOUR),
-        11 => Ok(6 * HOUR),
-        12 => Ok(12 * HOUR),
-        13 => Ok(1),
-        other => {
-            let what = format!("time unit {other}");
-            Err(section.unsupported(what, "minutes, hours, days, seconds or 3, 6, 12 hours"))
-        }
-    }
-}
-
-fn calendar(section: &Section, octet: usize) -> Result<Moment, Grib2Error> {
-    let at = |i: usize| section.u8(octet + i).map(u32::from);
-    let (year, month, day) = (section.u16(octet)?.into(), at(2)?, at(3)?);
-    let (hour, minute, second) = (at(4)?, at(5)?, at(6)?);
-    let time = NaiveDate::from_ymd_opt(year, month, day).and_then(|d| d.and_hms_opt(hour, minute, second));
-    let found = format!("a time since 1970, found {year}-{month}-{day} {hour}:{minute}:{second}");
-    time.and_then(Moment::from_naive).ok_or_else(|| section.damaged(octet, found))
-}
-
-/// The level of the first fixed surface; 0 where it has none.
-fn level(section: &Section) -> Result<f64, Grib2Error> {
-    match (section.u8(24)?, section.u32(25)?) {
-        (u8::MAX, _) | (_, u32::MAX) => Ok(0.0),
-        _ => Ok(section.i32(25)? as f64 / 10f64.powi(section.i8(24)?)),
-    }
+    let [first, second] = parts::surfaces(section, layout)?;
+    let (process, ensemble) = (Some(parts::process(section, layout)?), parts::ensemble(section, layout)?);
+    Ok(Product { template, category, number, process, first, second, time, ensemble })
 }
