@@ -4,7 +4,7 @@ use std::fs::read_to_string;
 use std::hint::black_box;
 use std::time::Instant;
 
-use gustfront::domain::{Grid, Projection, Quality};
+use gustfront::domain::{Earth, Grid, Projection, Quality};
 use gustfront::transforms::qc;
 use gustfront::transforms::regrid::{Method, Weights};
 use gustfront::transforms::rotate::Rotation;
@@ -17,7 +17,8 @@ const TICKS: f64 = 100.0;
 /// The HRRR CONUS grid.
 fn hrrr() -> Grid {
     let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: 262.5 };
-    Grid::anchored(projection, 6_371_229.0, (21.138123, 237.280472), (1799, 1059), (3000.0, 3000.0)).expect("a grid")
+    Grid::anchored(projection, Earth::sphere(6_371_229.0), (21.138123, 237.280472), (1799, 1059), (3000.0, 3000.0))
+        .expect("a grid")
 }
 
 /// A smooth synthetic temperature in kelvin.

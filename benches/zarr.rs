@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gustfront::domain::{Grid, Lead, Moment, Philox, Projection, Slot};
+use gustfront::domain::{Earth, Grid, Lead, Moment, Philox, Projection, Slot};
 use gustfront::formats::zarr::{ArraySpec, Store, StoreSpec};
 use gustfront::storage::FileStore;
 
@@ -15,7 +15,7 @@ const QUANTUM: f32 = 1.0 / 16.0;
 fn hrrr() -> Grid {
     let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5; 2], longitude_origin: 262.5 };
     let (x0, y0) = (-2_697_520.142_5, -1_587_306.152_6);
-    Grid { projection, radius_m: 6_371_229.0, nx: 1799, ny: 1059, x0, y0, dx: 3000.0, dy: 3000.0 }
+    Grid { projection, earth: Earth::sphere(6_371_229.0), nx: 1799, ny: 1059, x0, y0, dx: 3000.0, dy: 3000.0 }
 }
 
 fn spec() -> StoreSpec {

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use common::python;
-use gustfront::domain::{Grid, Projection};
+use gustfront::domain::{Earth, Grid, Projection};
 use gustfront::transforms::regrid::{Method, Weights};
 use gustfront::transforms::rotate::Rotation;
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ const SEVIR_RADIUS: f64 = 6_370_997.0;
 
 fn hrrr() -> Grid {
     let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: 262.5 };
-    Grid::anchored(projection, HRRR_RADIUS, (21.138123, 237.280472), (1799, 1059), (3000.0, 3000.0)).expect("a grid")
+    Grid::anchored(projection, Earth::sphere(HRRR_RADIUS), (21.138123, 237.280472), (1799, 1059), (3000.0, 3000.0))
+        .expect("a grid")
 }
 
 /// A grid of each projection around a place, `half` kilometres to each side.
@@ -30,16 +31,26 @@ fn around(latitude: f64, longitude: f64, half: f64, step: f64) -> [Grid; 3] {
     let (degrees, parallels) = (step / 111.0, [30.0, 46.0]);
     let plane = |projection, radius_m, dy: f64| {
         let away = half * 1000.0 * 1.0137;
-        let middle = Grid { projection, radius_m, nx: 1, ny: 1, x0: 0.0, y0: 0.0, dx: 1.0, dy: 1.0 };
+        let middle =
+            Grid { projection, earth: Earth::sphere(radius_m), nx: 1, ny: 1, x0: 0.0, y0: 0.0, dx: 1.0, dy: 1.0 };
         let (x, y) = middle.to_plane(latitude, longitude).expect("on the map");
         let (x0, y0) = (x - away, y - away * dy.signum());
-        Grid { projection, radius_m, nx: points, ny: points - 3, x0, y0, dx: step * 1000.0, dy: dy * 1000.0 }
+        Grid {
+            projection,
+            earth: Earth::sphere(radius_m),
+            nx: points,
+            ny: points - 3,
+            x0,
+            y0,
+            dx: step * 1000.0,
+            dy: dy * 1000.0,
+        }
     };
     let lambert = Projection::Lambert { latitude_origin: 38.5, parallels, longitude_origin: 262.5 };
     let azimuthal = Projection::AzimuthalEqualArea { latitude_origin: 38.0, longitude_origin: -98.0 };
     let latlon = Grid {
         projection: Projection::LatLon,
-        radius_m: HRRR_RADIUS,
+        earth: Earth::sphere(HRRR_RADIUS),
         nx: points + 5,
         ny: points,
         x0: longitude - half / 111.0 * 1.27,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::dying::Dying;
 use common::python;
-use gustfront::domain::{Grid, Lead, Moment, Projection, Slot};
+use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot};
 use gustfront::formats::zarr::{ArraySpec, Store, StoreSpec, ZarrError};
 use gustfront::storage::{FileStore, ObjectStore};
 use serde_json::{Value, json};
@@ -24,7 +24,16 @@ fn objects(folder: &Path) -> Arc<dyn ObjectStore> {
 
 fn lambert(nx: usize, ny: usize) -> Grid {
     let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5; 2], longitude_origin: 262.5 };
-    Grid { projection, radius_m: 6_371_229.0, nx, ny, x0: -1_500_000.25, y0: 300_000.1, dx: 3000.0, dy: 3000.0 }
+    Grid {
+        projection,
+        earth: Earth::sphere(6_371_229.0),
+        nx,
+        ny,
+        x0: -1_500_000.25,
+        y0: 300_000.1,
+        dx: 3000.0,
+        dy: 3000.0,
+    }
 }
 
 fn spec(grid: Grid) -> StoreSpec {
@@ -105,8 +114,11 @@ fn expectation(spec: &StoreSpec, dimensions: [&str; 4]) -> Value {
     let (x, y): (Vec<f64>, Vec<f64>) =
         ((0..grid.nx).map(|i| grid.xy(i, 0).0).collect(), (0..grid.ny).map(|j| grid.xy(0, j).1).collect());
     let mut coordinates = json!({dimensions[2]: y, dimensions[3]: x});
-    if grid.projection != Projection::LatLon {
-        let geographic = grid.coordinates();
+    let geographic = grid.coordinates();
+    if let Projection::Gaussian { .. } = grid.projection {
+        let rows: Vec<f64> = geographic.latitude.iter().step_by(grid.nx).copied().collect();
+        coordinates[dimensions[2]] = rows.into();
+    } else if grid.projection != Projection::LatLon {
         coordinates["latitude"] = geographic.latitude.into();
         coordinates["longitude"] = geographic.longitude.into();
     }
@@ -134,7 +146,7 @@ fn python_reads_a_lambert_store() {
 #[test]
 fn python_reads_shards_that_are_padded() {
     let projection = Projection::AzimuthalEqualArea { latitude_origin: 38.0, longitude_origin: -98.0 };
-    let grid = Grid { projection, radius_m: 6_370_997.0, ..lambert(6, 401) };
+    let grid = Grid { projection, earth: Earth::sphere(6_370_997.0), ..lambert(6, 401) };
     let crs = json!({"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": -98.0,
         "latitude_of_projection_origin": 38.0, "earth_radius": 6_370_997.0});
     python_agrees(grid, ["init_time", "lead_time", "y", "x"], crs);
@@ -146,6 +158,25 @@ fn python_reads_a_lat_lon_store() {
     let grid = Grid { projection: Projection::LatLon, x0, y0, dx: 0.03, dy: -0.03, ..lambert(9, 6) };
     let crs = json!({"grid_mapping_name": "latitude_longitude", "earth_radius": 6_371_229.0});
     python_agrees(grid, ["init_time", "lead_time", "latitude", "longitude"], crs);
+}
+
+#[test]
+fn python_reads_a_gaussian_store_on_an_ellipsoid() {
+    let earth = Earth { radius_m: 6_378_137.0, flattening: 1.0 / 298.257_223_563 };
+    let projection = Projection::Gaussian { rows: 64 };
+    let grid = Grid { projection, earth, x0: 100.0, y0: 40.0, dx: 2.8125, dy: -1.0, ..lambert(9, 6) };
+    let crs = json!({"grid_mapping_name": "latitude_longitude", "semi_major_axis": 6_378_137.0,
+        "inverse_flattening": 1.0 / (1.0 / 298.257_223_563)});
+    python_agrees(grid, ["init_time", "lead_time", "latitude", "longitude"], crs);
+}
+
+#[test]
+fn python_reads_a_store_of_a_turned_globe() {
+    let projection = Projection::RotatedLatLon { south_pole: [-36.0, 190.0] };
+    let grid = Grid { projection, x0: -2.0, y0: 1.0, dx: 0.5, dy: 0.25, ..lambert(9, 6) };
+    let crs = json!({"grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": 36.0,
+        "grid_north_pole_longitude": 10.0, "earth_radius": 6_371_229.0});
+    python_agrees(grid, ["init_time", "lead_time", "y", "x"], crs);
 }
 
 /// Every variable of every slot of three days, but for a few that never came.

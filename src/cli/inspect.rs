@@ -105,12 +105,21 @@ fn table(rows: &[Vec<String>], out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
     use gustfront::config;
-    use gustfront::domain::{Grid, Lead, Moment, Projection, Slot};
+    use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot};
     use gustfront::formats::grib2::{Encode, encode};
 
     fn message() -> Vec<u8> {
         let projection = Projection::LatLon;
-        let grid = Grid { projection, radius_m: 6_371_229.0, nx: 2, ny: 2, x0: 250.0, y0: 40.0, dx: 0.5, dy: -0.5 };
+        let grid = Grid {
+            projection,
+            earth: Earth::sphere(6_371_229.0),
+            nx: 2,
+            ny: 2,
+            x0: 250.0,
+            y0: 40.0,
+            dx: 0.5,
+            dy: -0.5,
+        };
         let variable = config::variables().get("t2m").expect("a variable");
         let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 6).expect("a day"), Lead::hours(1));
         let (values, origin) = ([280.0, 290.0, f32::NAN, 300.0], Some("SYNTHETIC weather, version 1"));

@@ -1,8 +1,8 @@
-//! Where the values of a field are: a regular grid in a map projection on a sphere.
+//! Where the values of a field are: a regular grid in a map projection of the earth.
 
 use serde::{Deserialize, Serialize};
 
-use super::map::{Map, Projection};
+use super::map::{Earth, Map, Projection};
 
 mod cells;
 mod cover;
@@ -23,13 +23,14 @@ pub enum GridError {
 pub struct Grid {
     /// The plane.
     pub projection: Projection,
-    /// Radius of the sphere in metres.
-    pub radius_m: f64,
+    /// The sphere or ellipsoid.
+    #[serde(flatten)]
+    pub earth: Earth,
     /// Points along x.
     pub nx: usize,
     /// Points along y.
     pub ny: usize,
-    /// x of the first point: metres, or degrees for [`Projection::LatLon`].
+    /// x of the first point: metres, or degrees where the plane is made of them.
     pub x0: f64,
     /// y of the first point.
     pub y0: f64,
@@ -54,18 +55,20 @@ impl Grid {
     /// Fails where the projection makes no map, does not show the first point, or the shape is empty.
     pub fn anchored(
         projection: Projection,
-        radius_m: f64,
+        earth: Earth,
         first: (f64, f64),
         size: (usize, usize),
         step: (f64, f64),
     ) -> Result<Self, GridError> {
-        let map = Map::new(projection, radius_m)?;
+        let map = Map::new(projection, earth)?;
         let off = || GridError::Projection(format!("{projection:?}"), format!("it does not show the point {first:?}"));
         let (x0, y0) = match projection {
-            Projection::LatLon => map.forward(first.0, first.1).map(|(_, y)| (first.1, y)).ok_or_else(off)?,
+            Projection::LatLon | Projection::Gaussian { .. } => {
+                map.forward(first.0, first.1).map(|(_, y)| (first.1, y)).ok_or_else(off)?
+            }
             _ => map.forward(first.0, first.1).ok_or_else(off)?,
         };
-        let grid = Grid { projection, radius_m, nx: size.0, ny: size.1, x0, y0, dx: step.0, dy: step.1 };
+        let grid = Grid { projection, earth, nx: size.0, ny: size.1, x0, y0, dx: step.0, dy: step.1 };
         grid.check().map(|()| grid)
     }
 
@@ -82,7 +85,7 @@ impl Grid {
 
     /// The projection with its constants worked out.
     pub(crate) fn map(&self) -> Result<Map, GridError> {
-        Map::new(self.projection, self.radius_m)
+        Map::new(self.projection, self.earth)
     }
 
     /// How many points there are.
@@ -112,7 +115,7 @@ impl Grid {
 
     /// The place in the plane of a latitude and longitude; `None` where the projection has no answer.
     ///
-    /// For lat-lon x is the longitude on the branch nearest to the grid's middle.
+    /// Where x is a longitude it is on the branch nearest to the grid's middle.
     pub fn to_plane(&self, latitude: f64, longitude: f64) -> Option<(f64, f64)> {
         let (i, j) = self.index(latitude, longitude)?;
         Some(self.place(i, j))
@@ -120,7 +123,7 @@ impl Grid {
 
     /// The fractional index (i, j) of a latitude and longitude; it may lie outside the grid.
     ///
-    /// `None` where the projection has no answer. For lat-lon i is on the branch nearest to the grid's middle.
+    /// `None` where the projection has no answer. Where x is a longitude i is on the branch nearest to the grid's middle.
     pub fn index(&self, latitude: f64, longitude: f64) -> Option<(f64, f64)> {
         self.index_with(&self.map().ok()?, latitude, longitude)
     }
@@ -129,17 +132,17 @@ impl Grid {
     pub(crate) fn index_with(&self, map: &Map, latitude: f64, longitude: f64) -> Option<(f64, f64)> {
         let (x, y) = map.forward(latitude, longitude)?;
         let (i, j) = ((x - self.x0) / self.dx, (y - self.y0) / self.dy);
-        let Some(turn) = self.turn() else { return Some((i, j)) };
+        let Some(turn) = map.turn().map(|turn| turn / self.dx.abs()) else { return Some((i, j)) };
         let middle = (self.nx as f64 - 1.0) / 2.0;
         Some((i - turn * ((i - middle) / turn).round(), j))
     }
 
     /// Columns in one turn around the globe, where x is longitude.
     pub(crate) fn turn(&self) -> Option<f64> {
-        (self.projection == Projection::LatLon).then(|| 360.0 / self.dx.abs())
+        Some(self.map().ok()?.turn()? / self.dx.abs())
     }
 
-    /// Whether the last column is followed by the first: a lat-lon grid once around the globe.
+    /// Whether the last column is followed by the first: a grid once around the globe.
     pub fn wraps(&self) -> bool {
         self.turn().is_some_and(|turn| (turn - self.nx as f64).abs() < 1e-3)
     }
@@ -158,7 +161,8 @@ impl Grid {
 
     /// Angle in radians by which true north at a place lies to the left of the plane's y axis (meridian convergence).
     ///
-    /// Zero for lat-lon and where the projection makes no map.
+    /// Zero where rows run along the parallels and where the projection makes no map. On a turned globe the y axis is its
+    /// meridian.
     pub fn convergence(&self, latitude: f64, longitude: f64) -> f64 {
         self.map().map_or(0.0, |map| map.convergence(latitude, longitude))
     }
@@ -167,13 +171,28 @@ impl Grid {
     pub fn describe(&self) -> String {
         let (name, unit) = match self.projection {
             Projection::LatLon => ("lat-lon", "°"),
+            Projection::RotatedLatLon { .. } => ("rotated lat-lon", "°"),
+            Projection::Gaussian { rows } => return self.describe_gaussian(rows),
+            Projection::Mercator { .. } => ("Mercator", " m"),
+            Projection::PolarStereographic { .. } => ("polar stereographic", " m"),
             Projection::Lambert { .. } => ("Lambert", " m"),
+            Projection::Albers { .. } => ("Albers", " m"),
             Projection::AzimuthalEqualArea { .. } => ("LAEA", " m"),
         };
-        let (dx, dy) = (self.dx.abs(), self.dy.abs());
+        let (dx, dy) = (rounded(self.dx), rounded(self.dy));
         let step = if dx == dy { format!("{dx}{unit}") } else { format!("{dx}×{dy}{unit}") };
         format!("{name} {}×{}, {step}", self.nx, self.ny)
     }
+
+    /// N is the number of rows between a pole and the equator; rows have no common step.
+    fn describe_gaussian(&self, rows: u32) -> String {
+        format!("Gaussian N{} {}×{}, {}°", rows / 2, self.nx, self.ny, rounded(self.dx))
+    }
+}
+
+/// A step's size in millionths, for people.
+fn rounded(step: f64) -> f64 {
+    (step.abs() * 1e6).round() / 1e6
 }
 
 #[cfg(test)]
@@ -184,12 +203,12 @@ mod tests {
     pub(super) fn hrrr() -> Grid {
         let projection =
             Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: 262.5 };
-        Grid::anchored(projection, 6_371_229.0, (21.138123, 237.280472), (1799, 1059), (3000.0, 3000.0))
+        Grid::anchored(projection, Earth::sphere(6_371_229.0), (21.138123, 237.280472), (1799, 1059), (3000.0, 3000.0))
             .expect("a grid")
     }
 
     fn latlon(x0: f64, y0: f64, nx: usize, ny: usize, dx: f64, dy: f64) -> Grid {
-        Grid { projection: Projection::LatLon, radius_m: 6_371_229.0, nx, ny, x0, y0, dx, dy }
+        Grid { projection: Projection::LatLon, earth: Earth::sphere(6_371_229.0), nx, ny, x0, y0, dx, dy }
     }
 
     #[test]

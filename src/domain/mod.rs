@@ -10,7 +10,7 @@ mod variable;
 pub use field::{Absence, Field, Item, Provenance, Requirement};
 pub use grid::{Coordinates, Grid, GridError};
 pub(crate) use map::Map;
-pub use map::Projection;
+pub use map::{Earth, Projection};
 pub use random::Philox;
 pub use time::{Lead, Moment, Period, Slot, TimeError};
 pub use variable::{Quality, Variable, WindPart};

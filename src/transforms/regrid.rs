@@ -27,7 +27,7 @@ pub enum Method {
 }
 
 /// The weights that take fields from one grid to another. A latitude and longitude is the same place on both, also
-/// where the radii of their spheres differ.
+/// where the figures of their earths differ.
 #[derive(Clone, Debug)]
 pub struct Weights {
     source_points: usize,

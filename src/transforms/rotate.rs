@@ -64,12 +64,13 @@ impl Rotation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Projection;
+    use crate::domain::{Earth, Projection};
 
     fn hrrr(nx: usize, ny: usize, step: f64) -> Grid {
         let projection =
             Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: 262.5 };
-        Grid::anchored(projection, 6_371_229.0, (21.138123, 237.280472), (nx, ny), (step, step)).expect("a grid")
+        Grid::anchored(projection, Earth::sphere(6_371_229.0), (21.138123, 237.280472), (nx, ny), (step, step))
+            .expect("a grid")
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is written here, read by ecCodes.
 
-use gustfront::domain::{Grid, Lead, Moment, Projection, Slot};
+use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot};
 use gustfront::formats::grib2::{Encode, encode};
 use serde_json::Value;
 
@@ -12,25 +12,66 @@ const DECIMAL_DIGITS: i16 = 2;
 
 fn lambert(latitude_origin: f64, parallels: [f64; 2], radius_m: f64) -> Grid {
     let projection = Projection::Lambert { latitude_origin, parallels, longitude_origin: 262.5 };
-    Grid::anchored(projection, radius_m, (21.138123, 237.280472), (7, 5), (3000.0, 3000.0)).expect("a grid")
+    Grid::anchored(projection, Earth::sphere(radius_m), (21.138123, 237.280472), (7, 5), (3000.0, 3000.0))
+        .expect("a grid")
 }
 
 fn lat_lon(dy: f64) -> Grid {
-    Grid { projection: Projection::LatLon, radius_m: 6_370_997.0, nx: 7, ny: 5, x0: 259.5, y0: -1.0, dx: 0.03, dy }
+    Grid {
+        projection: Projection::LatLon,
+        earth: Earth::sphere(6_370_997.0),
+        nx: 7,
+        ny: 5,
+        x0: 259.5,
+        y0: -1.0,
+        dx: 0.03,
+        dy,
+    }
+}
+
+/// A grid of 7 × 5 points that ecCodes has coordinates for.
+fn plane(projection: Projection, earth: Earth, first: (f64, f64), step: (f64, f64)) -> Grid {
+    Grid::anchored(projection, earth, first, (7, 5), step).expect("a grid")
+}
+
+/// Grids of the other projections; ecCodes knows polar stereographic on spheres alone, and no Albers.
+fn others() -> Vec<Grid> {
+    let (sphere, wgs84) =
+        (Earth::sphere(6_371_229.0), Earth { radius_m: 6_378_137.0, flattening: 1.0 / 298.257_223_563 });
+    let (latitude_origin, longitude_origin) = (52.0, 10.0);
+    let polar = |pole: f64| Projection::PolarStereographic {
+        latitude_origin: pole,
+        latitude_true_scale: pole * 2.0 / 3.0,
+        longitude_origin: 249.0,
+    };
+    let turned = Projection::RotatedLatLon { south_pole: [-36.0, 190.0] };
+    let parallels = [33.0, 45.0];
+    vec![
+        Grid { projection: turned, earth: sphere, dx: 0.5, x0: 358.0, ..lat_lon(0.25) },
+        Grid { projection: Projection::Gaussian { rows: 64 }, earth: sphere, dx: 2.8125, y0: 40.0, ..lat_lon(-1.0) },
+        plane(Projection::Mercator { latitude_true_scale: 20.0 }, sphere, (16.8, 291.8), (2500.0, 2500.0)),
+        plane(Projection::Mercator { latitude_true_scale: 33.5 }, wgs84, (33.9, 179.9), (25_000.0, -25_000.0)),
+        plane(polar(90.0), sphere, (18.1, 217.1), (10_000.0, 10_000.0)),
+        plane(polar(-90.0), sphere, (-60.0, 30.0), (10_000.0, -10_000.0)),
+        plane(Projection::Lambert { latitude_origin, parallels, longitude_origin }, wgs84, (50.0, 8.0), (4e3, 4e3)),
+        plane(Projection::AzimuthalEqualArea { latitude_origin, longitude_origin }, wgs84, (50.0, 5.0), (5e4, 5e4)),
+        plane(Projection::AzimuthalEqualArea { latitude_origin, longitude_origin }, sphere, (50.0, 5.0), (5e4, -5e4)),
+    ]
 }
 
 /// A grid, a lead in minutes and values on it: every kind of message that can be written.
 fn cases() -> Vec<(Grid, u32, Vec<f32>)> {
     let ramp = |from: f32| (0..35).map(|i| from + i as f32 * 0.37).collect::<Vec<f32>>();
     let holes = ramp(-5.0).into_iter().enumerate().map(|(i, v)| if i % 3 == 1 { f32::NAN } else { v }).collect();
-    vec![
+    let plain = vec![
         (lambert(38.5, [38.5, 38.5], 6_371_229.0), 0, ramp(270.0)),
         (lambert(25.0, [20.0, 50.0], 6_370_997.25), 120, ramp(-9.0)),
         (lambert(-38.5, [-38.5, -38.5], 6_367_470.0), 60, ramp(70_000.0)),
         (lat_lon(0.03), 75, holes),
         (lat_lon(-0.25), 180, vec![273.15; 35]),
         (lat_lon(-0.25), 180, vec![f32::NAN; 35]),
-    ]
+    ];
+    plain.into_iter().chain(others().into_iter().map(|grid| (grid, 60, ramp(1.0)))).collect()
 }
 
 fn slot(lead: u32) -> Slot {
@@ -81,7 +122,16 @@ fn check_keys(read: &Value, grid: &Grid, lead: u32) {
     ] {
         assert_eq!(whole(key), wanted, "{key}");
     }
-    let kind = if grid.projection == Projection::LatLon { "regular_ll" } else { "lambert" };
+    let kind = match grid.projection {
+        Projection::LatLon => "regular_ll",
+        Projection::RotatedLatLon { .. } => "rotated_ll",
+        Projection::Gaussian { .. } => "regular_gg",
+        Projection::Mercator { .. } => "mercator",
+        Projection::PolarStereographic { .. } => "polar_stereographic",
+        Projection::Lambert { .. } => "lambert",
+        Projection::Albers { .. } => "albers",
+        Projection::AzimuthalEqualArea { .. } => "lambert_azimuthal_equal_area",
+    };
     assert_eq!(read["gridType"], kind);
     assert_ne!(read["centre"], "kwbc", "synthetic data must not claim a centre");
 }

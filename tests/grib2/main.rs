@@ -8,6 +8,7 @@ mod eccodes;
 mod fuzz;
 #[allow(unreachable_pub, reason = "the fuzz project includes it as a module of its own")]
 mod fuzz_targets;
+mod grids;
 mod index;
 mod made;
 mod manifest;

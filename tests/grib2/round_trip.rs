@@ -1,6 +1,6 @@
 //! What is written is read back, within half a unit of the last decimal place kept.
 
-use gustfront::domain::{Grid, Lead, Moment, Projection, Slot, Variable};
+use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot, Variable};
 use gustfront::formats::grib2::{Encode, Pack, encode, headers, index_line, parse_index, scan};
 use proptest::prelude::*;
 
@@ -18,11 +18,20 @@ pub(crate) fn variable() -> Variable {
 fn lambert(nx: usize, ny: usize) -> Grid {
     let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: 262.5 };
     let first = (21.138123, 237.280472);
-    Grid::anchored(projection, 6_371_229.0, first, (nx, ny), (3000.0, 3000.0)).expect("a grid")
+    Grid::anchored(projection, Earth::sphere(6_371_229.0), first, (nx, ny), (3000.0, 3000.0)).expect("a grid")
 }
 
 fn lat_lon(nx: usize, ny: usize) -> Grid {
-    Grid { projection: Projection::LatLon, radius_m: 6_370_997.0, nx, ny, x0: 250.0, y0: 50.0, dx: 0.25, dy: -0.125 }
+    Grid {
+        projection: Projection::LatLon,
+        earth: Earth::sphere(6_370_997.0),
+        nx,
+        ny,
+        x0: 250.0,
+        y0: 50.0,
+        dx: 0.25,
+        dy: -0.125,
+    }
 }
 
 fn grids() -> impl Strategy<Value = Grid> {

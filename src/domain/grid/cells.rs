@@ -1,33 +1,37 @@
-//! The area on the sphere of each cell: the rectangle of one step around a point.
+//! The area on the earth of each cell: the rectangle of one step around a point.
+
+use std::f64::consts::TAU;
 
 use rayon::prelude::*;
 
-use super::Grid;
+use super::{Grid, Projection};
 use crate::domain::Map;
 
 /// Where a Gauss point lies, in cells from the middle: 1 / (2 √3).
 const GAUSS: f64 = 0.288_675_134_594_812_9;
 
 impl Grid {
-    /// Area on the sphere of each cell in square metres, j-major; NaN where the projection has no answer.
+    /// Area on the earth of each cell in square metres, j-major; NaN where the projection has no answer.
     ///
-    /// Exact for lat-lon (cut at the poles) and LAEA. For Lambert the plane's area divided by the square of the scale
-    /// factor, the mean over four points (Gauss), which errs by about (step / radius)⁴: less than 1e-8 up to 60 km.
+    /// Exact where rows run along parallels (cut at the poles) and on equal-area maps. On conformal maps the plane's area
+    /// divided by the square of the scale factor, the mean over four points (Gauss), which errs by about
+    /// (step / radius)⁴: less than 1e-8 up to 60 km. On a turned ellipsoid the radii of curvature are those at the
+    /// cell's middle.
     pub fn areas_m2(&self) -> Vec<f64> {
         let Ok(map) = self.map() else { return vec![f64::NAN; self.len()] };
         let area = |at: usize| self.area_m2(&map, at % self.nx, at / self.nx);
         (0..self.len()).into_par_iter().map(area).collect()
     }
 
-    /// Area on the sphere of one cell in square metres.
+    /// Area on the earth of one cell in square metres.
     fn area_m2(&self, map: &Map, i: usize, j: usize) -> f64 {
-        match map {
-            Map::LatLon { .. } => self.band_area_m2(j),
-            _ => (self.dx * self.dy).abs() * self.mean_area_scale(map, i as f64, j as f64),
+        match map.turn() {
+            Some(turn) => self.band_area_m2(map, i, j) * self.dx.abs() * TAU / turn,
+            None => (self.dx * self.dy).abs() * self.mean_area_scale(map, i as f64, j as f64),
         }
     }
 
-    /// The mean over one cell of the sphere's area for one unit of the plane's, by 2 × 2 Gauss points.
+    /// The mean over one cell of the earth's area for one unit of the plane's, by 2 × 2 Gauss points.
     fn mean_area_scale(&self, map: &Map, i: f64, j: f64) -> f64 {
         let scale = |di: f64, dj: f64| {
             let (x, y) = self.place(i + di, j + dj);
@@ -36,11 +40,15 @@ impl Grid {
         (scale(-GAUSS, -GAUSS) + scale(GAUSS, -GAUSS) + scale(-GAUSS, GAUSS) + scale(GAUSS, GAUSS)) / 4.0
     }
 
-    /// Area of a cell between two parallels: R² · Δλ · |Δ sin φ|.
-    fn band_area_m2(&self, j: usize) -> f64 {
-        let sine = |j: f64| self.place(0.0, j).1.clamp(-90.0, 90.0).to_radians().sin();
+    /// Area between the two parallels of a cell for one radian along them.
+    fn band_area_m2(&self, map: &Map, i: usize, j: usize) -> f64 {
+        let sine = |j: f64| map.sine(self.place(0.0, j).1).unwrap_or(f64::NAN);
         let (south, north) = (sine(j as f64 - 0.5), sine(j as f64 + 0.5));
-        self.radius_m.powi(2) * self.dx.abs().to_radians() * (north - south).abs()
+        if !matches!(self.projection, Projection::RotatedLatLon { .. }) {
+            return map.earth().band_m2(south, north);
+        }
+        let element = map.element_m2(self.xy(i, j).0, (south + north) / 2.0);
+        element.unwrap_or(f64::NAN) * (north - south).abs()
     }
 }
 
@@ -48,7 +56,7 @@ impl Grid {
 mod tests {
     use std::f64::consts::PI;
 
-    use super::super::{Projection, tests::hrrr};
+    use super::super::{Earth, tests::hrrr};
     use super::*;
 
     #[test]
@@ -56,7 +64,7 @@ mod tests {
         for (y0, ny) in [(90.0, 181), (89.5, 180)] {
             let globe = Grid {
                 projection: Projection::LatLon,
-                radius_m: 6_371_229.0,
+                earth: Earth::sphere(6_371_229.0),
                 nx: 360,
                 ny,
                 x0: 0.0,
@@ -65,7 +73,7 @@ mod tests {
                 dy: -1.0,
             };
             let total: f64 = globe.areas_m2().iter().sum();
-            let sphere = 4.0 * PI * globe.radius_m.powi(2);
+            let sphere = 4.0 * PI * globe.earth.radius_m.powi(2);
             assert!((total / sphere - 1.0).abs() < 1e-12, "{total} {sphere}");
         }
     }
@@ -83,7 +91,7 @@ mod tests {
                 [cosine * cosine_east, cosine * sine_east, sine]
             };
             let [a, b, c, d] = [corner(-0.5, -0.5), corner(0.5, -0.5), corner(0.5, 0.5), corner(-0.5, 0.5)];
-            let exact = (excess(a, b, c) + excess(a, c, d)) * grid.radius_m.powi(2);
+            let exact = (excess(a, b, c) + excess(a, c, d)) * grid.earth.radius_m.powi(2);
             let got = areas[j * grid.nx + i];
             assert!((got / exact - 1.0).abs() < 2e-7, "{got} {exact}");
         }

@@ -28,7 +28,7 @@ impl Grid {
         let turn = (360.0 / step_degrees + ROUNDING).floor();
         let grid = Grid {
             projection: Projection::LatLon,
-            radius_m: self.radius_m,
+            earth: self.earth,
             nx: nx.min(turn) as usize,
             ny: ny as usize,
             x0: west,
@@ -62,7 +62,8 @@ impl Grid {
     fn with_poles(&self, mut extent: Extent) -> Extent {
         let inside = |latitude| {
             self.index(latitude, 0.0).is_some_and(|(i, j)| {
-                (0.0..=self.nx as f64 - 1.0).contains(&i) && (0.0..=self.ny as f64 - 1.0).contains(&j)
+                let between = self.wraps() || (0.0..=self.nx as f64 - 1.0).contains(&i);
+                between && (0.0..=self.ny as f64 - 1.0).contains(&j)
             })
         };
         for pole in [-90.0, 90.0] {
@@ -95,6 +96,7 @@ fn multiples(low: f64, high: f64, step: f64) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Earth;
     use super::super::tests::hrrr;
     use super::*;
 
@@ -119,7 +121,7 @@ mod tests {
     fn the_date_line_and_a_pole_are_covered() {
         let azimuthal = |latitude_origin| Grid {
             projection: Projection::AzimuthalEqualArea { latitude_origin, longitude_origin: 180.0 },
-            radius_m: 6_371_229.0,
+            earth: Earth::sphere(6_371_229.0),
             nx: 41,
             ny: 31,
             x0: -1_000_000.0,
@@ -139,7 +141,7 @@ mod tests {
     fn a_lat_lon_grid_on_multiples_covers_itself() {
         let grid = Grid {
             projection: Projection::LatLon,
-            radius_m: 6_371_229.0,
+            earth: Earth::sphere(6_371_229.0),
             nx: 30,
             ny: 20,
             x0: -3.0,

@@ -1,7 +1,7 @@
 //! Whole pictures, decoded again.
 
 use super::*;
-use crate::domain::Projection;
+use crate::domain::{Earth, Projection};
 
 const TABLES: &str = include_str!("../../../config/colours.toml");
 
@@ -40,7 +40,7 @@ fn table(name: &str) -> ColourTable {
 fn lambert(nx: usize, ny: usize) -> Grid {
     let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5, 38.5], longitude_origin: -97.5 };
     let step = (3000.0, 3000.0);
-    Grid::anchored(projection, 6_371_229.0, (41.88, -116.93), (nx, ny), step).expect("a grid")
+    Grid::anchored(projection, Earth::sphere(6_371_229.0), (41.88, -116.93), (nx, ny), step).expect("a grid")
 }
 
 fn picture<'a>(grid: &'a Grid, values: &'a [f32], colours: &'a ColourTable) -> Picture<'a> {

@@ -27,9 +27,14 @@ pub(super) fn is_coordinate(name: &str) -> bool {
     [PUBLISHED, CRS, INIT_TIME, LEAD_TIME, VALID_TIME, LATITUDE, LONGITUDE, X, Y].contains(&name)
 }
 
+/// Whether every row has one latitude and every column one longitude that the axes can hold.
+fn is_geographic(grid: &Grid) -> bool {
+    matches!(grid.projection, Projection::LatLon | Projection::Gaussian { .. })
+}
+
 /// Names of the two dimensions of the grid, y first.
 pub(super) fn plane(grid: &Grid) -> [&'static str; 2] {
-    if grid.projection == Projection::LatLon { [LATITUDE, LONGITUDE] } else { [Y, X] }
+    if is_geographic(grid) { [LATITUDE, LONGITUDE] } else { [Y, X] }
 }
 
 /// Names of all four dimensions.
@@ -40,7 +45,7 @@ pub(super) fn dimensions(grid: &Grid) -> Vec<&'static str> {
 
 /// The auxiliary coordinates of a variable, as its attribute `coordinates` lists them.
 pub(super) fn auxiliary(grid: &Grid) -> &'static str {
-    if grid.projection == Projection::LatLon { "valid_time" } else { "latitude longitude valid_time" }
+    if is_geographic(grid) { "valid_time" } else { "latitude longitude valid_time" }
 }
 
 /// The flags and the coordinates for an init axis of `inits`.
@@ -59,14 +64,22 @@ pub(super) fn fixed_chunks(spec: &StoreSpec) -> Vec<(String, Vec<u8>)> {
     let minutes = spec.leads.iter().map(|lead| i64::from(lead.0)).flat_map(i64::to_le_bytes).collect();
     vec![
         (format!("{LEAD_TIME}/c/0"), minutes),
-        (format!("{y}/c/0"), float_bytes(&line(grid.y0, grid.dy, grid.ny))),
+        (format!("{y}/c/0"), float_bytes(&rows(grid, line(grid.y0, grid.dy, grid.ny)))),
         (format!("{x}/c/0"), float_bytes(&line(grid.x0, grid.dx, grid.nx))),
     ]
 }
 
+/// The axis along y: Gaussian rows are given by their latitudes.
+fn rows(grid: &Grid, y: Vec<f64>) -> Vec<f64> {
+    if !matches!(grid.projection, Projection::Gaussian { .. }) {
+        return y;
+    }
+    y.into_iter().map(|y| grid.to_geographic(grid.x0, y).map_or(f64::NAN, |(latitude, _)| latitude)).collect()
+}
+
 /// Latitudes and longitudes of every point where the grid's plane is not made of them: keys and values to be packed.
 pub(super) fn geographic_chunks(grid: &Grid) -> Vec<(String, Vec<f64>)> {
-    if grid.projection == Projection::LatLon {
+    if is_geographic(grid) {
         return Vec::new();
     }
     let points = grid.coordinates();
@@ -122,18 +135,24 @@ fn places(grid: &Grid) -> Vec<ArrayLayout> {
     let latitude = json!({"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"});
     let longitude = json!({"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"});
     let ([y, x], [ny, nx]) = (plane(grid), [grid.ny as u64, grid.nx as u64]);
-    let mut places = if grid.projection == Projection::LatLon {
+    let mut places = if is_geographic(grid) {
         let axis = |mut attributes: Value, axis: &str| {
             attributes["axis"] = axis.into();
             attributes
         };
         vec![line(y, ny, axis(latitude, "Y")), line(x, nx, axis(longitude, "X"))]
     } else {
-        let along = |axis: &str, standard_name: &str| json!({"standard_name": standard_name, "long_name": standard_name.replace('_', " "), "units": "m", "axis": axis});
+        let turned = matches!(grid.projection, Projection::RotatedLatLon { .. });
+        let [y_name, x_name, units] = if turned {
+            ["grid_latitude", "grid_longitude", "degrees"]
+        } else {
+            ["projection_y_coordinate", "projection_x_coordinate", "m"]
+        };
+        let along = |axis: &str, standard_name: &str| json!({"standard_name": standard_name, "long_name": standard_name.replace('_', " "), "units": units, "axis": axis});
         let square = |name, attributes| floats(name, &[y, x], &[ny, nx], packed(size_of::<f64>()), attributes);
         vec![
-            line(y, ny, along("Y", "projection_y_coordinate")),
-            line(x, nx, along("X", "projection_x_coordinate")),
+            line(y, ny, along("Y", y_name)),
+            line(x, nx, along("X", x_name)),
             square(LATITUDE, latitude),
             square(LONGITUDE, longitude),
         ]

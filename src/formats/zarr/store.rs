@@ -226,14 +226,14 @@ fn flag_place(key: &str) -> Option<(u64, usize)> {
 pub(super) mod tests {
     use super::super::ArraySpec;
     use super::*;
-    use crate::domain::{Grid, Lead, Moment, Projection};
+    use crate::domain::{Earth, Grid, Lead, Moment, Projection};
     use crate::storage::FileStore;
 
     /// Hourly inits, three leads and two variables on a small Lambert grid.
     pub(in super::super) fn small_spec() -> StoreSpec {
         let projection = Projection::Lambert { latitude_origin: 38.5, parallels: [38.5; 2], longitude_origin: 262.5 };
         let (x0, y0) = (-1_500_000.25, 300_000.125);
-        let grid = Grid { projection, radius_m: 6_371_229.0, nx: 6, ny: 4, x0, y0, dx: 3000.0, dy: 3000.0 };
+        let grid = Grid { projection, earth: Earth::sphere(6_371_229.0), nx: 6, ny: 4, x0, y0, dx: 3000.0, dy: 3000.0 };
         let variable = |name: &str, units: &str| ArraySpec {
             name: name.into(),
             long_name: format!("long name of {name}"),

@@ -1,7 +1,7 @@
 //! Slots are filled as they should be, whatever comes in whichever order.
 
 use super::*;
-use crate::domain::Projection;
+use crate::domain::{Earth, Projection};
 use crate::sources::Offer;
 use crate::storage::ObjectMeta;
 
@@ -18,7 +18,7 @@ fn offer(key: &str, named: Slot, exact: bool) -> Offer {
 
 fn grid(nx: usize) -> Arc<Grid> {
     let (x0, y0, dx, dy) = (0.0, 0.0, 1.0, 1.0);
-    Arc::new(Grid { projection: Projection::LatLon, radius_m: 6_371_229.0, nx, ny: 1, x0, y0, dx, dy })
+    Arc::new(Grid { projection: Projection::LatLon, earth: Earth::sphere(6_371_229.0), nx, ny: 1, x0, y0, dx, dy })
 }
 
 fn field(slot: Slot, variable: &str) -> Field {

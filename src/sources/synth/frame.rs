@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::SynthError;
-use crate::domain::{Grid, Projection};
+use crate::domain::{Earth, Grid, Projection};
 
 /// Points of HRRR's whole grid along x and y.
 pub const FULL: [usize; 2] = [1799, 1059];
@@ -47,7 +47,16 @@ impl Frame {
             longitude_origin: TANGENT[1],
         };
         let [x0, y0] = [0, 1].map(|axis| ORIGIN_M[axis] + first[axis] as f64 * STEP_M);
-        let grid = Grid { projection, radius_m: RADIUS_M, nx: size[0], ny: size[1], x0, y0, dx: STEP_M, dy: STEP_M };
+        let grid = Grid {
+            projection,
+            earth: Earth::sphere(RADIUS_M),
+            nx: size[0],
+            ny: size[1],
+            x0,
+            y0,
+            dx: STEP_M,
+            dy: STEP_M,
+        };
         Ok(Frame { grid: Arc::new(grid), first })
     }
 

@@ -1,8 +1,9 @@
 //! Averages the source over each target cell by the area of their overlap.
 //!
-//! Approximations: edges of source cells are straight in the source's plane (lat-lon: true parallels and meridians),
-//! edges of target cells are straight in their own and followed by pieces that lie within 1e-4 of a cell beside them.
-//! On a Lambert source the scale is that at the centroid of each overlap.
+//! Approximations: edges of source cells are straight in the source's plane (true parallels and meridians where x is a
+//! longitude), edges of target cells are straight in their own and followed by pieces that lie within 1e-4 of a cell
+//! beside them. The scale of a map that is not equal-area is that at the centroid of each overlap, as are the radii of
+//! curvature of an ellipsoid.
 
 use rayon::prelude::*;
 
@@ -26,9 +27,8 @@ impl Conservative {
     pub(super) fn new(locator: &Locator) -> Self {
         let plane = Plane::new(locator);
         let areas = locator.target.areas_m2();
-        let spheres = (locator.source.radius_m / locator.target.radius_m).powi(2);
         let rows = areas.par_chunks(locator.target.nx).enumerate();
-        let rows: Vec<Overlaps> = rows.map(|(j, areas)| Overlaps::of_row(locator, &plane, j, areas, spheres)).collect();
+        let rows: Vec<Overlaps> = rows.map(|(j, areas)| Overlaps::of_row(locator, &plane, j, areas)).collect();
         Conservative::join(rows, areas.len())
     }
 
@@ -94,7 +94,7 @@ struct Overlaps {
 }
 
 impl Overlaps {
-    fn of_row(locator: &Locator, plane: &Plane, j: usize, areas: &[f64], spheres: f64) -> Self {
+    fn of_row(locator: &Locator, plane: &Plane, j: usize, areas: &[f64]) -> Self {
         let row = plane.row(j);
         let mut overlaps = Overlaps::default();
         let mut cutter = Cutter {
@@ -107,7 +107,7 @@ impl Overlaps {
             found: Vec::new(),
         };
         for (i, area) in areas.iter().enumerate() {
-            let area_m2 = area * spheres;
+            let area_m2 = area * locator.larger(i, j);
             cutter.found.clear();
             if row.polygon(i, &mut cutter.polygon).is_some() {
                 cutter.cut(area_m2);
@@ -139,7 +139,7 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    /// On a lat-lon source the polygon is tried on three turns around the globe.
+    /// Where x is a longitude the polygon is tried on three turns around the globe.
     fn cut(&mut self, area_m2: f64) {
         let Some(turn) = self.locator.source.turn() else { return self.cut_one(area_m2) };
         self.polygon.iter_mut().for_each(|vertex| vertex[0] -= turn);

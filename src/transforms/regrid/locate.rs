@@ -7,7 +7,7 @@ pub(super) struct Locator<'a> {
     pub(super) source: &'a Grid,
     pub(super) source_map: Map,
     pub(super) target: &'a Grid,
-    target_map: Map,
+    pub(super) target_map: Map,
 }
 
 impl<'a> Locator<'a> {
@@ -20,10 +20,7 @@ impl<'a> Locator<'a> {
     /// Latitude and longitude of a fractional index of the target, which ends at the poles; `None` off its map.
     pub(super) fn geographic(&self, i: f64, j: f64) -> Option<(f64, f64)> {
         let (x, y) = self.target.place(i, j);
-        match self.target_map {
-            Map::LatLon { .. } => self.target_map.inverse(x, y.clamp(-90.0, 90.0)),
-            _ => self.target_map.inverse(x, y),
-        }
+        self.target_map.inverse(x, self.target_map.within(y))
     }
 
     /// The fractional source index of a target point; `None` where a map has no answer.
@@ -31,5 +28,15 @@ impl<'a> Locator<'a> {
         let (x, y) = self.target.xy(i, j);
         let (latitude, longitude) = self.target_map.inverse(x, y)?;
         self.source.index_with(&self.source_map, latitude, longitude)
+    }
+    /// How much larger the source's earth is than the target's around a target point, in area: a latitude and longitude
+    /// is the same place on both.
+    pub(super) fn larger(&self, i: usize, j: usize) -> f64 {
+        let (source, target) = (self.source_map.earth(), self.target_map.earth());
+        let sine = match self.geographic(i as f64, j as f64) {
+            Some((latitude, _)) if !(source.is_sphere() && target.is_sphere()) => latitude.to_radians().sin(),
+            _ => 0.0,
+        };
+        source.element_m2(sine) / target.element_m2(sine)
     }
 }

@@ -1,8 +1,9 @@
 //! The cells of a target grid as polygons in a plane in which the cells of the source are rectangles.
 
+use std::f64::consts::TAU;
+
 use super::clip::{Point, measure};
 use super::locate::Locator;
-use crate::domain::{Grid, Map};
 
 /// How far, relative to a cell, the straight pieces of its edge may lie beside the true edge.
 const SAGITTA: f64 = 1e-4;
@@ -10,13 +11,14 @@ const SAGITTA: f64 = 1e-4;
 /// Most pieces an edge is cut into.
 const MOST_PIECES: f64 = 16.0;
 
-/// The plane of (column, row) of the source; for lat-lon of (column, sine of latitude), which is equal-area.
+/// The plane of (column, row) of the source; where x is a longitude, of (column, sine of latitude), which is equal-area
+/// on a sphere.
 pub(super) struct Plane<'a> {
     locator: &'a Locator<'a>,
     /// Where row j begins and ends: j and j + 1, ascending.
     pub(super) row_edges: Vec<f64>,
-    /// Square metres for one unit of the plane, before the projection's own scale.
-    unit_m2: f64,
+    /// The plane's own area, or radians times sines, for one unit of the plane.
+    unit: f64,
     /// Makes rows ascend.
     sign: f64,
     /// Straight pieces along each edge of a target cell.
@@ -25,32 +27,35 @@ pub(super) struct Plane<'a> {
 
 impl<'a> Plane<'a> {
     pub(super) fn new(locator: &'a Locator) -> Self {
-        let (source, target) = (locator.source, locator.target);
+        let (source, map) = (locator.source, &locator.source_map);
         let sign = source.dy.signum();
         let edge = |row: usize| row as f64 - 0.5;
-        let (row_edges, unit_m2) = match locator.source_map {
-            Map::LatLon { radius } => {
-                let sine = |row| sign * source.place(0.0, edge(row)).1.clamp(-90.0, 90.0).to_radians().sin();
-                ((0..=source.ny).map(sine).collect(), radius.powi(2) * source.dx.abs().to_radians())
+        let (row_edges, unit) = match map.turn() {
+            Some(turn) => {
+                // Rows lie where Map::sine has an answer: it cuts them at the poles.
+                let sine = |row| sign * map.sine(source.place(0.0, edge(row)).1).unwrap_or(f64::NAN);
+                ((0..=source.ny).map(sine).collect(), source.dx.abs() * TAU / turn)
             }
-            _ => ((0..=source.ny).map(edge).collect(), (source.dx * source.dy).abs()),
+            None => ((0..=source.ny).map(edge).collect(), (source.dx * source.dy).abs()),
         };
-        Plane { locator, row_edges, unit_m2, sign, pieces: pieces(target) }
+        Plane { locator, row_edges, unit, sign, pieces: pieces(locator) }
     }
 
-    /// Square metres of the source's sphere for one unit of the plane around a place; `None` off the map.
+    /// Square metres of the source's earth for one unit of the plane around a place; `None` off the map.
     pub(super) fn density(&self, [i, j]: Point) -> Option<f64> {
-        let Map::Cone(_) = self.locator.source_map else { return Some(self.unit_m2) };
+        let map = &self.locator.source_map;
         let (x, y) = self.locator.source.place(i, j);
-        Some(self.unit_m2 * self.locator.source_map.area_scale(x, y)?)
+        let scale = if map.turn().is_some() { map.element_m2(x, self.sign * j) } else { map.area_scale(x, y) };
+        Some(self.unit * scale?)
     }
 
     fn vertex(&self, i: f64, j: f64) -> Option<Point> {
         let (latitude, longitude) = self.locator.geographic(i, j)?;
-        let (column, row) = self.locator.source.index_with(&self.locator.source_map, latitude, longitude)?;
-        match self.locator.source_map {
-            Map::LatLon { .. } => Some([column, self.sign * latitude.to_radians().sin()]),
-            _ => Some([column, row]),
+        let (source, map) = (self.locator.source, &self.locator.source_map);
+        let (column, row) = source.index_with(map, latitude, longitude)?;
+        match map.turn() {
+            Some(_) => Some([column, self.sign * map.sine(source.place(column, row).1)?]),
+            None => Some([column, row]),
         }
     }
 
@@ -77,9 +82,8 @@ impl<'a> Plane<'a> {
 }
 
 /// Pieces so that an edge as long as the step, curved like a parallel at 45°, is met to [`SAGITTA`].
-fn pieces(target: &Grid) -> usize {
-    let step = target.dx.abs().max(target.dy.abs());
-    let angle = if target.turn().is_some() { step.to_radians() } else { step / target.radius_m };
+fn pieces(locator: &Locator) -> usize {
+    let angle = locator.target_map.angle(locator.target.dx, locator.target.dy);
     (angle / 8.0 / SAGITTA).sqrt().ceil().clamp(1.0, MOST_PIECES) as usize
 }
 
@@ -92,7 +96,7 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The polygon of cell i, or `None` where a vertex is off the map or, on a lat-lon source, a pole is inside.
+    /// The polygon of cell i, or `None` where a vertex is off the map or, on a source that goes round the globe, a pole is inside.
     pub(super) fn polygon(&self, i: usize, polygon: &mut Vec<Point>) -> Option<()> {
         let pieces = self.plane.pieces;
         let (along, up) = (i * pieces..=(i + 1) * pieces, pieces - 1);

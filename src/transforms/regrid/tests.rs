@@ -1,14 +1,14 @@
 //! Identity, exactness, missing values, edges, the turn of the globe, and conservation, for every pair of projections.
 
 use super::*;
-use crate::domain::Projection;
+use crate::domain::{Earth, Projection};
 
 /// Radius of the HRRR sphere in metres.
 const RADIUS: f64 = 6_371_229.0;
 
 fn grid(projection: Projection, size: (usize, usize), first: (f64, f64), step: (f64, f64)) -> Grid {
     let (nx, ny) = size;
-    Grid { projection, radius_m: RADIUS, nx, ny, x0: first.0, y0: first.1, dx: step.0, dy: step.1 }
+    Grid { projection, earth: Earth::sphere(RADIUS), nx, ny, x0: first.0, y0: first.1, dx: step.0, dy: step.1 }
 }
 
 fn lambert(size: (usize, usize), step: f64) -> Grid {
@@ -27,12 +27,33 @@ fn latlon(size: (usize, usize), first: (f64, f64), step: (f64, f64)) -> Grid {
     grid(Projection::LatLon, size, first, step)
 }
 
+/// An ellipsoid much like WGS 84.
+const ELLIPSOID: Earth = Earth { radius_m: 6_378_137.0, flattening: 1.0 / 298.257 };
+
+/// 1400 km each way around Kansas on an ellipsoid.
+fn anchored(projection: Projection, first: (f64, f64)) -> Grid {
+    Grid::anchored(projection, ELLIPSOID, first, (140, 140), (10_000.0, 10_000.0)).expect("a grid")
+}
+
 /// Large sources and, for each, a finer and a coarser target that lie wholly inside every source.
-fn sources() -> [Grid; 3] {
-    [
+fn sources() -> Vec<Grid> {
+    let (latitude_origin, longitude_origin) = (38.5, -98.0);
+    let polar =
+        Projection::PolarStereographic { latitude_origin: 90.0, latitude_true_scale: 60.0, longitude_origin: -98.0 };
+    let turned = Projection::RotatedLatLon { south_pole: [-51.5, -98.0] };
+    vec![
         lambert((140, 120), 10_000.0),
         azimuthal((140, 120), 10_000.0, 38.0),
         latlon((200, 140), (-107.0, 45.0), (0.1, -0.1)),
+        Grid { earth: ELLIPSOID, ..latlon((200, 140), (-107.0, 45.0), (0.1, -0.1)) },
+        Grid { earth: ELLIPSOID, ..azimuthal((140, 120), 10_000.0, 38.0) },
+        Grid { earth: ELLIPSOID, ..grid(turned, (140, 120), (-7.0, 6.0), (0.1, -0.1)) },
+        grid(turned, (140, 120), (353.0, -6.0), (0.1, 0.1)),
+        grid(Projection::Gaussian { rows: 1800 }, (200, 140), (-107.0, 1350.0), (0.1, -1.0)),
+        anchored(Projection::Mercator { latitude_true_scale: 38.5 }, (31.5, -106.0)),
+        anchored(polar, (33.0, -104.0)),
+        anchored(Projection::Albers { latitude_origin, parallels: [30.0, 45.0], longitude_origin }, (32.0, -105.0)),
+        anchored(Projection::Lambert { latitude_origin, parallels: [30.0, 45.0], longitude_origin }, (32.0, -105.0)),
     ]
 }
 
@@ -108,6 +129,7 @@ fn bilinear_is_exact_for_a_plane_in_the_source() {
 #[test]
 fn conservative_keeps_the_integral_of_what_lies_inside() {
     for (source, target) in sources().iter().flat_map(|source| targets().map(|target| (source.clone(), target))) {
+        let target = Grid { earth: source.earth, ..target };
         // A patch that vanishes towards the target's edge, so that both grids hold all of it.
         let middle = target.coordinates();
         let at = target.ny / 2 * target.nx + target.nx / 2;
@@ -146,6 +168,17 @@ fn covered_is_the_share_of_a_cell_inside_the_source() {
     assert!((weights.covered().expect("shares")[0] - 0.5).abs() < 1e-6);
     assert_eq!(regrid(&source, &half, Method::Conservative, &vec![4.0; 100]), [4.0]);
     assert!(Weights::new(&source, &half, Method::Nearest).expect("weights").covered().is_none());
+}
+
+#[test]
+fn cells_of_a_sphere_are_wholly_covered_by_those_of_an_ellipsoid() {
+    let sphere = latlon((9, 160), (10.0, -79.5), (1.0, 1.0));
+    let ellipsoid = Grid { earth: ELLIPSOID, ..sphere.clone() };
+    for (source, target) in [(&sphere, &ellipsoid), (&ellipsoid, &sphere)] {
+        let weights = Weights::new(source, target, Method::Conservative).expect("weights");
+        let covered = weights.covered().expect("shares");
+        assert!(covered.iter().all(|share| (share - 1.0).abs() < 1e-5), "{covered:?}");
+    }
 }
 
 #[test]
@@ -199,15 +232,18 @@ fn a_globe_has_no_seam() {
 
 #[test]
 fn the_whole_globe_is_conserved_to_the_poles() {
-    let globe = latlon((72, 36), (2.5, -87.5), (5.0, 5.0));
-    let field: Vec<f32> = (0..globe.len()).map(|at| ((at * 7919) % 101) as f32).collect();
-    let target = latlon((90, 46), (0.0, 90.0), (4.0, -4.0));
-    let result = regrid(&globe, &target, Method::Conservative, &field);
-    let integral = |grid: &Grid, field: &[f32]| -> f64 {
-        grid.areas_m2().iter().zip(field).map(|(area, value)| area * f64::from(*value)).sum()
-    };
-    let relative = integral(&target, &result) / integral(&globe, &field) - 1.0;
-    assert!(relative.abs() < 1e-6, "{relative}");
+    let regular = latlon((72, 36), (2.5, -87.5), (5.0, 5.0));
+    let gaussian = grid(Projection::Gaussian { rows: 36 }, (72, 36), (0.0, 35.0), (5.0, -1.0));
+    for globe in [regular.clone(), Grid { earth: ELLIPSOID, ..regular }, gaussian] {
+        let field: Vec<f32> = (0..globe.len()).map(|at| ((at * 7919) % 101) as f32).collect();
+        let target = Grid { earth: globe.earth, ..latlon((90, 46), (0.0, 90.0), (4.0, -4.0)) };
+        let result = regrid(&globe, &target, Method::Conservative, &field);
+        let integral = |grid: &Grid, field: &[f32]| -> f64 {
+            grid.areas_m2().iter().zip(field).map(|(area, value)| area * f64::from(*value)).sum()
+        };
+        let relative = integral(&target, &result) / integral(&globe, &field) - 1.0;
+        assert!(relative.abs() < 1e-6, "{} {relative}", globe.describe());
+    }
 }
 
 #[test]

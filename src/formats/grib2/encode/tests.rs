@@ -2,7 +2,7 @@
 
 use super::super::headers;
 use super::*;
-use crate::domain::{Moment, Projection};
+use crate::domain::{Earth, Moment, Projection};
 
 fn two_metre_temperature() -> Variable {
     Variable {
@@ -25,7 +25,7 @@ fn two_metre_temperature() -> Variable {
 
 fn small_grid() -> Grid {
     let projection = Projection::LatLon;
-    Grid { projection, radius_m: 6_371_229.0, nx: 3, ny: 2, x0: -100.0, y0: 40.0, dx: 0.5, dy: -0.25 }
+    Grid { projection, earth: Earth::sphere(6_371_229.0), nx: 3, ny: 2, x0: -100.0, y0: 40.0, dx: 0.5, dy: -0.25 }
 }
 
 fn slot(minutes: u32) -> Slot {
