@@ -7,6 +7,7 @@ mod eccodes;
 mod index;
 mod manifest;
 mod round_trip;
+mod sizes;
 #[allow(unreachable_pub, reason = "other test files include it as a module of their own")]
 #[path = "../common/python.rs"]
 mod python;
