@@ -34,7 +34,8 @@ fn plane(projection: Projection, earth: Earth, first: (f64, f64), step: (f64, f6
     Grid::anchored(projection, earth, first, (7, 5), step).expect("a grid")
 }
 
-/// Grids of the other projections; ecCodes knows polar stereographic on spheres alone, and no Albers.
+/// Grids of the other projections; ecCodes knows polar stereographic on spheres alone, no Albers, and takes the rows of
+/// Mercator grids to run north whatever the scanning mode says.
 fn others() -> Vec<Grid> {
     let (sphere, wgs84) =
         (Earth::sphere(6_371_229.0), Earth { radius_m: 6_378_137.0, flattening: 1.0 / 298.257_223_563 });
@@ -50,7 +51,7 @@ fn others() -> Vec<Grid> {
         Grid { projection: turned, earth: sphere, dx: 0.5, x0: 358.0, ..lat_lon(0.25) },
         Grid { projection: Projection::Gaussian { rows: 64 }, earth: sphere, dx: 2.8125, y0: 40.0, ..lat_lon(-1.0) },
         plane(Projection::Mercator { latitude_true_scale: 20.0 }, sphere, (16.8, 291.8), (2500.0, 2500.0)),
-        plane(Projection::Mercator { latitude_true_scale: 33.5 }, wgs84, (33.9, 179.9), (25_000.0, -25_000.0)),
+        plane(Projection::Mercator { latitude_true_scale: 33.5 }, wgs84, (33.9, 179.9), (25_000.0, 25_000.0)),
         plane(polar(90.0), sphere, (18.1, 217.1), (10_000.0, 10_000.0)),
         plane(polar(-90.0), sphere, (-60.0, 30.0), (10_000.0, -10_000.0)),
         plane(Projection::Lambert { latitude_origin, parallels, longitude_origin }, wgs84, (50.0, 8.0), (4e3, 4e3)),

@@ -79,7 +79,7 @@ impl Definition {
     }
 
     fn grid(&self) -> Result<Grid, Grib2Error> {
-        let message = headers(&self.message()).expect("headers").remove(0);
+        let message = headers(&self.message())?.remove(0);
         message.grid.map(|grid| (*grid).clone())
     }
 }
