@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gustfront::domain::{Grid, Lead, Projection, Slot, Variable};
+use gustfront::domain::{Earth, Grid, Lead, Projection, Slot, Variable};
 use gustfront::formats::grib2::{Encode, Grib2Error, Window, index_line, parse_index};
 
 use crate::data::folder;
@@ -61,7 +61,7 @@ fn lines_are_written_as_ncep_writes_them() {
     let Some(folder) = folder() else { return };
     let grid = Grid {
         projection: Projection::LatLon,
-        radius_m: 6_371_229.0,
+        earth: Earth::sphere(6_371_229.0),
         nx: 1,
         ny: 1,
         x0: 0.0,

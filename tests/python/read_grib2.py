@@ -8,7 +8,7 @@ import eccodes
 KEYS = [
     "discipline", "parameterCategory", "parameterNumber", "typeOfFirstFixedSurface", "level", "dataDate", "dataTime",
     "centre", "productionStatusOfProcessedData", "Ni", "Nj", "scanningMode", "bitsPerValue", "gridType",
-    "section2Length", "shapeOfTheEarth", "uvRelativeToGrid", "dataRepresentationTemplateNumber", "binaryScaleFactor",
+    "section2Length", "shapeOfTheEarth", "resolutionAndComponentFlags", "dataRepresentationTemplateNumber", "binaryScaleFactor",
     "decimalScaleFactor", "productDefinitionTemplateNumber", "typeOfGeneratingProcess", "typeOfProcessedData",
     "typeOfEnsembleForecast", "perturbationNumber", "numberOfForecastsInEnsemble", "derivedForecast",
     "probabilityType", "scaleFactorOfLowerLimit", "scaledValueOfLowerLimit", "scaleFactorOfUpperLimit",
