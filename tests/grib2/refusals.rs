@@ -65,6 +65,7 @@ const CASES: &[Case] = &[
     ("png", set!(5, 12, NAN), &["section 5, byte 154", "a finite reference value", "found NaN"]),
     ("jpeg2000", |made| made.section(7).truncate(99), &["section 7, byte"]),
     ("jpeg2000", set!(7, 20, [9; 8]), &["section 7, byte"]),
+    ("jpeg2000", without_tile_part, &["section 7, byte", "a tile part's header", "found none"]),
     ("jpeg2000", set!(5, 12, NAN), &["section 5, byte 154", "a finite reference value", "found NaN"]),
     ("ccsds", |made| made.section(7).truncate(99), &["section 7, byte", "reference interval"]),
     ("ccsds", set!(5, 23, [9]), &["section 5, byte 165", "blocks of 8, 16, 32 or 64", "found 9"]),
@@ -90,6 +91,13 @@ const CASES: &[Case] = &[
     ("simple-bitmap", set!(5, 6, [0, 0, 0, 150]), &["section 6, byte", "as many ones as packed values (150)"]),
     ("simple-bitmap", |made| drop(made.sections.remove(4)), &["section 5, byte 148", "without a bitmap 176"]),
 ];
+
+/// Makes a comment of the header of the only tile part of a JPEG 2000 code stream.
+fn without_tile_part(made: &mut Made) {
+    let stream = made.section(7);
+    let header = stream.windows(2).position(|marker| marker == [0xff, 0x90]).expect("a tile part");
+    stream[header + 1] = 0x64;
+}
 
 /// Why the message's first field cannot be had.
 fn refusal(bytes: &[u8]) -> Option<String> {
