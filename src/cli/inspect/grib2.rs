@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gustfront::config;
 use gustfront::domain::{Lead, Variable};
-use gustfront::formats::grib2::{Grib2Error, Message, Surface, Time, decode_each, headers, scan};
+use gustfront::formats::grib2::{Grib2Error, Message, Time, decode_each, headers, scan};
 use serde_json::json;
 
 use super::names;
@@ -159,15 +159,10 @@ impl Field {
 
     /// The level in the words of an index where they are known.
     pub(super) fn level(&self) -> String {
-        let Some(Surface { kind, level }) = self.message.product.first else { return "-".into() };
-        match kind {
-            1 => "surface".into(),
-            8 => "top of atmosphere".into(),
-            10 => "entire atmosphere".into(),
-            100 => format!("{} mb", level / 100.0),
-            101 => "mean sea level".into(),
-            103 => format!("{level} m above ground"),
-            other => format!("surface type {other}, {level}"),
+        match (self.message.product.first, self.message.product.second) {
+            (None, _) => "-".into(),
+            (Some(first), None) => names::surface(first),
+            (Some(first), Some(second)) => format!("{} to {}", names::surface(first), names::surface(second)),
         }
     }
 
