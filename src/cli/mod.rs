@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod inspect;
+mod memory;
 mod output;
 mod pipeline;
 mod run;
@@ -78,6 +79,7 @@ enum Command {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
+    memory::share_heaps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
