@@ -53,7 +53,19 @@ impl Grib2Sink {
     pub fn publish_committed<'a>(&self, commits: impl Iterator<Item = &'a Commit>) -> Result<(), SinkError> {
         let listed = self.objects.list(&format!("{}/", self.options.path))?;
         let there: BTreeSet<String> = listed.into_iter().map(|object| object.key).collect();
-        commits.filter(|c| !there.contains(&self.index(c.slot))).try_for_each(|commit| self.publish(commit))
+        for commit in commits.filter(|c| !there.contains(&self.index(c.slot))) {
+            if self.holds(commit)? {
+                self.publish(commit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the slot's object is the one that was committed, not one that a killed run replaced it with.
+    fn holds(&self, commit: &Commit) -> Result<bool, SinkError> {
+        let object = self.objects.get(&self.object(commit.slot))?.unwrap_or_default();
+        let found = scan(&object).messages.into_iter().map(|range| range.len() as u64);
+        Ok(found.eq(commit.variables.values().map(length)))
     }
 
     fn object(&self, slot: Slot) -> String {
@@ -116,6 +128,9 @@ impl Sink for Grib2Sink {
 
     fn seal(&self, commit: &Commit) -> Result<(), SinkError> {
         let slot = commit.slot;
+        if commit.variables.is_empty() {
+            return Ok(());
+        }
         let mut messages =
             self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot).unwrap_or_default();
         if commit.variables.keys().any(|name| !messages.contains_key(name)) {
@@ -131,12 +146,20 @@ impl Sink for Grib2Sink {
     }
 
     fn publish(&self, commit: &Commit) -> Result<(), SinkError> {
+        if commit.variables.is_empty() {
+            return Ok(());
+        }
         let (mut index, mut offset) = (String::new(), 0);
         for (number, written) in commit.variables.values().enumerate() {
             let about = written.get("index").and_then(Value::as_str).unwrap_or_default();
             index += &format!("{}:{offset}:{about}\n", number + 1);
-            offset += written.get("bytes").and_then(Value::as_u64).unwrap_or(0);
+            offset += length(written);
         }
         Ok(self.objects.put(&self.index(commit.slot), Bytes::from(index))?)
     }
+}
+
+/// Bytes of a message, as the ledger has them.
+fn length(written: &Value) -> u64 {
+    written.get("bytes").and_then(Value::as_u64).unwrap_or(0)
 }
