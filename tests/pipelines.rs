@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use common::days::days;
 use common::plain::{Fields, assert_scores, decoded, earth_relative, files, near, plain_statistics, store};
 use common::program::{pipeline, run, synthesise, text};
-use gustfront::config::Stage;
+use gustfront::config::{Stage, variables};
 use gustfront::domain::{Lead, Moment, Slot};
+use gustfront::formats::grib2::{headers, parse_index};
 use gustfront::formats::zarr::Store;
 use gustfront::transforms::normalise::Normaliser;
 use gustfront::transforms::regrid::{Method, Weights};
@@ -180,6 +181,36 @@ fn forecasts_are_persistence_and_their_scores_are_those_of_a_plain_recomputation
     lines.iter().for_each(|line| assert_scores(line, &store, thresholds.get(&*line.variable)));
     assert_table(&output, &ended.out);
     assert_pictures(&output);
+    assert_messages(&output, &store);
+}
+
+/// One GRIB2 object a cycle and lead with every variable as stored, rounded once, earth-relative, and its index beside it.
+fn assert_messages(output: &Path, store: &Store) {
+    let objects = files(&output.join("grib2"));
+    assert_eq!(objects.len(), 2 * 7 * CYCLES, "{:?}", objects.keys());
+    for slot in moments().iter().flat_map(|cycle| (0..=6).map(|lead| Slot::new(*cycle, Lead::hours(lead)))) {
+        let name = format!("{0}/{0}.{1}.grib2", slot.cycle.key(), slot.lead);
+        let (object, index) = (&objects[&name], &objects[&format!("{name}.idx")]);
+        let entries = parse_index(index, object.len() as u64).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(entries.len(), store.spec().variables.len(), "{name}");
+        for entry in &entries {
+            let bytes = &object[entry.range.start as usize..entry.range.end as usize];
+            let message = headers(bytes).unwrap_or_else(|e| panic!("{name}: {e}")).remove(0);
+            let about = format!("{}:{}", entry.variable, entry.level);
+            let variable = variables().iter().find(|v| v.index == about).expect("a known variable");
+            assert!(variable.grib == message.codes() && message.product.is_at(variable), "{name} {about}");
+            assert_eq!((message.slot(), message.grid_relative), (Ok(slot), false), "{name} {about}");
+            assert!(message.origin.starts_with("SYNTHETIC"), "{name}: {}", message.origin);
+            let (found, wanted) = (message.decode(bytes).expect("values"), store.read(&variable.name, slot));
+            let half = 0.5 * 10f64.powi(-i32::from(variable.decimal_digits));
+            for (found, wanted) in found.iter().zip(wanted.expect("a shard").expect("values")) {
+                let error = (f64::from(*found) - f64::from(wanted)).abs();
+                // Half a unit of the last place kept, and the rounding of both numbers to f32.
+                let allowed = half * (1.0 + 1e-6) + 2.0 * f64::from(wanted.abs() * f32::EPSILON);
+                assert!(error <= allowed || found.is_nan() && wanted.is_nan(), "{name} {about}: {found} {wanted}");
+            }
+        }
+    }
 }
 
 fn thresholds() -> BTreeMap<String, Vec<f32>> {

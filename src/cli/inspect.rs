@@ -2,6 +2,7 @@
 
 mod grib2;
 mod index;
+mod names;
 mod picture;
 mod statistics;
 mod store;

@@ -5,6 +5,7 @@ use gustfront::formats::grib2::{Grib2Error, Message, Packing, headers, scan};
 
 use crate::data::{Expected, folder, manifest, read};
 use crate::manifest::{compare_keys, compare_values};
+use crate::python;
 
 #[test]
 fn every_radar_mosaic_equals_what_eccodes_reads() {
@@ -96,6 +97,11 @@ fn field(path: &str) -> Option<(Message, Vec<u8>)> {
     Some((field, bytes))
 }
 
+/// How often a field is damaged: less often where decoding takes longer.
+fn trials(field: &Message) -> usize {
+    (20_000_000 / field.points).clamp(40, 2000)
+}
+
 /// Where section 7 begins and ends.
 fn data_section(message: &[u8]) -> std::ops::Range<usize> {
     let mut start = 16;
@@ -144,7 +150,7 @@ fn data_cut_anywhere_is_an_error_or_values() {
         let data = message[data_section(&message)][5..].to_vec();
         let mut values = vec![0.0; field.points];
         assert!(accept(path, decode(&with_data(&message, &data), &mut values)));
-        let trials = if field.points > 100_000 { 200 } else { 5000 };
+        let trials = trials(&field);
         let step = (data.len() / trials).max(1);
         let mut read = 0;
         for cut in (0..data.len()).step_by(step) {
@@ -163,8 +169,7 @@ fn flipped_bits_in_the_data_are_an_error_or_values() {
         let philox = Philox::new(77, number as u32);
         let section = data_section(&message);
         let mut values = vec![0.0; field.points];
-        let trials = if field.points > 100_000 { 150 } else { 4000 };
-        for trial in 0..trials {
+        for trial in 0..trials(&field) as u32 {
             let mut damaged = message.clone();
             let [count, scope, ..] = philox.words([trial, 0, 0, 0]);
             // Half of the damage is to the first bytes, where a stream says what it is.
@@ -196,4 +201,28 @@ fn flipped_bits_in_how_data_is_packed_are_an_error_or_values() {
             }
         }
     }
+}
+
+/// Relative to the field's largest magnitude, as in the manifest's test: one rounding to `f32`.
+const TOLERANCE: f64 = 1e-6;
+
+#[test]
+fn synthetic_fields_that_eccodes_packs_in_every_width_are_read() {
+    let Some(python) = python::python() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = python::run(python, "write_packings.py", &[folder.path().to_str().expect("a path")]);
+    for name in names.lines() {
+        let bytes = std::fs::read(folder.path().join(format!("{name}.grib2"))).expect(name);
+        let wanted = std::fs::read(folder.path().join(format!("{name}.f64"))).expect(name);
+        let wanted: Vec<f64> = wanted.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        let found =
+            headers(&bytes).and_then(|fields| fields[0].decode(&bytes)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(found.len(), wanted.len(), "{name}");
+        let tolerance = TOLERANCE * wanted.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+        for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+            assert!((f64::from(*found) - wanted).abs() <= tolerance, "{name}: value {index} {found}, ecCodes {wanted}");
+        }
+    }
+    assert!(names.lines().count() > 100, "{names}");
+    println!("{} synthetic fields equal what ecCodes reads", names.lines().count());
 }

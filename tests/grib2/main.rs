@@ -19,3 +19,4 @@ mod round_trip;
 #[allow(unreachable_pub, reason = "other test files include it as a module of their own")]
 #[path = "../common/python.rs"]
 mod python;
+mod together;

@@ -11,6 +11,7 @@ use gustfront::formats::grib2::{Grib2Error, Message, Surface, Time, headers, sca
 use rayon::prelude::*;
 use serde_json::json;
 
+use super::names;
 use super::statistics::Statistics;
 
 /// The table's columns; the last where decoding was measured.
@@ -151,10 +152,12 @@ impl Field {
         })
     }
 
-    /// The variable's name, or its codes.
+    /// The variable's name, or the parameter's in the words of the WMO, or its codes.
     pub(super) fn name(&self) -> String {
         let [discipline, category, number] = self.message.codes();
-        self.variable().map_or(format!("{discipline}.{category}.{number}"), |v| v.name.to_string())
+        let codes = || format!("{discipline}.{category}.{number}");
+        let parameter = || names::parameter(self.message.codes()).map_or_else(codes, str::to_string);
+        self.variable().map_or_else(parameter, |v| v.name.to_string())
     }
 
     /// The level in the words of an index where they are known.
@@ -205,6 +208,7 @@ impl Field {
             "offset": self.bytes.start,
             "bytes": self.bytes.len(),
             "variable": self.name(),
+            "parameter": names::parameter(message.codes()),
             "discipline": message.discipline,
             "category": product.category,
             "number": product.number,

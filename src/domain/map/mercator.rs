@@ -11,7 +11,7 @@ pub(crate) struct Mercator {
 
 impl Mercator {
     pub(super) fn new(true_scale: f64, earth: Earth) -> Result<Self, String> {
-        if !(true_scale.abs() < 90.0) {
+        if true_scale.is_nan() || true_scale.abs() >= 90.0 {
             return Err("the latitude of true scale must lie between −90° and 90°".into());
         }
         Ok(Mercator { scale: earth.radius_m * earth.parallel_radius(true_scale.to_radians()), earth })

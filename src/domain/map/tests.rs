@@ -1,3 +1,5 @@
+//! Every map against PROJ, its own inverse, and small steps on the earth.
+
 use proj4rs::proj::Proj;
 
 use super::*;

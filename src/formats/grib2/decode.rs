@@ -1,6 +1,9 @@
 //! The values of a field, unpacked into rows.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::BroadcastContext;
 
 use super::packing::bitmap;
 use super::section::Section;
@@ -36,6 +39,36 @@ impl Message {
         }
         Ok(())
     }
+}
+
+/// Decodes many fields of a run of bytes on all cores; what `read` makes of each, in their order.
+///
+/// A field is its message's place in `bytes` and the header found there. Each thread uses one buffer for all its fields,
+/// so `read` keeps what it needs of the values.
+pub fn decode_each<T: Send>(
+    bytes: &[u8],
+    fields: &[(Range<usize>, Message)],
+    read: impl Fn(&Message, &[f32]) -> T + Sync,
+) -> Vec<Result<T, Grib2Error>> {
+    let next = AtomicUsize::new(0);
+    let some = |_: BroadcastContext| {
+        let (mut values, mut found) = (Vec::new(), Vec::new());
+        while let (at, Some((range, field))) = take(&next, fields) {
+            values.resize(field.points, 0.0);
+            let decoded = field.decode_into(bytes.get(range.clone()).unwrap_or_default(), &mut values);
+            found.push((at, decoded.map(|()| read(field, &values))));
+        }
+        found
+    };
+    let mut found: Vec<_> = rayon::broadcast(some).into_iter().flatten().collect();
+    found.sort_unstable_by_key(|(at, _)| *at);
+    found.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The next of `items`, and its place.
+fn take<'a, T>(next: &AtomicUsize, items: &'a [T]) -> (usize, Option<&'a T>) {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    (at, items.get(at))
 }
 
 /// A section of a message where its header said it is.

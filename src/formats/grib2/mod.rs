@@ -15,6 +15,7 @@ mod product;
 mod scan;
 mod section;
 
+pub use decode::decode_each;
 pub use encode::{Encode, Pack, Precision, Window, encode, index_line};
 pub use error::Grib2Error;
 pub use header::{Message, headers};

@@ -1,5 +1,7 @@
+//! Every different grid of the decoder suite and who says where its points are.
+
 /// Who says where the points of a grid are.
-enum Reference {
+pub(super) enum Reference {
     /// ecCodes.
     EcCodes,
     /// PROJ, and why not ecCodes.
@@ -7,10 +9,10 @@ enum Reference {
     /// Equal steps between the corners, and why not ecCodes.
     Corners(&'static str),
     /// Nobody here: the grid is not understood; part of the error's text.
-    None(&'static str),
+    Refused(&'static str),
 }
 
-use Reference::{Corners, EcCodes, None as Refused, Proj};
+use Reference::{Corners, EcCodes, Proj, Refused};
 
 /// ecCodes 2.50 answers "Function not yet implemented" for template 3.31.
 const NOT_IMPLEMENTED: &str = "ecCodes has no coordinates for template 3.31";
@@ -25,9 +27,9 @@ const SINGLE: &str = "ecCodes rounds the coordinates of turned globes to 32-bit 
 const ADDED_UP: &str = "ecCodes adds up latitudes in rounded steps; its last two rows are further apart or closer";
 
 /// The first file with the grid, the grid's description (empty where it is refused) and its reference.
-type Row = (&'static str, &'static str, Reference);
+pub(super) type Row = (&'static str, &'static str, Reference);
 
-const GRIDS: &[Row] = &[
+pub(super) const GRIDS: &[Row] = &[
     ("gdal/CMC_rdwps_lake-erie_ICEC_SFC_0_latlon0.05x0.05_2017111800_P000.grib2", "lat-lon 98×35, 0.05°", EcCodes),
     ("gdal/MANAL_2023030103_fake_wrong_grid_origin_latitude.grb2", "Lambert 721×577, 5000 m", EcCodes),
     ("gdal/MRMS_EchoTop_18_00.50_20161015-133230.grib2", "lat-lon 3000×1500, 0.01°", EcCodes),
@@ -65,16 +67,44 @@ const GRIDS: &[Row] = &[
     ("gdal/transverse_mercator.grb2", "", Refused("3.12 (transverse Mercator)")),
     ("gdal/twenty-se27w.2017102006.hwrfsat.core.0p02.f000_truncated.grb2", "lat-lon 501×501, 0.02°", EcCodes),
     ("grib-rs/20250912120000-0h-oper-fc.grib2.89.xz", "lat-lon 1440×721, 0.25°", EcCodes),
-    ("grib-rs/20260219T00Z_MSC_HRDPS_CAPE_Sfc_RLatLon0.0225_PT000H.grib2", "rotated lat-lon 2540×1290, 0.0225°", EcCodes),
-    ("grib-rs/CMC_RDPA_APCP-024-0100cutoff_SFC_0_ps10km_2023121806_000.grib2.xz", "polar stereographic 935×824, 10000 m", EcCodes),
+    (
+        "grib-rs/20260219T00Z_MSC_HRDPS_CAPE_Sfc_RLatLon0.0225_PT000H.grib2",
+        "rotated lat-lon 2540×1290, 0.0225°",
+        EcCodes,
+    ),
+    (
+        "grib-rs/CMC_RDPA_APCP-024-0100cutoff_SFC_0_ps10km_2023121806_000.grib2.xz",
+        "polar stereographic 935×824, 10000 m",
+        EcCodes,
+    ),
     ("grib-rs/CMC_glb_TMP_ISBL_1_latlon.24x.24_2021051800_P000.grib2", "lat-lon 1500×751, 0.24°", EcCodes),
     ("grib-rs/MRMS_MergedRhoHV_19.00_20260219-042039.grib2.gz", "lat-lon 7000×3500, 0.01°", EcCodes),
     ("grib-rs/MRMS_PrecipFlag_00.00_20260219-042400.grib2.gz", "lat-lon 7000×3500, 0.01°", EcCodes),
-    ("grib-rs/Z__C_RJTD_20160822020000_NOWC_GPV_Ggis10km_Pphw10_FH0000-0100_grib2.bin", "lat-lon 256×336, 0.125×0.083333°", Corners(ADDED_UP)),
-    ("grib-rs/Z__C_RJTD_20170221120000_MSG_GPV_Gll0p5deg_Pys_B20170221120000_F2017022115-2017022212_grib2.bin.xz", "lat-lon 81×61, 0.5°", EcCodes),
-    ("grib-rs/Z__C_RJTD_20190304000000_MSM_GUID_Rjp_P-all_FH03-39_Toorg_grib2.bin.xz", "lat-lon 480×560, 0.0625×0.05°", EcCodes),
-    ("grib-rs/Z__C_RJTD_20190304000000_MSM_GUID_Rjp_P-all_FH03-39_Toorg_grib2.bin.xz", "lat-lon 121×141, 0.25×0.2°", EcCodes),
-    ("grib-rs/Z__C_RJTD_20190605000000_MEPS_GPV_Rjp_L-pall_FH00-15_grib2.bin.0-20.xz", "lat-lon 241×253, 0.125×0.1°", EcCodes),
+    (
+        "grib-rs/Z__C_RJTD_20160822020000_NOWC_GPV_Ggis10km_Pphw10_FH0000-0100_grib2.bin",
+        "lat-lon 256×336, 0.125×0.083333°",
+        Corners(ADDED_UP),
+    ),
+    (
+        "grib-rs/Z__C_RJTD_20170221120000_MSG_GPV_Gll0p5deg_Pys_B20170221120000_F2017022115-2017022212_grib2.bin.xz",
+        "lat-lon 81×61, 0.5°",
+        EcCodes,
+    ),
+    (
+        "grib-rs/Z__C_RJTD_20190304000000_MSM_GUID_Rjp_P-all_FH03-39_Toorg_grib2.bin.xz",
+        "lat-lon 480×560, 0.0625×0.05°",
+        EcCodes,
+    ),
+    (
+        "grib-rs/Z__C_RJTD_20190304000000_MSM_GUID_Rjp_P-all_FH03-39_Toorg_grib2.bin.xz",
+        "lat-lon 121×141, 0.25×0.2°",
+        EcCodes,
+    ),
+    (
+        "grib-rs/Z__C_RJTD_20190605000000_MEPS_GPV_Rjp_L-pall_FH00-15_grib2.bin.0-20.xz",
+        "lat-lon 241×253, 0.125×0.1°",
+        EcCodes,
+    ),
     ("grib-rs/ds.critfireo.bin.xz", "Lambert 2145×1377, 2539.703 m", EcCodes),
     ("grib-rs/ds.minrh.bin.xz", "Lambert 2145×1377, 2539.703 m", EcCodes),
     ("grib-rs/gdas.t00z.sfluxgrbf000.grib2.0.xz", "Gaussian N768 3072×1536, 0.117188°", EcCodes),

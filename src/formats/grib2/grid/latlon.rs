@@ -128,8 +128,8 @@ fn first_row(section: &Section, corners: &Corners, projection: Projection) -> Re
     let rows = super::earth::parse(section).and_then(|earth| super::rows(section, projection, earth))?;
     let row = |latitude: f64| rows.index(latitude, 0.0).map_or(f64::NAN, |(_, row)| row);
     let first = row(corners.first.0).round();
-    let near = rows.to_geographic(0.0, first).map_or(f64::NAN, |(latitude, _)| latitude);
-    if !((near - corners.first.0).abs() < ROW_TOLERANCE) {
+    let near = rows.to_geographic(0.0, first).map_or(f64::INFINITY, |(latitude, _)| latitude);
+    if (near - corners.first.0).abs() > ROW_TOLERANCE {
         let found = corners.first.0;
         return Err(section.damaged(47, format!("a Gaussian latitude, the nearest {near:.6}°, found {found}°")));
     }

@@ -65,7 +65,7 @@ enum First {
     Plane(f64, f64),
 }
 
-/// Reads section 3. Where the template or what it says is not understood, the values can still be had.
+/// Reads section 3. Where the template is not understood, or where its points are, the values can still be had.
 pub(super) fn parse(section: &Section) -> Result<Definition, Grib2Error> {
     let (template, points) = (section.u16(13)?, section.u32(7)? as usize);
     if !(1..=MAX_POINTS).contains(&points) {
@@ -77,7 +77,10 @@ pub(super) fn parse(section: &Section) -> Result<Definition, Grib2Error> {
             let (rows, grid_relative) = (Some((layout.size, layout.scanning)), layout.flags & GRID_RELATIVE != 0);
             Ok(Definition { template, points, rows, grid_relative, grid: layout.grid(section).map(Arc::new) })
         }
-        Err(error) => Ok(Definition { template, points, rows: None, grid_relative: false, grid: Err(error) }),
+        Err(error @ Grib2Error::Unsupported { .. }) => {
+            Ok(Definition { template, points, rows: None, grid_relative: false, grid: Err(error) })
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -49,12 +49,26 @@ impl Scanning {
             values.chunks_exact_mut(line).skip(1).step_by(2).for_each(<[f32]>::reverse);
         }
         if self.columns {
-            let columns = values.to_vec();
-            let points = (0..ny).flat_map(|j| columns.iter().skip(j).step_by(ny.max(1)));
-            values.iter_mut().zip(points).for_each(|(to, from)| *to = *from);
+            transpose(values, nx.max(1), ny.max(1));
         }
         if self.x_negative {
             values.chunks_exact_mut(nx.max(1)).for_each(<[f32]>::reverse);
+        }
+    }
+}
+
+/// Columns and rows turned together, so that what one of their cache lines holds is used before it is gone.
+const TOGETHER: usize = 16;
+
+/// Columns of `ny` values turned into rows of `nx`.
+fn transpose(values: &mut [f32], nx: usize, ny: usize) {
+    let columns = values.to_vec();
+    for (band, rows) in values.chunks_mut(nx * TOGETHER).enumerate() {
+        for (group, columns) in columns.chunks(ny * TOGETHER).enumerate() {
+            for (j, row) in rows.chunks_mut(nx).enumerate() {
+                let from = columns.iter().skip(band * TOGETHER + j).step_by(ny);
+                row.iter_mut().skip(group * TOGETHER).zip(from).for_each(|(to, from)| *to = *from);
+            }
         }
     }
 }
@@ -79,5 +93,15 @@ mod tests {
         assert_eq!(rows(0x20, [0., 3., 1., 4., 2., 5.]), expected);
         assert_eq!(rows(0x30, [0., 3., 4., 1., 2., 5.]), expected);
         assert_eq!(rows(0xb0, [2., 5., 4., 1., 0., 3.]), expected);
+    }
+
+    #[test]
+    fn columns_become_rows_whatever_their_number() {
+        for (nx, ny) in [(1, 1), (16, 16), (17, 33), (5, 40), (40, 5), (100, 1), (1, 100)] {
+            let mut values: Vec<f32> = (0..nx * ny).map(|at| at as f32).collect();
+            transpose(&mut values, nx, ny);
+            let expected = (0..ny).flat_map(|j| (0..nx).map(move |i| (i * ny + j) as f32));
+            assert!(values.into_iter().eq(expected), "{nx} columns of {ny}");
+        }
     }
 }

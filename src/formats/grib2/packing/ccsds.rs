@@ -97,11 +97,11 @@ struct Stream<'a> {
 impl<'a> Stream<'a> {
     fn new(bytes: &'a [u8], packing: &Ccsds) -> Self {
         let width = packing.scale.bits;
-        let code_bits = match width {
-            1..=2 if packing.flags & RESTRICTED != 0 => 1,
-            3..=4 if packing.flags & RESTRICTED != 0 => 2,
-            ..=8 => 3,
-            ..=16 => 4,
+        let code_bits = match (width, packing.flags & RESTRICTED != 0) {
+            (..=2, true) => 1,
+            (..=4, true) => 2,
+            (..=8, _) => 3,
+            (..=16, _) => 4,
             _ => 5,
         };
         Stream { bits: Bits::new(bytes), code_bits, width }
@@ -354,5 +354,85 @@ impl<'a> Bits<'a> {
 
     fn past_end(&self) -> bool {
         self.consumed() > self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::bits::BitWriter;
+    use super::*;
+
+    fn packing(bits: u32, flags: u8, interval: usize) -> Ccsds {
+        Ccsds { scale: Scale { reference: 0.0, binary: 0, decimal: 0, bits }, block: 8, interval, flags }
+    }
+
+    fn unpacked(packing: &Ccsds, payload: &[u8], count: usize) -> Result<Vec<f32>, Grib2Error> {
+        let bytes = [&[0, 0, 0, 0, 7], payload].concat();
+        let mut values = vec![-1.0; count];
+        unpack(&Section { number: 7, offset: 0, bytes: &bytes }, packing, &mut values).map(|()| values)
+    }
+
+    fn written(numbers: &[(u64, u32)]) -> Vec<u8> {
+        let mut writer = BitWriter::default();
+        numbers.iter().for_each(|(number, width)| writer.write(*number, *width));
+        writer.finish()
+    }
+
+    #[test]
+    fn every_code_is_read() {
+        // Plain; split behind 2 low bits; pairs (1, 2), (0, 0) …; two zero blocks.
+        let plain = [(7, 3)].into_iter().chain((0..8).map(|sample| (sample * 30, 8)));
+        let split = [(3, 3)].into_iter().chain((0..8).map(|_| (1, 3))).chain((0..8).map(|low| (low % 4, 2)));
+        let pairs = [(0, 3), (1, 1), (1, 9), (1, 1), (1, 1), (1, 1)];
+        let zeros = [(0, 3), (0, 1), (1, 2)];
+        let bits: Vec<(u64, u32)> = plain.chain(split).chain(pairs).chain(zeros).collect();
+        let found = unpacked(&packing(8, 0, 100), &written(&bits), 40).expect("values");
+        assert_eq!(found[..8], [0., 30., 60., 90., 120., 150., 180., 210.]);
+        assert_eq!(found[8..16], [8., 9., 10., 11., 8., 9., 10., 11.]);
+        assert_eq!(found[16..24], [1., 2., 0., 0., 0., 0., 0., 0.]);
+        assert_eq!(found[24..], [0.; 16]);
+    }
+
+    #[test]
+    fn differences_fold_at_the_ends_of_the_range() {
+        // From 250: +1, −1, then 11 of what only one sign is left for, then zeros.
+        let bits = [(7, 3), (250, 8), (2, 8), (1, 8), (11, 8), (0, 8), (0, 8), (0, 8), (0, 8)];
+        let found = unpacked(&packing(8, PREPROCESSED, 4), &written(&bits), 8).expect("values");
+        assert_eq!(found, [250., 251., 250., 244., 244., 244., 244., 244.]);
+    }
+
+    #[test]
+    fn padded_intervals_begin_at_bytes() {
+        let block = |first: u64| [(7, 3)].into_iter().chain((first..first + 8).map(|sample| (sample, 8)));
+        let bits: Vec<(u64, u32)> = block(10).chain([(0, 5)]).chain(block(90)).collect();
+        let found = unpacked(&packing(8, PADDED, 1), &written(&bits), 16).expect("values");
+        assert_eq!(found, [10., 11., 12., 13., 14., 15., 16., 17., 90., 91., 92., 93., 94., 95., 96., 97.]);
+    }
+
+    #[test]
+    fn streams_that_cannot_be_are_refused() {
+        for (payload, expected) in [
+            (&[][..], "a one after fewer zeros"),
+            (&[0xff, 0xff], "more bytes"),
+            (&[0, 0, 0], "a one after fewer zeros"),
+            (&written(&[(0, 3), (1, 1), (0, 46), (1, 46)]), "whose sum is at most 12"),
+            (&written(&[(0, 3), (0, 1), (1, 8)]), "no more zero blocks"),
+        ] {
+            let error = unpacked(&packing(8, 0, 2), payload, 16).expect_err(expected).to_string();
+            assert!(error.contains("section 7") && error.contains(expected), "{error}");
+        }
+        assert!(unpacked(&packing(8, SIGNED, 2), &[0; 9], 8).is_err_and(|e| e.to_string().contains("signed")));
+    }
+
+    #[test]
+    fn blocks_and_widths_that_cannot_be_are_refused() {
+        let section = |bits, block, interval| {
+            let mut bytes = [0; 25];
+            bytes[19] = bits;
+            bytes[21..25].copy_from_slice(&[14, block, 0, interval]);
+            parse(&Section { number: 5, offset: 0, bytes: &bytes })
+        };
+        assert!(section(12, 32, 128).is_ok() && section(0, 0, 0).is_ok());
+        assert!(section(33, 32, 128).is_err() && section(12, 9, 128).is_err() && section(12, 32, 0).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! A grey JPEG 2000 image of the packed integers (template 5.40).
 
+use std::panic::catch_unwind;
+
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
 use super::super::Grib2Error;
@@ -18,11 +20,10 @@ pub(super) fn unpack(data: &Section, scale: &Scale, values: &mut [f32]) -> Resul
         return Ok(());
     }
     let component = code_stream::check(data, values.len())?;
-    let decoded = |error| data.damaged(6, format!("a JPEG 2000 code stream that can be decoded, found: {error}"));
-    let image = Image::new(data.rest(6), &STRICT).map_err(decoded)?;
-    let mut context = DecoderContext::default();
-    let image = image.decode(&mut context).map_err(decoded)?;
-    let samples = image.components().first().map(|c| c.samples()).unwrap_or_default();
+    // The codec checks itself with assertions and slice indexes; one that damaged data should break is an error too.
+    let samples = catch_unwind(|| samples(data.rest(6))).unwrap_or_else(|_| Err("a broken assertion".into()));
+    let samples = samples
+        .map_err(|error| data.damaged(6, format!("a JPEG 2000 code stream that can be decoded, found: {error}")))?;
     if samples.len() != values.len() {
         return Err(data.damaged(6, format!("an image of {} pixels, found {}", values.len(), samples.len())));
     }
@@ -34,4 +35,12 @@ pub(super) fn unpack(data: &Section, scale: &Scale, values: &mut [f32]) -> Resul
         *value = (offset + packed * factor) as f32;
     }
     Ok(())
+}
+
+/// The samples of the first component.
+fn samples(code_stream: &[u8]) -> Result<Vec<f32>, String> {
+    let image = Image::new(code_stream, &STRICT).map_err(|e| e.to_string())?;
+    let mut context = DecoderContext::default();
+    let image = image.decode(&mut context).map_err(|e| e.to_string())?;
+    Ok(image.components().first().map(|component| component.samples().to_vec()).unwrap_or_default())
 }

@@ -183,8 +183,8 @@ fn scale(section: &Section) -> Result<Scale, Grib2Error> {
     if !scale.reference.is_finite() {
         return Err(section.damaged(12, format!("a finite reference value, found {}", scale.reference)));
     }
-    let largest = (1u64 << scale.bits) - 1;
-    // Without bits the scale is not used.
+    // Without bits the scale is not used; images and codes may hold integers of more bits than section 5 says.
+    let largest = ((1u64 << scale.bits) - 1).max(u32::MAX.into());
     if scale.bits > 0 { scale.check(section, largest as f64) } else { Ok(scale) }
 }
 

@@ -32,7 +32,11 @@ pub(super) fn parse(section: &Section) -> Result<RunLength, Grib2Error> {
         let most = count.min((1 << bits) - 2);
         return Err(section.damaged(13, format!("levels up to {most}, found {highest}")));
     }
-    let factor = 10f64.powi(-section.i8(17)?);
+    let decimal = section.i8(17)?;
+    let factor = 10f64.powi(-decimal);
+    if !((f64::from(u16::MAX) * factor) as f32).is_finite() {
+        return Err(section.damaged(17, format!("a decimal scale that keeps levels finite, found {decimal}")));
+    }
     let level = |number: usize| section.u16(LEVELS + 2 * number).map(|level| (f64::from(level) * factor) as f32);
     let values = std::iter::once(Ok(f32::NAN)).chain((0..count).map(level)).collect::<Result<_, _>>()?;
     Ok(RunLength { bits, highest, values })

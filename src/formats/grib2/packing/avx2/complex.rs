@@ -21,6 +21,8 @@ const BLOCK: usize = 256;
 const SURE: usize = 4 * LANES;
 /// Bytes that a tile or a block may be read from: its own, and those behind them that are read and not used.
 const SPAN: usize = TILE * WIDEST / 8 + SURE * WIDEST / 8 + REACH;
+// The heads of a block are read through the same window.
+const _: () = assert!(SPAN >= (BLOCK + SURE) * WIDEST / 8 + REACH);
 
 /// Unpacks a field; `None` where it is damaged, or 32 bits may be too few, or a number has more than 25.
 #[target_feature(enable = "avx2")]
@@ -255,11 +257,11 @@ fn fill<const MISSING: bool>(
         let (width, count) = (*width as usize, (*length as usize).min(TILE - filled));
         let group = Group::new::<MISSING>(*base, width, position, codes);
         for eight in 0..SURE / LANES {
-            // SAFETY: fewer than `SURE` values behind at most `TILE`.
+            // SAFETY: filled ≤ TILE, and these are the first `SURE` values of a group.
             unsafe { group.write::<MISSING>(window, eight, tile, filled) };
         }
         for eight in SURE / LANES..count.div_ceil(LANES) {
-            // SAFETY: fewer than eight values behind at most `TILE`.
+            // SAFETY: 8 · eight < count ≤ TILE − filled.
             unsafe { group.write::<MISSING>(window, eight, tile, filled) };
         }
         filled += count;
@@ -292,15 +294,17 @@ impl Group {
         Group { eight, base: _mm256_set1_epi32(base), codes, width, start: position / 8 }
     }
 
-    /// Writes eight values, the group's `at`th, to the tile's `filled + 8 · at`th on.
+    /// Writes the group's `at`th eight values, from the tile's place `filled + 8 · at` on.
     ///
     /// # Safety
-    /// At most `TILE` values before these end, and at most `SURE` of `WIDEST` bits more than `TILE`, are in use.
+    /// The group's first value is at most the tile's last; these eight are among its first `SURE` or begin
+    /// with one that the tile has room for; and the window begins where the tile's first value unpacked from it does.
+    /// So at most `TILE` values and then `SURE` more are read from the window and written to the tile.
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn write<const MISSING: bool>(&self, window: &[u8; SPAN], at: usize, tile: &mut Tile, filled: usize) {
         let to = filled + at * LANES;
-        // SAFETY: as the caller says, `to + LANES ≤ TILE + SURE`, and the bytes are within `SPAN`.
+        // SAFETY: to + LANES ≤ TILE + SURE, as the caller sees to; `SPAN` bytes hold as many numbers of `WIDEST` bits.
         unsafe {
             let numbers = self.eight.take(window.as_ptr().add(self.start + at * self.width));
             if MISSING {

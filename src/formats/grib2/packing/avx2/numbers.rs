@@ -15,7 +15,7 @@ pub(super) const LANES: usize = 8;
 /// The most bits a number may have: four bytes hold it wherever in the first of them it begins.
 pub(super) const WIDEST: usize = 25;
 /// How many bytes from the one that the first of eight numbers begins in are loaded at most.
-pub(super) const REACH: usize = (7 + LANES / 2 * WIDEST) / 8 + size_of::<__m128i>();
+pub(super) const REACH: usize = (LANES / 2 * WIDEST).div_ceil(8) + size_of::<__m128i>();
 
 /// Where eight numbers lie: which bytes belong to each, and how many bits before it its first byte has.
 #[derive(Clone, Copy)]

@@ -149,3 +149,59 @@ fn memory(data: &Section, flags: usize, style: usize, count: usize, layers: usiz
     }
     Ok(needed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The headers of an image of 3×2 pixels: SOC, SIZ, COD, SOT, SOD, EOC.
+    const SMALL: &str = "ff4fff5100290000000000030000000200000000000000000000000300000002\
+                         000000000000000000010701\
+                         01ff52000c00000001000104040001ff90000a00000000000e0001ff93ffd9";
+
+    /// Section 7 with some octets of its code stream changed.
+    fn checked(changes: &[(usize, u8)], count: usize) -> Result<Component, Grib2Error> {
+        let octet = |at: usize| u8::from_str_radix(SMALL.get(at..at + 2).expect("two digits"), 16).expect("digits");
+        let mut bytes = vec![0, 0, 0, 0, 7];
+        bytes.extend((0..SMALL.len()).step_by(2).map(octet));
+        changes.iter().for_each(|(at, value)| bytes[5 + at] = *value);
+        check(&Section { number: 7, offset: 0, bytes: &bytes }, count)
+    }
+
+    #[test]
+    fn a_small_image_fits() {
+        let component = checked(&[], 6).expect("an image");
+        assert_eq!((component.shift(), component.greatest()), (0.0, 255.0));
+        let signed = checked(&[(42, 0x8b)], 6).expect("an image");
+        assert_eq!((signed.shift(), signed.greatest()), (2048.0, 4095.0));
+    }
+
+    #[test]
+    fn images_that_disagree_with_the_grid_or_need_too_much_are_refused() {
+        // Offsets: 8 width, 16 its origin, 24 tile width, 41 components, 42 bits, 43 every pixel, 56 code block width.
+        let large = [(8, 0x00), (9, 0x40), (10, 0), (11, 0), (27, 1), (31, 1)];
+        for (changes, count, reason) in [
+            (&[(0, 0)][..], 6, "the markers SOC and SIZ"),
+            (&[], 7, "an image of 7 pixels, found 3×2"),
+            (&[(16, 1)], 6, "begins before it ends"),
+            (&large, 0x40_0000 * 2, "tiles, found"),
+            (&[(41, 3)], 6, "3 components"),
+            (&[(42, 31)], 6, "32 bits is not supported"),
+            (&[(43, 2)], 6, "every 2×1 pixels"),
+            (&[(68, 13)], 6, "a tile part of at least 14 bytes"),
+        ] {
+            let error = checked(changes, count).expect_err(reason).to_string();
+            assert!(error.contains("section 7") && error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn blocks_that_outweigh_the_pixels_are_refused() {
+        let large = [(9, 0x40), (10, 0), (11, 0), (25, 0x40)];
+        let with = |changes: &[(usize, u8)]| checked(&[&large, changes].concat(), 0x40_0000 * 2);
+        assert!(with(&[]).is_ok());
+        // Code blocks of 4×4 in 32 layers.
+        let small_blocks = with(&[(52, 32), (55, 0), (56, 0)]).expect_err("too many blocks").to_string();
+        assert!(small_blocks.contains("blocks whose description takes at most"), "{small_blocks}");
+    }
+}

@@ -23,7 +23,7 @@ pub(super) fn unpack(data: &Section, scale: &Scale, values: &mut [f32]) -> Resul
     check(data, &image, scale, values.len())?;
     let pixels = Pixels::new(&image, scale);
     let inflated = image.height * (1 + pixels.row_bytes);
-    match (values.len() * size_of::<f32>()).checked_sub(inflated) {
+    match size_of_val(values).checked_sub(inflated) {
         Some(start) => {
             inflate(data, &image, bytes_of(values).get_mut(start..).unwrap_or_default())?;
             pixels.unpack_in_place(data, start, values)
@@ -152,3 +152,6 @@ fn convert<const N: usize>(row: &[u8], values: &mut [f32], value: impl Fn([u8; N
     let (pixels, _) = row.as_chunks::<N>();
     values.iter_mut().zip(pixels).for_each(|(to, bytes)| *to = value(*bytes));
 }
+
+#[cfg(test)]
+mod tests;
