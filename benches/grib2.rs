@@ -1,4 +1,4 @@
-//! Times the decoding of GRIB2 fields, from a message's bytes to values in a buffer, on one core.
+//! Times the decoding of GRIB2 fields, from a message's bytes to values in a buffer, and their encoding, on one core.
 //!
 //! Real fields of the folder GUSTFRONT_DATA names (`../shared/data` unless set), beside a plain copy of as many bytes as
 //! the values have. `--raw RUNS FILE…` prints what `benches/run_grib2` reads: a line for each file, its cells separated
@@ -11,7 +11,8 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gustfront::formats::grib2::{Message, decode_each, headers, scan};
+use gustfront::config;
+use gustfront::formats::grib2::{Encode, Message, Pack, Precision, decode_each, encode, headers, scan};
 
 /// Runs of each field.
 const RUNS: usize = 101;
@@ -28,6 +29,15 @@ const FIELDS: [&str; 7] = [
     "hrrr-conus/t00z.wrfprsf00-atmo-chem.grib2",
     "hrrr-conus-20260716t18z/massden_f00.grib2",
     "mrms-preciprate-20190610/PrecipRate_00.00_20190610-000000.grib2",
+];
+
+/// Fields written again as they were packed.
+const ENCODED: [(&str, Pack); 5] = [
+    (FIELDS[0], Pack::Complex),
+    (FIELDS[1], Pack::Complex),
+    (FIELDS[2], Pack::Simple),
+    (FIELDS[3], Pack::Complex),
+    (FIELDS[6], Pack::Png),
 ];
 
 /// The first field of a file, and its message's bytes.
@@ -96,6 +106,21 @@ fn raw(path: &Path, runs: usize) -> Result<String, Box<dyn Error>> {
     Ok(format!("{mean}\t{}\t{}", values.len() - present.len(), times.join("\t")))
 }
 
+/// A field written with the precision that it was read with: a line for people.
+fn encoded(path: &Path, pack: Pack) -> Result<String, Box<dyn Error>> {
+    let Field { bytes, message } = Field::read(path)?;
+    let (values, grid) = (message.decode(&bytes)?, message.grid.clone()?);
+    let scale = message.packing.scale().ok_or("values that are not scaled")?;
+    // Any variable will do: its codes are a few bytes.
+    let variable = config::variables().get("t2m").ok_or("no variable")?;
+    let plain = Encode::new(message.slot()?, variable, &grid, &values, 0);
+    let field = Encode { pack, precision: Precision::of(scale), ..plain };
+    let written = encode(&field)?;
+    let (least, median) = ends(measure(RUNS, || drop(black_box(encode(black_box(&field))))));
+    let (rate, size) = (size_of_val(&*values) as f64 / (median * 1e3), written.len() as f64 / bytes.len() as f64);
+    Ok(format!("{pack:<18?}{least:8.2} {median:8.2} ms {rate:8.0} MB/s of values   {size:.3} of the original's bytes"))
+}
+
 /// All fields at once, on every core.
 fn together(paths: &[PathBuf]) -> Result<String, Box<dyn Error>> {
     let (mut bytes, mut fields) = (Vec::new(), Vec::new());
@@ -136,5 +161,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name:<44}{}", line(path).unwrap_or_else(|error| format!("not supported: {error}")));
     }
     println!("{:<44}{}", "decode_each", together(&paths)?);
+    println!("\n{:<44}{:<18}   least   median", "written again", "packing");
+    for (name, pack) in ENCODED {
+        let path = folder.join(name);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        println!("{name:<44}{}", encoded(&path, pack).unwrap_or_else(|error| format!("not written: {error}")));
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What is written here, read by ecCodes.
 
 use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot};
-use gustfront::formats::grib2::{Encode, encode};
+use gustfront::formats::grib2::{Encode, Ensemble, Pack, Window, encode};
 use serde_json::Value;
 
 use crate::python;
@@ -60,7 +60,7 @@ fn others() -> Vec<Grid> {
     ]
 }
 
-/// A grid, a lead in minutes and values on it: every kind of message that can be written.
+/// A grid, a lead in minutes and values on it.
 fn cases() -> Vec<(Grid, u32, Vec<f32>)> {
     let ramp = |from: f32| (0..35).map(|i| from + i as f32 * 0.37).collect::<Vec<f32>>();
     let holes = ramp(-5.0).into_iter().enumerate().map(|(i, v)| if i % 3 == 1 { f32::NAN } else { v }).collect();
@@ -79,6 +79,133 @@ fn slot(lead: u32) -> Slot {
     Slot::new(Moment::from_ymdh(2024, 2, 29, 18).expect("a day"), Lead(lead))
 }
 
+/// Lead and values of every case, on the grid it is for, packed and described in some way, with ecCodes' keys.
+struct Case {
+    grid: Grid,
+    lead: u32,
+    values: Vec<f32>,
+    pack: Pack,
+    product: Product,
+}
+
+/// Which part of an ensemble, the window in minutes and its statistic, and the keys that ecCodes reads.
+#[derive(Clone, Copy)]
+struct Product {
+    ensemble: Option<Ensemble>,
+    window: Option<(u32, u8)>,
+    keys: &'static [(&'static str, i64)],
+}
+
+const PLAIN: Product = Product {
+    ensemble: None,
+    window: None,
+    keys: &[("productDefinitionTemplateNumber", 0), ("typeOfGeneratingProcess", 2), ("typeOfProcessedData", 1)],
+};
+
+const PRODUCTS: [Product; 9] = [
+    Product {
+        ensemble: Some(Ensemble::Member { kind: 3, number: 7, size: 10 }),
+        keys: &[
+            ("productDefinitionTemplateNumber", 1),
+            ("typeOfGeneratingProcess", 4),
+            ("typeOfProcessedData", 4),
+            ("typeOfEnsembleForecast", 3),
+            ("perturbationNumber", 7),
+            ("numberOfForecastsInEnsemble", 10),
+        ],
+        ..PLAIN
+    },
+    Product {
+        ensemble: Some(Ensemble::Derived { kind: 4, size: 10 }),
+        keys: &[
+            ("productDefinitionTemplateNumber", 2),
+            ("derivedForecast", 4),
+            ("numberOfForecastsInEnsemble", 10),
+            ("typeOfProcessedData", 5),
+        ],
+        ..PLAIN
+    },
+    Product {
+        ensemble: Some(Ensemble::Probability { kind: 2, lower: Some(-0.25), upper: Some(20.0) }),
+        keys: &[
+            ("productDefinitionTemplateNumber", 5),
+            ("typeOfGeneratingProcess", 5),
+            ("probabilityType", 2),
+            ("scaleFactorOfLowerLimit", 2),
+            ("scaledValueOfLowerLimit", -25),
+            ("scaleFactorOfUpperLimit", 0),
+            ("scaledValueOfUpperLimit", 20),
+        ],
+        ..PLAIN
+    },
+    Product {
+        ensemble: Some(Ensemble::Percentile { percent: 90 }),
+        keys: &[("productDefinitionTemplateNumber", 6), ("percentileValue", 90)],
+        ..PLAIN
+    },
+    Product {
+        window: Some((60, 1)),
+        keys: &[
+            ("productDefinitionTemplateNumber", 8),
+            ("typeOfStatisticalProcessing", 1),
+            ("indicatorOfUnitForTimeRange", 1),
+            ("lengthOfTimeRange", 1),
+            ("yearOfEndOfOverallTimeInterval", 2024),
+            ("hourOfEndOfOverallTimeInterval", 21),
+        ],
+        ..PLAIN
+    },
+    Product {
+        ensemble: Some(Ensemble::Probability { kind: 3, lower: Some(273.15), upper: None }),
+        window: Some((180, 2)),
+        keys: &[
+            ("productDefinitionTemplateNumber", 9),
+            ("probabilityType", 3),
+            ("scaledValueOfLowerLimit", 27315),
+            ("typeOfStatisticalProcessing", 2),
+            ("lengthOfTimeRange", 3),
+        ],
+    },
+    Product {
+        ensemble: Some(Ensemble::Percentile { percent: 10 }),
+        window: Some((45, 3)),
+        keys: &[
+            ("productDefinitionTemplateNumber", 10),
+            ("percentileValue", 10),
+            ("indicatorOfUnitForTimeRange", 0),
+            ("lengthOfTimeRange", 45),
+        ],
+    },
+    Product {
+        ensemble: Some(Ensemble::Member { kind: 1, number: 0, size: 10 }),
+        window: Some((60, 0)),
+        keys: &[
+            ("productDefinitionTemplateNumber", 11),
+            ("typeOfProcessedData", 3),
+            ("typeOfEnsembleForecast", 1),
+            ("typeOfStatisticalProcessing", 0),
+        ],
+    },
+    Product {
+        ensemble: Some(Ensemble::Derived { kind: 0, size: 10 }),
+        window: Some((60, 1)),
+        keys: &[("productDefinitionTemplateNumber", 12), ("derivedForecast", 0), ("typeOfStatisticalProcessing", 1)],
+    },
+];
+
+/// Every kind of grid and field in every packing, and every kind of product.
+fn all_cases() -> Vec<Case> {
+    let packed = |pack| {
+        let case = move |(grid, lead, values)| Case { grid, lead, values, pack, product: PLAIN };
+        cases().into_iter().map(case)
+    };
+    let values: Vec<f32> = (0..35).map(|i| i as f32 * 2.5).collect();
+    let product =
+        |product| Case { grid: lat_lon(0.03), lead: 180, values: values.clone(), pack: Pack::Simple, product };
+    let packings = [Pack::Simple, Pack::Complex, Pack::Png].into_iter().flat_map(packed);
+    packings.chain(PRODUCTS.map(product)).collect()
+}
+
 #[test]
 fn eccodes_reads_what_was_written() {
     let Some(python) = python::python() else { return };
@@ -86,27 +213,42 @@ fn eccodes_reads_what_was_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("written.grib2");
     let mut object = Vec::new();
-    for (grid, lead, values) in &cases() {
-        let (slot, origin) = (slot(*lead), Some("SYNTHETIC weather, version 1"));
-        object.extend(
-            encode(&Encode { origin, ..Encode::new(slot, &variable, grid, values, DECIMAL_DIGITS) })
-                .expect("a message"),
-        );
+    for Case { grid, lead, values, pack, product } in &all_cases() {
+        let window = product.window.map(|(length, statistic)| Window { length: Lead(length), statistic });
+        let (pack, ensemble, origin) = (*pack, product.ensemble, Some("SYNTHETIC weather, version 1"));
+        let plain = Encode::new(slot(*lead), &variable, grid, values, DECIMAL_DIGITS);
+        object.extend(encode(&Encode { pack, ensemble, window, origin, ..plain }).expect("a message"));
     }
     std::fs::write(&file, &object).expect("a file");
     let printed = python::run(python, "read_grib2.py", &[file.to_str().expect("a path")]);
     let read: Vec<Value> = printed.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
-    assert_eq!(read.len(), cases().len());
-    for (read, (grid, lead, values)) in read.iter().zip(&cases()) {
-        check_keys(read, grid, *lead);
-        check_values(read, values);
-        check_places(read, grid);
+    assert_eq!(read.len(), all_cases().len());
+    for (read, case) in read.iter().zip(&all_cases()) {
+        check_keys(read, &case.grid, case.lead);
+        check_product(read, case);
+        check_values(read, &case.values);
+        check_places(read, &case.grid);
     }
+}
+
+fn check_product(read: &Value, case: &Case) {
+    for (key, wanted) in case.product.keys {
+        assert_eq!(read[key].as_i64(), Some(*wanted), "{key}: {}", read[key]);
+    }
+    let window = case.product.window.map_or(0, |(length, _)| length);
+    assert_eq!(read["startStep"].as_i64(), Some(i64::from(case.lead - window)));
+    let varied = case.values.iter().any(|v| !v.is_nan() && *v != case.values[0]);
+    let template = match case.pack {
+        Pack::Complex if varied => 3,
+        Pack::Png if varied => 41,
+        _ => 0,
+    };
+    assert_eq!(read["dataRepresentationTemplateNumber"].as_i64(), Some(template));
 }
 
 fn check_keys(read: &Value, grid: &Grid, lead: u32) {
     let whole =
-        |key: &str| read[key].as_i64().unwrap_or_else(|| panic!("{key}: {} of {}", read[key], read["gridType"]));
+        |key: &str| read[key].as_i64().unwrap_or_else(|| panic!("{key} of {}: {}", read["gridType"], read[key]));
     for (key, wanted) in [
         ("discipline", 0),
         ("parameterCategory", 0),
@@ -119,14 +261,9 @@ fn check_keys(read: &Value, grid: &Grid, lead: u32) {
         ("Ni", grid.nx as i64),
         ("Nj", grid.ny as i64),
         ("scanningMode", if grid.dy > 0.0 { 64 } else { 0 }),
-        ("uvRelativeToGrid", 1),
         ("section2Length", 5 + "SYNTHETIC weather, version 1".len() as i64),
     ] {
-        // ecCodes has no name for the flag of these.
-        let unnamed =
-            matches!(grid.projection, Projection::AzimuthalEqualArea { .. } | Projection::PolarStereographic { .. });
-        let nameless = key == "uvRelativeToGrid" && unnamed;
-        assert!(nameless || whole(key) == wanted, "{key}: {}, expected {wanted}", read[key]);
+        assert_eq!(whole(key), wanted, "{key}");
     }
     let kind = match grid.projection {
         Projection::LatLon => "regular_ll",
@@ -139,6 +276,7 @@ fn check_keys(read: &Value, grid: &Grid, lead: u32) {
         Projection::AzimuthalEqualArea { .. } => "lambert_azimuthal_equal_area",
     };
     assert_eq!(read["gridType"], kind);
+    assert_eq!(whole("resolutionAndComponentFlags") & 8, 8, "winds along the grid's axes");
     assert_ne!(read["centre"], "kwbc", "synthetic data must not claim a centre");
 }
 

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use gustfront::formats::grib2::{Grib2Error, parse_index};
+use gustfront::domain::{Earth, Grid, Lead, Projection, Slot, Variable};
+use gustfront::formats::grib2::{Encode, Grib2Error, Window, index_line, parse_index};
 
 use crate::data::folder;
 use crate::memory::peak;
+use crate::round_trip::variable;
 
 fn index_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).expect("a folder of index files");
@@ -27,6 +29,60 @@ fn real_indexes_give_every_message_its_bytes() {
         assert_eq!(entries.last().map(|e| e.range.end), Some(u64::MAX), "{path}");
         assert!(entries.iter().all(|e| !e.variable.is_empty() && !e.window.is_empty()), "{path}");
     }
+}
+
+/// `anl`, `A unit fcst` or `A-B unit statistic fcst` as lead and window, unless it can be said in two ways.
+fn window(text: &str) -> Option<(Lead, Option<Window>)> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let (span, unit, statistic) = match words[..] {
+        ["anl"] => return Some((Lead(0), None)),
+        [span, unit, "fcst"] => (span, unit, None),
+        [span, unit, statistic, "fcst"] => {
+            (span, unit, ["ave", "acc", "max", "min"].iter().position(|s| *s == statistic))
+        }
+        _ => return None,
+    };
+    let minutes = match unit {
+        "min" => 1,
+        "hour" => 60,
+        "day" => 24 * 60,
+        _ => return None,
+    };
+    let (start, end) = span.split_once('-').unwrap_or((span, span));
+    let [start, end] = [start, end].map(|n| n.parse::<u32>().expect("a number") * minutes);
+    // NCEP says whole hours in minutes where other fields of the file are off the hour.
+    let hours_in_minutes = minutes == 1 && start % 60 == 0 && end % 60 == 0;
+    let window = statistic.map(|s| Window { length: Lead(end - start), statistic: s as u8 });
+    (!hours_in_minutes).then_some((Lead(end), window))
+}
+
+#[test]
+fn lines_are_written_as_ncep_writes_them() {
+    let Some(folder) = folder() else { return };
+    let grid = Grid {
+        projection: Projection::LatLon,
+        earth: Earth::sphere(6_371_229.0),
+        nx: 1,
+        ny: 1,
+        x0: 0.0,
+        y0: 0.0,
+        dx: 1.0,
+        dy: 1.0,
+    };
+    let (mut compared, mut windows) = (0, 0);
+    for (path, text) in index_files(&folder.join("idx")) {
+        let text = String::from_utf8(text).expect("text");
+        for (line, entry) in text.lines().zip(parse_index(text.as_bytes(), u64::MAX).expect("an index")) {
+            let Some((lead, window)) = window(&entry.window).filter(|_| entry.sub.is_none()) else { continue };
+            let variable = Variable { index: format!("{}:{}", entry.variable, entry.level), ..variable() };
+            let field = Encode { window, ..Encode::new(Slot::new(entry.cycle, lead), &variable, &grid, &[], 0) };
+            assert_eq!(index_line(entry.message, entry.range.start, &field), line, "{path}");
+            compared += 1;
+            windows += usize::from(window.is_some());
+        }
+    }
+    println!("{compared} lines are written as NCEP writes them, {windows} of them of windows");
+    assert!(compared > 1000 && windows > 100);
 }
 
 #[test]

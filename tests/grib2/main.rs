@@ -16,6 +16,7 @@ mod memory;
 mod refusals;
 mod resync;
 mod round_trip;
+mod sizes;
 #[allow(unreachable_pub, reason = "other test files include it as a module of their own")]
 #[path = "../common/python.rs"]
 mod python;

@@ -1,7 +1,9 @@
 //! What is written is read back, within half a unit of the last decimal place kept.
 
 use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot, Variable};
-use gustfront::formats::grib2::{Encode, Pack, encode, headers, index_line, parse_index, scan};
+use gustfront::formats::grib2::{
+    Encode, Ensemble, Pack, Packing, Precision, Scale, Time, Window, encode, headers, index_line, parse_index, scan,
+};
 use proptest::prelude::*;
 
 pub(crate) fn variable() -> Variable {
@@ -48,6 +50,24 @@ fn values(count: usize) -> impl Strategy<Value = Vec<f32>> {
     })
 }
 
+/// Every kind of product: which part of an ensemble, of a moment or of a window.
+fn products() -> impl Strategy<Value = (Option<Ensemble>, Option<Window>)> {
+    let limit = || proptest::option::of((-30_000i32..30_000).prop_map(|n| f64::from(n) / 100.0));
+    let ensemble = prop_oneof![
+        Just(None),
+        (0u8..5, any::<u8>(), any::<u8>()).prop_map(|(kind, number, size)| Some(Ensemble::Member {
+            kind,
+            number,
+            size
+        })),
+        (0u8..10, any::<u8>()).prop_map(|(kind, size)| Some(Ensemble::Derived { kind, size })),
+        (0u8..5, limit(), limit()).prop_map(|(kind, lower, upper)| Some(Ensemble::Probability { kind, lower, upper })),
+        (0u8..=100).prop_map(|percent| Some(Ensemble::Percentile { percent })),
+    ];
+    let window = (0u32..3000, 0u8..10).prop_map(|(length, statistic)| Window { length: Lead(length), statistic });
+    (ensemble, proptest::option::of(window))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -81,6 +101,60 @@ proptest! {
             prop_assert!(error <= allowed || read.is_nan() && value.is_nan(), "{} {}", read, value);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn written_products_are_read_back((ensemble, window) in products(), after in 0u32..3000) {
+        let lead = Lead(after + window.map_or(0, |w| w.length.0));
+        let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 6).expect("a day"), lead);
+        let (variable, grid) = (variable(), lat_lon(2, 1));
+        let bytes = encode(&Encode { ensemble, window, ..Encode::new(slot, &variable, &grid, &[1.0, 2.0], 0) });
+        let product = headers(&bytes.expect("a message")).expect("headers").remove(0).product;
+        prop_assert_eq!(product.ensemble, ensemble);
+        let (length, statistic) = (window.map(|w| w.length), window.map(|w| w.statistic));
+        prop_assert_eq!(&product.time, &Ok(Time { lead, window: length, statistic }));
+        prop_assert!(product.is_at(&variable) && product.is_instantaneous() == window.is_none());
+    }
+
+    /// Steps of any size, counted from any reference: what was read is written and read as the same numbers.
+    #[test]
+    fn fields_written_twice_are_the_same(
+        values in values(48),
+        decimal in -1i16..3,
+        binary in -6i16..3,
+        reference in proptest::option::of(-300.0f32..300.0),
+        packs in prop::sample::select(vec![[Pack::Simple, Pack::Complex], [Pack::Complex, Pack::Simple]]),
+    ) {
+        let (variable, grid) = (variable(), lat_lon(8, 6));
+        let slot = Slot::new(Moment::from_ymdh(2024, 2, 29, 6).expect("a day"), Lead(60));
+        let plain = Encode::new(slot, &variable, &grid, &values, 0);
+        let precision = Precision { decimal, binary, reference };
+        let (first, scale) = read(&Encode { precision, pack: packs[0], ..plain });
+        let step = 2f64.powi(binary.into()) / 10f64.powi(decimal.into());
+        for (read, value) in first.iter().zip(&values) {
+            let error = (f64::from(*read) - f64::from(*value)).abs();
+            let allowed = step / 2.0 * (1.0 + 1e-9) + f64::from((value.abs() + 300.0) * f32::EPSILON);
+            prop_assert!(error <= allowed || read.is_nan() && value.is_nan(), "{} {}", read, value);
+        }
+        let again = Encode { precision: Precision::of(&scale), pack: packs[1], values: &first, ..plain };
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        prop_assert_eq!(bits(&read(&again).0), bits(&first));
+    }
+}
+
+/// What is read of a field that was written, and its scale.
+fn read(field: &Encode) -> (Vec<f32>, Scale) {
+    let bytes = encode(field).expect("a message");
+    let message = headers(&bytes).expect("headers").remove(0);
+    let scale = match &message.packing {
+        Packing::Simple(scale) => *scale,
+        Packing::Complex(complex) => complex.scale,
+        other => panic!("packed as {other}"),
+    };
+    (message.decode(&bytes).expect("values"), scale)
 }
 
 #[test]

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use gustfront::config;
 use gustfront::domain::{Lead, Variable};
-use gustfront::formats::grib2::{Grib2Error, Message, Surface, Time, headers, scan};
-use rayon::prelude::*;
+use gustfront::formats::grib2::{Grib2Error, Message, Surface, Time, decode_each, headers, scan};
 use serde_json::json;
 
 use super::names;
@@ -68,11 +67,14 @@ impl Content {
                 Err(error) => content.skipped.push(Skipped { bytes: range, reason: error.to_string() }),
             }
         }
-        let field = |(range, message)| Field::read(bytes, range, message, repeat);
-        content.fields = match repeat {
-            Some(_) => found.into_iter().map(field).collect(),
-            None => found.into_par_iter().map(field).collect(),
+        let statistics = match repeat {
+            Some(times) => {
+                found.iter().map(|(range, m)| Statistics::measured(m, &bytes[range.clone()], times)).collect()
+            }
+            None => decode_each(bytes, &found, |_, values| Statistics::of(values)),
         };
+        let field = |((bytes, message), statistics)| Field { bytes, message, statistics };
+        content.fields = found.into_iter().zip(statistics).map(field).collect();
         content.skipped.sort_by_key(|skipped| skipped.bytes.start);
         content
     }
@@ -133,11 +135,6 @@ impl Content {
 }
 
 impl Field {
-    fn read(file: &[u8], bytes: Range<usize>, message: Message, repeat: Option<usize>) -> Self {
-        let statistics = Statistics::read(&message, file.get(bytes.clone()).unwrap_or_default(), repeat);
-        Field { bytes, message, statistics }
-    }
-
     /// Why the field's place or time is not known.
     fn unknown(&self) -> impl Iterator<Item = &Grib2Error> {
         self.message.grid.as_ref().err().into_iter().chain(self.message.product.time.as_ref().err())

@@ -16,12 +16,11 @@ pub(super) struct Statistics {
 }
 
 impl Statistics {
-    /// Unpacks a field once, or `repeat` times to measure it.
-    pub(super) fn read(message: &Message, bytes: &[u8], repeat: Option<usize>) -> Result<Self, Grib2Error> {
+    /// Unpacks a field so many times and takes the median time.
+    pub(super) fn measured(message: &Message, bytes: &[u8], repeat: usize) -> Result<Self, Grib2Error> {
         let mut values = vec![0.0; message.points];
-        message.decode_into(bytes, &mut values)?;
         let mut times = Vec::new();
-        for _ in 0..repeat.unwrap_or(0) {
+        for _ in 0..repeat {
             let start = Instant::now();
             message.decode_into(bytes, &mut values)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
@@ -29,7 +28,8 @@ impl Statistics {
         Ok(Statistics { decode_ms: median(times), ..Self::of(&values) })
     }
 
-    fn of(values: &[f32]) -> Self {
+    /// What values are like; their times are not known.
+    pub(super) fn of(values: &[f32]) -> Self {
         let present = || values.iter().filter(|v| !v.is_nan()).map(|v| f64::from(*v));
         let count = present().count();
         Statistics {

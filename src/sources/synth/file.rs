@@ -31,13 +31,8 @@ pub(super) fn key(slot: Slot) -> String {
 pub(super) fn make(seed: u64, slot: Slot, frame: &Frame, grounds: &Grounds) -> Result<File, SynthError> {
     let Fields { variables: values } = fields(seed, slot, frame, grounds);
     let origin = origin(seed);
-    let messages: Result<Vec<_>, SynthError> = values
-        .par_iter()
-        .map(|(name, values)| {
-            let field = Encode { origin: Some(&origin), ..field(name, values, slot, frame)? };
-            Ok((field, encode(&field)?))
-        })
-        .collect();
+    let messages: Result<Vec<_>, SynthError> =
+        values.par_iter().map(|(name, values)| message(name, values, slot, frame, &origin)).collect();
     let mut file = File { grib: Vec::new(), index: Vec::new() };
     for (number, (field, message)) in (1..).zip(messages?) {
         let line = index_line(number, file.grib.len() as u64, &field);
@@ -48,9 +43,18 @@ pub(super) fn make(seed: u64, slot: Slot, frame: &Frame, grounds: &Grounds) -> R
     Ok(file)
 }
 
-fn field<'a>(name: &str, values: &'a [f32], slot: Slot, frame: &'a Frame) -> Result<Encode<'a>, SynthError> {
+/// A field and its message.
+fn message<'a>(
+    name: &str,
+    values: &'a [f32],
+    slot: Slot,
+    frame: &'a Frame,
+    origin: &'a str,
+) -> Result<(Encode<'a>, Vec<u8>), SynthError> {
     let variable = variables().get(name).ok_or_else(|| SynthError::Variable(name.to_string()))?;
-    Ok(Encode::new(slot, variable, &frame.grid, values, variable.decimal_digits))
+    let plain = Encode::new(slot, variable, &frame.grid, values, variable.decimal_digits);
+    let field = Encode { origin: Some(origin), ..plain };
+    Ok((field, encode(&field)?))
 }
 
 /// What section 2 of the first message in `head` says; `None` where there is no GRIB2 message or no such section.

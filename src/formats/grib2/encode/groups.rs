@@ -1,9 +1,9 @@
-//! Splits a row of numbers into groups that are cheap to write: few groups, each with a narrow range.
-
-use std::ops::Range;
+//! Groups of neighbouring numbers: few, and each with a narrow range.
 
 /// Stands for a missing number.
 pub(super) const MISSING: i32 = i32::MAX;
+/// Narrowest field that is tried for a group's length.
+const MIN_LENGTH_BITS: u32 = 4;
 /// Widest field for a group's length: groups are not longer than 2^15 numbers.
 const MAX_LENGTH_BITS: u32 = 15;
 
@@ -30,24 +30,19 @@ pub(super) struct Costs {
 }
 
 impl Group {
-    /// The group of one number.
+    /// The group of some numbers.
     #[inline(always)]
-    fn of(number: i32) -> Group {
-        match number {
-            MISSING => Group { length: 1, least: MISSING, greatest: i32::MIN, holes: true },
-            _ => Group { length: 1, least: number, greatest: number, holes: false },
-        }
+    pub(super) fn of(numbers: &[i32]) -> Group {
+        let least = numbers.iter().fold(i32::MAX, |least, n| least.min(*n));
+        let greatest = numbers.iter().fold(i32::MIN, |greatest, n| greatest.max(*n));
+        let group = Group { length: numbers.len() as u32, least, greatest, holes: false };
+        if greatest == MISSING { group.with_holes(numbers) } else { group }
     }
 
-    /// This group and the one behind it as one.
-    #[inline(always)]
-    fn with(self, next: Group) -> Group {
-        Group {
-            length: self.length + next.length,
-            least: self.least.min(next.least),
-            greatest: self.greatest.max(next.greatest),
-            holes: self.holes | next.holes,
-        }
+    #[cold]
+    fn with_holes(self, numbers: &[i32]) -> Group {
+        let greatest = numbers.iter().copied().filter(|n| *n != MISSING).max().unwrap_or(i32::MIN);
+        Group { greatest, holes: true, ..self }
     }
 
     /// Whether all numbers are missing.
@@ -56,47 +51,42 @@ impl Group {
     }
 
     /// Bits of each of its numbers.
-    #[inline(always)]
     pub(super) fn width(&self, reserved: u32) -> u32 {
-        let range = (self.greatest as u32).wrapping_sub(self.least as u32);
-        let plain = self.least >= self.greatest && !(self.holes && self.least == self.greatest);
-        if plain { 0 } else { u32::BITS - (range + reserved).leading_zeros() }
-    }
-
-    #[inline(always)]
-    fn bits(&self, costs: &Costs) -> u64 {
-        u64::from(self.length) * u64::from(self.width(costs.reserved)) + u64::from(costs.group)
+        match self.greatest.wrapping_sub(self.least) as u32 {
+            _ if self.is_missing() => 0,
+            0 if !self.holes => 0,
+            range => u32::BITS - (range + reserved).leading_zeros(),
+        }
     }
 }
 
-/// Splits numbers into groups, from left to right.
-pub(super) fn split(numbers: &[i32], costs: &Costs) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::with_capacity(numbers.len() / 8 + 1);
-    for number in numbers {
-        let mut last = Group::of(*number);
-        while let Some(before) = groups.last() {
-            let joined = before.with(last);
-            if joined.bits(costs) > before.bits(costs) + last.bits(costs) {
-                break;
-            }
-            last = joined;
-            groups.pop();
-        }
-        groups.push(last);
+/// The groups on the cheapest way to the end of a row of `count` numbers in blocks of `block`.
+///
+/// `lengths` has for each block how many blocks the last group has on the cheapest way to that block's end.
+pub(super) fn lengths(lengths: &[u16], block: usize, count: usize) -> Vec<u32> {
+    let (mut groups, mut blocks, mut end) = (Vec::with_capacity(count / 8), lengths.len(), count);
+    while let Some(length) = blocks.checked_sub(1).and_then(|last| lengths.get(last)) {
+        blocks = blocks.saturating_sub(usize::from(*length).max(1));
+        groups.push((end - blocks * block) as u32);
+        end = blocks * block;
     }
+    groups.reverse();
     groups
 }
 
-/// Halves groups that are too long until lengths take the number of bits that costs least, and says how many.
-pub(super) fn limit(groups: Vec<Group>, costs: &Costs) -> (Vec<Group>, u32) {
-    let pieces = |bits: u32| groups.iter().map(|g| u64::from(g.length.div_ceil(1 << bits))).sum::<u64>();
-    let total = |bits: &u32| pieces(*bits) * u64::from(costs.group + bits);
-    let bits = (0..=MAX_LENGTH_BITS).min_by_key(total).unwrap_or(MAX_LENGTH_BITS);
-    let piece = |group: &Group, range: Range<u32>| Group { length: range.end - range.start, ..*group };
-    let mut limited = Vec::with_capacity(groups.len());
-    for group in &groups {
-        let starts = (0..group.length).step_by(1 << bits);
-        limited.extend(starts.map(|start| piece(group, start..(start + (1 << bits)).min(group.length))));
+/// Cuts groups that are too long for the number of bits in which all lengths cost least, where a group costs
+/// `group` bits besides.
+pub(super) fn limited(groups: Vec<u32>, group: u32) -> Vec<u32> {
+    let long: Vec<u32> = groups.iter().copied().filter(|length| *length > 1 << MIN_LENGTH_BITS).collect();
+    let pieces = |bits: u32| long.iter().map(|length| u64::from(length.saturating_sub(1) >> bits)).sum::<u64>();
+    let total = |bits: &u32| (groups.len() as u64 + pieces(*bits)) * u64::from(group + bits);
+    let bits = (MIN_LENGTH_BITS..=MAX_LENGTH_BITS).min_by_key(total).unwrap_or(MAX_LENGTH_BITS);
+    let mut limited = Vec::with_capacity(groups.len() + pieces(bits) as usize);
+    for length in groups {
+        match length <= 1 << bits {
+            true => limited.push(length),
+            false => limited.extend((0..length).step_by(1 << bits).map(|start| (length - start).min(1 << bits))),
+        }
     }
-    (limited, bits)
+    limited
 }

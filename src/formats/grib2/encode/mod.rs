@@ -11,10 +11,12 @@ use super::section::{END, INDICATOR_LENGTH};
 use steps::{Steps, Survey};
 
 mod complex;
+mod differences;
 mod groups;
 mod inventory;
 mod png;
 mod product;
+mod search;
 mod simple;
 mod steps;
 

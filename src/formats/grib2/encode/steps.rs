@@ -87,15 +87,15 @@ impl Steps {
         if survey.lowest == survey.highest { survey.lowest } else { (f64::from(self.reference) / decimal) as f32 }
     }
 
-    /// The whole numbers of all values; that of a missing one means nothing.
-    pub(super) fn of_all(&self, values: &[f32]) -> Vec<u32> {
-        let Steps { factor, offset, .. } = *self;
-        values.iter().map(|v| (f64::from(*v) * factor - offset + ROUNDING).to_bits() as u32).collect()
+    /// The whole number of a value; that of a missing one means nothing.
+    #[inline(always)]
+    pub(super) fn of(&self, value: f32) -> u32 {
+        (f64::from(value) * self.factor - self.offset + ROUNDING).to_bits() as u32
     }
 
     /// The whole numbers of the values that are present.
     pub(super) fn of_present(&self, values: &[f32], survey: &Survey) -> Vec<u32> {
-        let mut steps = self.of_all(values);
+        let mut steps: Vec<u32> = values.iter().map(|value| self.of(*value)).collect();
         if survey.present < values.len() {
             let mut missing = values.iter().map(|v| v.is_nan());
             steps.retain(|_| missing.next() == Some(false));

@@ -75,13 +75,65 @@ fn what_no_message_can_hold_is_refused() {
     assert!(written(&[f32::INFINITY; 6], 0, None).is_err());
     assert!(written(&[0.0, 1e9, 0.0, 0.0, 0.0, 0.0], 0, None).is_err());
     assert!(written(&[0.0; 5], 0, None).is_err());
+    let (variable, grid) = (two_metre_temperature(), small_grid());
+    let values = [273.15, f32::NAN, 280.0, 301.27, -5.0, 273.16];
+    let plain = Encode::new(slot(60), &variable, &grid, &values, 2);
+    let wide = [0.0, 1e9, 0.0, 0.0, 0.0, 0.0];
+    let precision = Precision { decimal: 400, ..plain.precision };
+    let window = |minutes| Some(Window { length: Lead(minutes), statistic: 1 });
+    let limit = |lower| Some(Ensemble::Probability { kind: 3, lower: Some(lower), upper: None });
+    for (field, why) in [
+        (Encode { values: &wide, pack: Pack::Complex, ..plain }, "29 bits"),
+        (Encode { values: &wide, ..plain }, "32 bits"),
+        (Encode { values: &[f32::NEG_INFINITY; 6], ..plain }, "finite"),
+        (Encode { values: &values[1..], ..plain }, "5 values for a grid of 3×2"),
+        (Encode { precision, ..plain }, "32 bits"),
+        (Encode { window: window(61), ..plain }, "begins at the cycle"),
+        (Encode { ensemble: Some(Ensemble::Percentile { percent: 101 }), ..plain }, "0 to 100"),
+        (Encode { ensemble: limit(1e12), ..plain }, "does not fit"),
+        (Encode { ensemble: limit(f64::NAN), ..plain }, "does not fit"),
+    ] {
+        let pack = if why == "29 bits" { Precision::decimals(0) } else { field.precision };
+        let error = encode(&Encode { precision: pack, ..field }).expect_err(why).to_string();
+        assert!(error.starts_with("cannot write t2m") && error.contains(why), "{error}");
+    }
 }
 
 #[test]
 fn index_lines_are_those_of_wgrib2() {
     let (variable, grid) = (two_metre_temperature(), small_grid());
-    let line = |minutes| index_line(1, 0, &Encode::new(slot(minutes), &variable, &grid, &[], 2));
-    assert_eq!(line(0), "1:0:d=2018072203:TMP:2 m above ground:anl:");
-    assert_eq!(line(60), "1:0:d=2018072203:TMP:2 m above ground:1 hour fcst:");
-    assert_eq!(line(75), "1:0:d=2018072203:TMP:2 m above ground:75 min fcst:");
+    let line = |minutes, window: Option<(u32, u8)>, ensemble| {
+        let window = window.map(|(length, statistic)| Window { length: Lead(length), statistic });
+        let field = Encode { window, ensemble, ..Encode::new(slot(minutes), &variable, &grid, &[], 2) };
+        let line = index_line(1, 0, &field);
+        line.strip_prefix("1:0:d=2018072203:TMP:2 m above ground:").map(str::to_string)
+    };
+    let member = |kind, number| Some(Ensemble::Member { kind, number, size: 10 });
+    let derived = |kind| Some(Ensemble::Derived { kind, size: 10 });
+    let probability = |kind, lower, upper| Some(Ensemble::Probability { kind, lower, upper });
+    for (minutes, window, ensemble, wanted) in [
+        (0, None, None, "anl:"),
+        (60, None, None, "1 hour fcst:"),
+        (75, None, None, "75 min fcst:"),
+        (24 * 60, None, None, "24 hour fcst:"),
+        (24 * 60, Some((24 * 60, 1)), None, "0-1 day acc fcst:"),
+        (24 * 60, Some((6 * 60, 1)), None, "18-24 hour acc fcst:"),
+        (0, Some((0, 2)), None, "0-0 day max fcst:"),
+        (540, Some((15, 0)), None, "525-540 min ave fcst:"),
+        (60, Some((60, 3)), None, "0-1 hour min fcst:"),
+        (0, None, member(0, 0), "anl:ENS=hi-res ctl"),
+        (60, None, member(1, 0), "1 hour fcst:ENS=low-res ctl"),
+        (60, None, member(2, 3), "1 hour fcst:ENS=-3"),
+        (60, Some((60, 1)), member(3, 3), "0-1 hour acc fcst:ENS=+3"),
+        (60, None, derived(0), "1 hour fcst:ens mean"),
+        (60, None, derived(4), "1 hour fcst:ens spread"),
+        (60, None, derived(2), "1 hour fcst:ens std dev"),
+        (60, None, probability(1, None, Some(20.0)), "1 hour fcst:prob >20:prob fcst 255/255"),
+        (60, Some((60, 1)), probability(1, None, Some(0.254)), "0-1 hour acc fcst:prob >0.254:prob fcst 255/255"),
+        (60, None, probability(0, Some(273.15), None), "1 hour fcst:prob <273.15:prob fcst 255/255"),
+        (60, None, probability(2, Some(9.0), Some(1234567.0)), "1 hour fcst:prob >=9 <1.23457e+06:prob fcst 255/255"),
+        (60, None, Some(Ensemble::Percentile { percent: 50 }), "1 hour fcst:50% level"),
+    ] {
+        assert_eq!(line(minutes, window, ensemble).as_deref(), Some(wanted));
+    }
 }

@@ -135,3 +135,32 @@ impl Layout {
         self.process + 23
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_are_those_of_the_manual() {
+        for (template, unit, part, interval) in [
+            (0, 18, 35, None),
+            (1, 18, 35, None),
+            (8, 18, 35, Some(35)),
+            (9, 18, 35, Some(48)),
+            (10, 18, 35, Some(36)),
+            (11, 18, 35, Some(38)),
+            (12, 18, 35, Some(37)),
+            (42, 20, 37, Some(37)),
+            (43, 20, 37, Some(40)),
+            (46, 31, 48, Some(48)),
+            (48, 42, 59, None),
+            (61, 18, 35, Some(45)),
+            (72, 23, 40, Some(40)),
+        ] {
+            let layout = of(template).expect("a known template");
+            assert_eq!((layout.unit(), layout.part_octet(), layout.interval), (unit, part, interval), "4.{template}");
+        }
+        assert_eq!(of(65535), None);
+        assert!(LAYOUTS.is_sorted_by_key(|layout| layout.template));
+    }
+}

@@ -90,10 +90,11 @@ fn blocks(data: &Section, count: usize, tiles: usize) -> Result<(), Grib2Error> 
         let length = match marker {
             END => break,
             0xff30..=0xff3f => 0,
-            TILE_DATA => {
+            TILE_DATA if tile_end > octet => {
                 octet = tile_end;
                 continue;
             }
+            TILE_DATA => return Err(data.damaged(octet, "a tile part's header before its data, found none")),
             _ => usize::from(data.u16(octet + 2)?),
         };
         let style = match marker {
