@@ -1,0 +1,4 @@
+//! What operations compute: their shapes, their gradients, and what a backend must do for them.
+
+pub(crate) mod elementwise;
+pub(crate) mod reduce;
