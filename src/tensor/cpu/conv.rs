@@ -30,6 +30,10 @@ use window::Image;
 const ROWS: usize = 8;
 /// Tasks that there should be at least.
 const TASKS: usize = 32;
+/// Pixels of the output that share a reading of the weights, where that leaves [`FEW_TASKS`].
+const PIXELS: usize = 256;
+/// Tasks that there should be at least, even where each reads all weights for few pixels.
+const FEW_TASKS: usize = 8;
 
 /// Output rows of one task.
 struct Task<'a> {
@@ -73,7 +77,7 @@ impl Cpu {
         let (row, image) = (plan.row_len(), plan.row_len() * plan.rows.to);
         let mut y = self.take(plan.batch * image);
         let mut before = epilogue.keep.then(|| self.take(plan.batch * image));
-        let rows = (plan.batch * plan.rows.to / TASKS).clamp(1, ROWS).min(plan.rows.to);
+        let rows = task_rows(plan);
         let per_image = plan.rows.to.div_ceil(rows);
         let groups = epilogue.statistics.unwrap_or(0);
         let mut sums = self.take(2 * plan.batch * per_image * 2 * groups);
@@ -225,6 +229,13 @@ impl Cpu {
         });
         bias.iter_mut().enumerate().for_each(|(channel, to)| *to = sum(taps * channels + channel));
     }
+}
+
+/// Output rows of one task.
+fn task_rows(plan: &Plan) -> usize {
+    let all = plan.batch * plan.rows.to;
+    let sharing = PIXELS.div_ceil(plan.columns.to).min(all / FEW_TASKS);
+    (all / TASKS).clamp(1, ROWS).max(sharing).min(plan.rows.to)
 }
 
 /// The rows of all images, `rows` a task; none goes beyond its image.

@@ -137,9 +137,12 @@ fn size_transposed(size: usize, kernel: usize, how: &ConvTranspose2d, axis: usiz
 fn check_positive(operation: &'static str, x: Shape, w: Shape, numbers: &[usize]) -> Result<()> {
     match numbers.contains(&0) {
         false => Ok(()),
-        true => {
-            Err(TensorError::shapes(operation, x, w, "stride, dilation, groups, channels and kernel of at least 1"))
-        }
+        true => Err(TensorError::shapes(
+            operation,
+            x,
+            w,
+            "a stride, dilation, groups, channels, rows, columns and kernel of at least 1",
+        )),
     }
 }
 
@@ -165,7 +168,7 @@ impl ConvSizes {
         let [batch, channels_in, rows, columns] = x.sizes(operation)?;
         let [channels_out, per_group, kernel_rows, kernel_columns] = w.sizes(operation)?;
         let wrong = |expected: String| TensorError::shapes(operation, x.shape(), w.shape(), expected);
-        let numbers = [channels_in, channels_out, kernel_rows, kernel_columns, how.groups];
+        let numbers = [channels_in, channels_out, rows, columns, kernel_rows, kernel_columns, how.groups];
         check_positive(operation, x.shape(), w.shape(), &[&numbers[..], &how.stride, &how.dilation].concat())?;
         if per_group.checked_mul(how.groups) != Some(channels_in) || !channels_out.is_multiple_of(how.groups) {
             return Err(wrong(format!("weights of {channels_in} / {0} channels for {0} groups", how.groups)));
@@ -362,5 +365,110 @@ impl Epilogue<'_> {
             return Err(TensorError::shapes("conv2d", out, residual.shape(), "a residual of the output's shape"));
         }
         Ok(Some(residual.detach().to_layout(Layout::Channels)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Cpu, no_grad};
+
+    fn zeros(shape: impl Into<Shape>) -> Tensor {
+        Tensor::zeros(&Cpu::device(), shape).expect("zeros")
+    }
+
+    /// Zeros on the device of another tensor.
+    fn beside(x: &Tensor, shape: impl Into<Shape>) -> Tensor {
+        Tensor::zeros(x.device(), shape).expect("zeros")
+    }
+
+    fn refused(x: [usize; 4], w: [usize; 4], how: &Conv2d) -> String {
+        let x = zeros(x);
+        x.conv2d(&beside(&x, w), None, how).expect_err("wrong sizes").to_string()
+    }
+
+    #[test]
+    fn wrong_sizes_are_refused_with_both_shapes() {
+        let plain = Conv2d::default();
+        let message = refused([1, 3, 8, 8], [4, 2, 3, 3], &plain);
+        assert!(message.contains("[1, 3, 8, 8] and [4, 2, 3, 3]"), "{message}");
+        for how in [
+            Conv2d { stride: [0, 1], ..plain },
+            Conv2d { dilation: [1, 0], ..plain },
+            Conv2d { groups: 0, ..plain },
+            Conv2d { groups: 2, ..plain },
+            Conv2d { dilation: [8, 1], ..plain },
+            Conv2d { dilation: [usize::MAX, 1], ..plain },
+            Conv2d { padding: [usize::MAX, 0], ..plain },
+            Conv2d { padding: [usize::MAX / 4, usize::MAX / 4], ..plain },
+        ] {
+            let message = refused([1, 3, 8, 8], [4, 3, 3, 3], &how);
+            assert!(message.contains("[1, 3, 8, 8] and [4, 3, 3, 3]"), "{how:?}: {message}");
+        }
+        assert!(refused([1, 3, 0, 8], [4, 3, 1, 1], &plain).contains("at least 1"));
+        assert!(refused([1, 3, 8, 8], [4, 3, 9, 3], &plain).contains("a kernel inside the image"));
+    }
+
+    #[test]
+    fn wrong_transposed_sizes_are_refused() {
+        let (x, plain) = (zeros([1, 3, 4, 4]), ConvTranspose2d::default());
+        let refused = |w: [usize; 4], how: &ConvTranspose2d| {
+            x.conv_transpose2d(&beside(&x, w), None, how).expect_err("wrong sizes").to_string()
+        };
+        assert!(refused([4, 2, 3, 3], &plain).contains("[1, 3, 4, 4] and [4, 2, 3, 3]"));
+        assert!(refused([3, 2, 3, 3], &ConvTranspose2d { groups: 2, ..plain }).contains("2 groups"));
+        assert!(refused([3, 2, 3, 3], &ConvTranspose2d { padding: [3; 2], ..plain }).contains("padding leaves"));
+        let far = ConvTranspose2d { output_padding: [0, 1], ..plain };
+        assert!(refused([3, 2, 3, 3], &far).contains("an output padding below"));
+        let stride = ConvTranspose2d { stride: [usize::MAX, 1], ..plain };
+        assert!(refused([3, 2, 3, 3], &stride).contains("[3, 2, 3, 3]"));
+    }
+
+    #[test]
+    fn what_does_not_go_with_the_output_is_refused() {
+        let x = zeros([1, 3, 4, 4]);
+        let (w, plain) = (beside(&x, [6, 3, 1, 1]), Conv2d::default());
+        let bias = beside(&x, [5]);
+        let message = x.conv2d(&w, Some(&bias), &plain).expect_err("a bias of 5").to_string();
+        assert!(message.contains("[5] and [6, 3, 1, 1]"), "{message}");
+        let residual = beside(&x, [1, 6, 4, 3]);
+        let then = Epilogue { residual: Some(&residual), ..Epilogue::default() };
+        let message = x.conv2d_fused(&w, None, &plain, &then).expect_err("another residual").to_string();
+        assert!(message.contains("[1, 6, 4, 4] and [1, 6, 4, 3]"), "{message}");
+        let then = Epilogue { statistics: Some(4), ..Epilogue::default() };
+        assert!(x.conv2d_fused(&w, None, &plain, &then).is_err());
+        let narrow = w.to_dtype(DType::Bf16).expect("bf16");
+        assert!(matches!(x.conv2d(&narrow, None, &plain), Err(TensorError::DTypes { .. })));
+    }
+
+    #[test]
+    fn no_images_give_no_images_and_gradients_of_zero() {
+        let x = zeros([0, 3, 4, 4]);
+        let w = beside(&x, [2, 3, 3, 3]).with_gradient();
+        let y = x.conv2d(&w, None, &Conv2d::default()).expect("nothing");
+        assert_eq!(y.shape(), Shape::from([0, 2, 2, 2]));
+        y.backward_with(&beside(&x, [0, 2, 2, 2])).expect("gradients");
+        assert_eq!(w.gradient().expect("a gradient").to_vec().expect("values"), vec![0.0; 54]);
+    }
+
+    /// What is kept for an activation's gradient, and the statistics, must not change the output.
+    #[test]
+    fn the_output_is_the_same_with_and_without_gradients() {
+        let device = Cpu::device();
+        let values = |n: usize| (0..n).map(|i| ((i * 37) % 23) as f32 * 0.1 - 1.0).collect::<Vec<_>>();
+        let x = Tensor::new(&device, [2, 4, 9, 5], &values(360)).expect("x");
+        let w = Tensor::new(&device, [6, 4, 3, 3], &values(216)).expect("w");
+        let (how, then) = (
+            Conv2d { padding: [1; 2], ..Conv2d::default() },
+            Epilogue { activation: Some(Map::Silu), statistics: Some(2), residual: None },
+        );
+        for dtype in [DType::F32, DType::Bf16] {
+            let (x, w) = (x.to_dtype(dtype).expect("x"), w.to_dtype(dtype).expect("w"));
+            let alone = no_grad(|| x.conv2d_fused(&w, None, &how, &then)).expect("fused");
+            let kept = x.with_gradient().conv2d_fused(&w, None, &how, &then).expect("fused");
+            assert_eq!(alone.y.to_vec().expect("values"), kept.y.to_vec().expect("values"));
+            let sums = |fused: &Fused| fused.statistics.as_ref().expect("sums").to_vec().expect("values");
+            assert_eq!(sums(&alone), sums(&kept));
+        }
     }
 }

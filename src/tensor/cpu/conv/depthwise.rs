@@ -1,5 +1,7 @@
 //! Convolutions of every channel alone: vectors of neighbouring channels.
 
+#![allow(clippy::needless_range_loop, reason = "arrays walked by iterators leave the registers")]
+
 use std::ops::Range;
 
 use crate::tensor::cpu::vector::{Kernel, Vector};
@@ -7,6 +9,10 @@ use crate::tensor::cpu::vector::{Kernel, Vector};
 use super::plan::{Phase, Plan, Tap};
 use super::window::Image;
 
+/// Columns whose sums are added before the next tap: their numbers stay in the nearest cache.
+const COLUMNS: usize = 32;
+/// The other factor of the bias' sums: a number for each of four vectors.
+const ONES: [f32; 64] = [1.0; 64];
 /// Pixels whose sums are kept side by side, so that additions need not wait for each other.
 const PIXELS: usize = 4;
 
@@ -120,8 +126,8 @@ impl Pixels<'_> {
                     sums[p] = sums[p].plus_product(number, weight);
                 }
             }
-            for (p, sum) in sums.into_iter().enumerate() {
-                sum.store(y.sub((P - 1 - p) * step_to));
+            for p in 0..P {
+                sums[p].store(y.sub((P - 1 - p) * step_to));
             }
         }
     }
@@ -137,9 +143,9 @@ pub(super) struct DepthwiseSums<'a> {
     pub(super) sums: &'a mut [f32],
 }
 
-/// One row of gradients and the pixels that a tap meets.
+/// Gradients of neighbouring pixels and the pixels that a tap meets.
 struct Products<'a> {
-    /// The first pixel's channels.
+    /// The first pixel's channels; ones where there are none.
     x: Option<&'a [f32]>,
     dy: &'a [f32],
     x_step: usize,
@@ -161,29 +167,31 @@ impl Kernel for DepthwiseSums<'_> {
                 let at = usize::try_from((row * plan.rows.step_from) as isize + tap.offset).ok();
                 at.filter(|at| *at < plan.rows.from).map(|at| image * plan.rows.from + at)
             };
-            let mut sums = self.sums.chunks_exact_mut(channels);
-            for row_tap in row_taps {
-                for column_tap in column_taps {
-                    let Some(sums) = sums.next() else { return };
-                    let Some(x_row) = x_row(row_tap) else { continue };
-                    let x = &self.x[x_row * plan.columns.from * channels..][..plan.columns.from * channels];
-                    products(plan, x, dy, column_tap.offset).add::<V>(sums);
+            for start in (0..columns).step_by(COLUMNS) {
+                let piece = start..(start + COLUMNS).min(columns);
+                let (taps, bias) = self.sums.split_at_mut(row_taps.len() * column_taps.len() * channels);
+                let mut taps = taps.chunks_exact_mut(channels);
+                for row_tap in row_taps {
+                    let x = x_row(row_tap).map(|row| &self.x[row * plan.columns.from * channels..]);
+                    for (column_tap, sums) in column_taps.iter().zip(&mut taps) {
+                        if let Some(x) = x {
+                            products(plan, x, dy, column_tap.offset, piece.clone()).add::<V>(sums);
+                        }
+                    }
                 }
+                let (dy, count) = (&dy[start * channels..], piece.len());
+                Products { x: None, dy, x_step: 0, channels, count }.add::<V>(bias);
             }
-            let bias = Products { x: None, dy, x_step: 0, channels, count: columns };
-            sums.next().into_iter().for_each(
-                #[inline(always)]
-                |sums| bias.add::<V>(sums),
-            );
         }
     }
 }
 
-/// What one tap sums over one row: the columns whose pixel lies in the image.
-fn products<'a>(plan: &Plan, x: &'a [f32], dy: &'a [f32], offset: isize) -> Products<'a> {
-    let (step, channels, columns) = (plan.columns.step_from, plan.groups, plan.columns.to);
-    let first = offset.min(0).unsigned_abs().div_ceil(step).min(columns);
-    let end = (plan.columns.from as isize - offset).max(0).unsigned_abs().div_ceil(step).clamp(first, columns);
+/// What one tap sums over some columns of a row: those whose pixel lies in the image.
+fn products<'a>(plan: &Plan, x: &'a [f32], dy: &'a [f32], offset: isize, columns: Range<usize>) -> Products<'a> {
+    let (step, channels) = (plan.columns.step_from, plan.groups);
+    let first = offset.min(0).unsigned_abs().div_ceil(step).clamp(columns.start, columns.end);
+    let beyond = (plan.columns.from as isize - offset).max(0).unsigned_abs().div_ceil(step);
+    let end = beyond.clamp(first, columns.end);
     let start = if first < end { ((first * step) as isize + offset) as usize * channels } else { 0 };
     Products {
         x: Some(&x[start..]),
@@ -214,22 +222,24 @@ impl Products<'_> {
     #[inline(always)]
     fn add_at<V: Vector, const Z: usize>(&self, channel: usize, sums: &mut [f32]) {
         let sums = sums[channel..channel + Z * V::WIDTH].as_mut_ptr();
-        // SAFETY: `channel` begins Z vectors of channels of the sums and of each of the `count` pixels of x and dy.
+        let x = match self.x {
+            Some(x) => x.as_ptr().wrapping_add(channel),
+            None => ONES.as_ptr(),
+        };
+        // SAFETY: `channel` begins Z vectors of channels of the sums and of each of the `count` pixels of x and dy; the
+        // ones are as many as four vectors hold.
         unsafe {
             let mut held = [V::zero(); Z];
             for pixel in 0..self.count {
                 let dy = self.dy.as_ptr().add(pixel * self.channels + channel);
                 for z in 0..Z {
-                    let number = match self.x {
-                        Some(x) => V::load(x.as_ptr().add(pixel * self.x_step + channel + z * V::WIDTH)),
-                        None => V::splat(1.0),
-                    };
+                    let number = V::load(x.add(pixel * self.x_step + z * V::WIDTH));
                     held[z] = held[z].plus_product(number, V::load(dy.add(z * V::WIDTH)));
                 }
             }
-            for (z, held) in held.into_iter().enumerate() {
+            for z in 0..Z {
                 let to = sums.add(z * V::WIDTH);
-                held.plus_product(V::splat(1.0), V::load(to)).store(to);
+                held[z].plus_product(V::splat(1.0), V::load(to)).store(to);
             }
         }
     }

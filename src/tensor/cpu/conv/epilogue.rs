@@ -57,10 +57,11 @@ pub(super) fn statistics(y: &[f32], channels: usize, sums: &mut [f64]) {
                     }),
                 }
             }
-            for lane in 0..lanes {
-                let group = (first + lane) / per_group;
-                sums[2 * group] += f64::from(held[0][lane]);
-                sums[2 * group + 1] += f64::from(held[1][lane]);
+            let [y, squares] = held;
+            for (channel, (y, squares)) in (first..first + lanes).zip(y.iter().zip(&squares)) {
+                let group = channel / per_group;
+                sums[2 * group] += f64::from(*y);
+                sums[2 * group + 1] += f64::from(*squares);
             }
         }
     }

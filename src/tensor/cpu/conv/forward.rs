@@ -91,15 +91,15 @@ impl Rows<'_> {
             columns: (pixels - 1) * step + phase.extent[1],
         };
         let channels = group * plan.from_channels + part.channels.start..group * plan.from_channels + part.channels.end;
-        let (x, pixel, runs) = if phase.taps == 0 {
-            (self.x.values, 0, &part.direct)
-        } else if self.x.holds(&window) {
-            let at = self.x.at(window.row as usize, window.column as usize, channels.start);
-            (&self.x.values[at..], all, &part.direct)
+        let (x, pixel, runs) = if self.x.holds_columns(&window) {
+            let rows = plan.rows_inside(phase, window.row);
+            let each = part.direct.len() / plan.rows.phases[phase.index[0]].len().max(1);
+            let at = (window.row * self.x.columns as isize + window.column) * all as isize + channels.start as isize;
+            (self.x.values.as_ptr().wrapping_offset(at), all, &part.direct[rows.start * each..rows.end * each])
         } else {
             let row_step = plan.copy_steps(phase, channels.len())[0];
             self.x.copy(&window, channels.clone(), row_step, self.copied);
-            (&*self.copied, channels.len(), &part.copied)
+            (self.copied.as_ptr(), channels.len(), &part.copied[..])
         };
         let to_all = plan.groups * plan.to_channels;
         let output = [phase.index[0] + t * plan.rows.step_to, phase.index[1] + u * plan.columns.step_to];
@@ -108,7 +108,7 @@ impl Rows<'_> {
         let bias = &self.bias[group * plan.padded + block.start..][..block.width];
         let tile = Tile {
             runs,
-            x: x.as_ptr(),
+            x,
             along: 1,
             across: step * pixel,
             panel: self.panels[plan.panel(phase, group, part, block)..].as_ptr(),
@@ -117,8 +117,9 @@ impl Rows<'_> {
             y_step: plan.columns.step_to * to_all,
             valid: block.valid,
         };
-        // SAFETY: the window lies in the image or was copied; its rows and columns are all that the runs reach. The
-        // panel was packed for these runs and this block. The tile's pixels are outputs of `rows`, which `y` holds.
+        // SAFETY: the window was copied, or its columns lie in the image and so do the rows of the runs that are left;
+        // these are all that the runs reach. The panel was packed for these runs and this block. The tile's pixels are
+        // outputs of `rows`, which `y` holds.
         unsafe { tile.sum::<V>(pixels, block.width) }
     }
 }

@@ -219,15 +219,16 @@ impl Plan {
         self.phases.iter().map(len).max().unwrap_or(0)
     }
 
-    /// The products of one output pixel, neighbours as one run.
+    /// The products of one output pixel, neighbours in a row as one run: as many runs for each row.
     fn runs(&self, phase: &Phase, channels: usize, [row_step, column_step]: [usize; 2]) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         let mut done = 0;
         for row in &self.rows.phases[phase.index[0]] {
+            let of_row = runs.len();
             for column in &self.columns.phases[phase.index[1]] {
                 let x = (row.offset - phase.first[0]) as usize * row_step
                     + (column.offset - phase.first[1]) as usize * column_step;
-                match runs.last_mut() {
+                match runs[of_row..].last_mut() {
                     Some(run) if run.x + run.len == x => run.len += channels,
                     _ => runs.push(Run { x, panel: done, len: channels }),
                 }
@@ -235,6 +236,13 @@ impl Plan {
             }
         }
         runs
+    }
+
+    /// Which of the rows that a phase's outputs meet, from `row` on, lie in the image.
+    pub(super) fn rows_inside(&self, phase: &Phase, row: isize) -> Range<usize> {
+        let taps = &self.rows.phases[phase.index[0]];
+        let below = |limit: isize| taps.partition_point(|tap| row + tap.offset - phase.first[0] < limit);
+        below(0)..below(self.rows.from as isize)
     }
 
     /// Numbers of the weights of one group in one phase.
@@ -279,23 +287,16 @@ impl Plan {
             to.fill(0.0);
         }
         let [_, from_step, to_step] = self.weight_steps;
-        let taps = || {
-            let columns = &self.columns.phases[phase.index[1]];
-            let rows = self.rows.phases[phase.index[0]].iter();
-            rows.flat_map(move |row| columns.iter().map(|column| row.index * self.kernel[1] + column.index))
-        };
-        let channels = part.channels.len();
-        let mut put = |channel: usize, lane: usize| {
-            let from = (part.channels.start + channel) * from_step + (block.start + lane) * to_step;
-            for (tap, index) in taps().enumerate() {
-                to[(tap * channels + channel) * block.width + lane] = w[from + index];
+        let columns = &self.columns.phases[phase.index[1]];
+        let rows = self.rows.phases[phase.index[0]].iter();
+        let taps = rows.flat_map(|row| columns.iter().map(|column| row.index * self.kernel[1] + column.index));
+        let taps: Vec<usize> = taps.collect();
+        for (index, channel) in part.channels.clone().enumerate() {
+            let w = &w[channel * from_step + block.start * to_step..];
+            for (tap, at) in taps.iter().enumerate() {
+                let to = &mut to[(tap * part.channels.len() + index) * block.width..][..block.valid];
+                to.iter_mut().zip(w[*at..].iter().step_by(to_step)).for_each(|(to, w)| *to = *w);
             }
-        };
-        // Reads go along memory; what is written stays in the cache.
-        if from_step < to_step {
-            (0..block.valid).for_each(|lane| (0..channels).for_each(|channel| put(channel, lane)));
-        } else {
-            (0..channels).for_each(|channel| (0..block.valid).for_each(|lane| put(channel, lane)));
         }
     }
 }

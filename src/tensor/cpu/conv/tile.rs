@@ -4,6 +4,8 @@
 //! the tile. Forward the numbers are neighbouring pixels and a step is an input channel of a tap; for weight gradients
 //! the numbers are input channels and a step is a pixel.
 
+#![allow(clippy::needless_range_loop, reason = "arrays walked by iterators leave the registers")]
+
 use crate::tensor::cpu::vector::Vector;
 
 /// Steps whose numbers lie regularly.
@@ -20,6 +22,7 @@ pub(super) struct Run {
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
     pub(super) runs: &'a [Run],
+    /// May point outside where the runs do not.
     pub(super) x: *const f32,
     /// From one step's number to the next one's.
     pub(super) along: usize,
@@ -90,23 +93,26 @@ impl Tile<'_> {
             return;
         }
         let whole = self.valid == Z * V::WIDTH;
+        let mut sums = [[V::zero(); Z]; P];
         // SAFETY: the caller's contract.
         unsafe {
-            let sums = match self.start {
-                Some(start) => [load_row::<V, Z>(start); P],
-                None if whole => std::array::from_fn(
-                    #[inline(always)]
-                    |p| load_row(self.y.add(p * self.y_step)),
-                ),
-                None => std::array::from_fn(
-                    #[inline(always)]
-                    |p| load_some(self.y.add(p * self.y_step), self.valid),
-                ),
-            };
-            let sums = self.multiply::<V, P, Z>(sums);
-            for (p, sums) in sums.into_iter().enumerate() {
+            for p in 0..P {
                 let y = self.y.add(p * self.y_step);
-                if whole { store_row(sums, y) } else { store_some(sums, y, self.valid) }
+                sums[p] = match self.start {
+                    Some(start) => load_row(start),
+                    None if whole => load_row(y),
+                    None => load_some(y, self.valid),
+                };
+            }
+            let sums = self.multiply::<V, P, Z>(sums);
+            if whole {
+                for p in 0..P {
+                    store_row(sums[p], self.y.add(p * self.y_step));
+                }
+            } else {
+                for p in 0..P {
+                    store_some(sums[p], self.y.add(p * self.y_step), self.valid);
+                }
             }
         }
     }
@@ -117,7 +123,7 @@ impl Tile<'_> {
         for run in self.runs {
             // SAFETY: the caller's contract.
             unsafe {
-                let mut x = self.x.add(run.x);
+                let mut x = self.x.wrapping_add(run.x);
                 let mut panel = self.panel.add(run.panel * Z * V::WIDTH);
                 for _ in 0..run.len {
                     let row = load_row::<V, Z>(panel);
@@ -127,7 +133,7 @@ impl Tile<'_> {
                             sums[p][z] = sums[p][z].plus_product(number, row[z]);
                         }
                     }
-                    x = x.add(along);
+                    x = x.wrapping_add(along);
                     panel = panel.add(Z * V::WIDTH);
                 }
             }
@@ -138,18 +144,19 @@ impl Tile<'_> {
 
 #[inline(always)]
 unsafe fn load_row<V: Vector, const Z: usize>(from: *const f32) -> [V; Z] {
-    // SAFETY: the caller's contract.
-    std::array::from_fn(
-        #[inline(always)]
-        |z| unsafe { V::load(from.add(z * V::WIDTH)) },
-    )
+    let mut row = [V::zero(); Z];
+    for z in 0..Z {
+        // SAFETY: the caller's contract.
+        row[z] = unsafe { V::load(from.add(z * V::WIDTH)) };
+    }
+    row
 }
 
 #[inline(always)]
 unsafe fn store_row<V: Vector, const Z: usize>(row: [V; Z], to: *mut f32) {
-    for (z, vector) in row.into_iter().enumerate() {
+    for z in 0..Z {
         // SAFETY: the caller's contract.
-        unsafe { vector.store(to.add(z * V::WIDTH)) }
+        unsafe { row[z].store(to.add(z * V::WIDTH)) }
     }
 }
 

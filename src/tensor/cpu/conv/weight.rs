@@ -9,7 +9,7 @@ use super::window::{Image, Window};
 /// Columns of the output that are summed before a sum is written.
 const COLUMNS: usize = 128;
 /// Pixels of the output that are summed before a sum is written.
-const PIXELS: usize = 256;
+const PIXELS: usize = 128;
 /// The most parts that an image's pixels are summed in.
 const PARTS: usize = 32;
 /// More input channels than this are taken some at a time.

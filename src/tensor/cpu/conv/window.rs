@@ -24,8 +24,13 @@ impl Image<'_> {
     /// Whether all of a window lies in the image.
     #[inline(always)]
     pub(super) fn holds(&self, window: &Window) -> bool {
-        let inside = |first: isize, count: usize, size: usize| first >= 0 && first as usize + count <= size;
-        inside(window.row, window.rows, self.rows) && inside(window.column, window.columns, self.columns)
+        inside(window.row, window.rows, self.rows) && self.holds_columns(window)
+    }
+
+    /// Whether all columns of a window lie in the image.
+    #[inline(always)]
+    pub(super) fn holds_columns(&self, window: &Window) -> bool {
+        inside(window.column, window.columns, self.columns)
     }
 
     /// Where a channel of a pixel of the image is.
@@ -36,11 +41,11 @@ impl Image<'_> {
 
     /// Copies some channels of a window, 0 outside the image; its rows lie `row_step` apart in `to`.
     pub(super) fn copy(&self, window: &Window, channels: Range<usize>, row_step: usize, to: &mut [f32]) {
-        let inside = |first: isize, count: usize, size: usize| {
+        let held = |first: isize, count: usize, size: usize| {
             let clamp = |at: isize| at.clamp(0, size as isize);
             (clamp(first), clamp(first + count as isize))
         };
-        let (left, right) = inside(window.column, window.columns, self.columns);
+        let (left, right) = held(window.column, window.columns, self.columns);
         let width = channels.len();
         for (index, to) in to.chunks_mut(row_step.max(1)).take(window.rows).enumerate() {
             let to = &mut to[..window.columns * width];
@@ -60,4 +65,9 @@ impl Image<'_> {
             }
         }
     }
+}
+
+#[inline(always)]
+fn inside(first: isize, count: usize, size: usize) -> bool {
+    first >= 0 && first as usize + count <= size
 }
