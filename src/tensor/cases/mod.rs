@@ -3,6 +3,7 @@
 //! A case names its inputs and runs the operation; beside it stands the plain loop in f64 that says what is right.
 //! Gradients are right where they equal differences of the plain loop.
 
+mod conv;
 mod elementwise;
 mod reduce;
 
@@ -61,7 +62,7 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [elementwise::cases(), reduce::cases()].into_iter().flatten().collect()
+    [conv::cases(), elementwise::cases(), reduce::cases()].into_iter().flatten().collect()
 }
 
 impl Input {

@@ -160,8 +160,9 @@ fn map_with(x: &[f32], to: &mut [f32], of: impl Fn(f32) -> f32) {
     to.iter_mut().zip(x).for_each(|(to, x)| *to = of(*x));
 }
 
+/// A function of each element of `x`.
 #[inline(always)]
-fn map_piece(op: Map, x: &[f32], to: &mut [f32]) {
+pub(super) fn map_piece(op: Map, x: &[f32], to: &mut [f32]) {
     match op {
         Map::Add(c) => map_with(
             x,

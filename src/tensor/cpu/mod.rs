@@ -4,11 +4,13 @@
 //! fixed size, whatever the number of threads, and partial results are put together in one order: the same bits for
 //! any number of threads on one [`Level`].
 
+mod conv;
 mod elementwise;
 mod functions;
 mod level;
 mod memory;
 mod reduce;
+mod vector;
 
 pub use level::Level;
 pub use memory::Block;
