@@ -4,6 +4,7 @@
 //! Gradients are right where they equal differences of the plain loop.
 
 mod elementwise;
+mod matmul;
 mod reduce;
 
 use super::{DType, Device, Layout, Result, Tensor};
@@ -61,7 +62,7 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [elementwise::cases(), reduce::cases()].into_iter().flatten().collect()
+    [elementwise::cases(), reduce::cases(), matmul::cases()].into_iter().flatten().collect()
 }
 
 impl Input {

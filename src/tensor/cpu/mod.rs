@@ -6,7 +6,10 @@
 
 mod elementwise;
 mod functions;
+mod gemm;
+mod lanes;
 mod level;
+mod matmul;
 mod memory;
 mod reduce;
 

@@ -1,4 +1,5 @@
 //! What operations compute: their shapes, their gradients, and what a backend must do for them.
 
 pub(crate) mod elementwise;
+pub(crate) mod matmul;
 pub(crate) mod reduce;
