@@ -3,9 +3,12 @@
 //! A case names its inputs and runs the operation; beside it stands the plain loop in f64 that says what is right.
 //! Gradients are right where they equal differences of the plain loop.
 
+mod attention;
 mod elementwise;
 mod matmul;
+mod norm;
 mod reduce;
+mod softmax;
 
 use super::{DType, Device, Layout, Result, Tensor};
 use crate::domain::Philox;
@@ -62,7 +65,10 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [elementwise::cases(), reduce::cases(), matmul::cases()].into_iter().flatten().collect()
+    [elementwise::cases(), reduce::cases(), matmul::cases(), softmax::cases(), norm::cases(), attention::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 impl Input {

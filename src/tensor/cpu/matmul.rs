@@ -31,7 +31,6 @@ struct Plan<'a> {
     sizes: Product,
     x: &'a [f32],
     packed: &'a [f32],
-    width: usize,
     /// Elements of one packed right operand; 0 where all batches share it.
     packed_step: usize,
     row_blocks: usize,
@@ -105,7 +104,6 @@ impl Cpu {
             sizes: *sizes,
             x,
             packed: packed.values(),
-            width,
             packed_step: if shared { 0 } else { packed.values().len() / batches },
             row_blocks,
             columns_a_job,
@@ -154,7 +152,7 @@ impl Cpu {
     }
 
     /// Sums of parts of long sums, one part after the other.
-    fn add_parts(&self, partial: &[f32], to: &mut [f32]) {
+    pub(super) fn add_parts(&self, partial: &[f32], to: &mut [f32]) {
         let len = to.len();
         to.par_chunks_mut(PIECE).enumerate().for_each(|(piece, to)| {
             let start = piece * PIECE;

@@ -4,14 +4,21 @@
 //! fixed size, whatever the number of threads, and partial results are put together in one order: the same bits for
 //! any number of threads on one [`Level`].
 
+mod attention;
+mod attention_back;
 mod elementwise;
 mod functions;
 mod gemm;
 mod lanes;
+mod layer_norm;
 mod level;
 mod matmul;
 mod memory;
+mod norm;
+mod norm_factors;
+mod norm_kernels;
 mod reduce;
+mod softmax;
 
 pub use level::Level;
 pub use memory::Block;
