@@ -33,7 +33,6 @@ struct KeyPanels<'a> {
 
 /// A block of queries and of their gradients as both operands.
 struct QueryBlock<'a> {
-    first: usize,
     rows: usize,
     queries: &'a [f32],
     dy: &'a [f32],
@@ -69,7 +68,8 @@ impl Back<'_> {
 
 impl Work for Back<'_> {
     #[inline(always)]
-    fn run<T: Tile>(self) {
+    fn run<T: Tile>(mut self) {
+        let mut rest = std::mem::take(&mut self.scratch);
         let Back { problem, head, keys, .. } = &self;
         let (sizes, head, run) = (problem.sizes, *head, keys.len());
         let [dq, dk, dv] = self.to;
@@ -85,7 +85,6 @@ impl Work for Back<'_> {
         dq.fill(0.0);
         dk.fill(0.0);
         dv.fill(0.0);
-        let mut rest = self.scratch;
         let mut parts = lengths(&sizes, run, T::COLUMNS).into_iter().map(
             #[inline(always)]
             |len| {
@@ -120,7 +119,7 @@ impl Work for Back<'_> {
                 let of_query = query * sizes.value_size..(query + 1) * sizes.value_size;
                 *to = dy[of_query.clone()].iter().zip(&result[of_query]).map(|(dy, y)| dy * y).sum();
             }
-            let block = QueryBlock { first, rows, queries, dy: of_dy, queries_right, dy_right, along };
+            let block = QueryBlock { rows, queries, dy: of_dy, queries_right, dy_right, along };
             for key in (0..run).step_by(KEYS) {
                 let count = KEYS.min(run - key);
                 panels.products::<T>(&block, &sizes, key, count, [&mut *shares, &mut *gradients]);

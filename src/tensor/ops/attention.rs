@@ -170,6 +170,9 @@ impl Tensor {
     /// Where the heads do not divide the embedding, the shapes do not go together, or dtypes or devices differ.
     pub fn multi_head_attention(&self, context: Option<&Tensor>, with: &MultiHead<'_>) -> Result<Tensor> {
         const NAME: &str = "multi_head_attention";
+        if self.dtype == DType::Bf16 {
+            return self.multi_head_wide(context, with);
+        }
         let context = context.unwrap_or(self);
         let [batch, queries, embedding] = self.sizes(NAME)?;
         let [_, keys, _] = context.sizes(NAME)?;
@@ -192,5 +195,26 @@ impl Tensor {
         let (q, k, v) = (part(self, 0, queries)?, part(context, 1, keys)?, part(context, 2, keys)?);
         let heads = q.attention(&k, &v, with.options)?.permute(&[0, 2, 1, 3])?;
         heads.reshape([batch, queries, embedding])?.linear(with.out_weight, with.out_bias)
+    }
+
+    /// [`Tensor::multi_head_attention`] in f32, rounded once at its end.
+    fn multi_head_wide(&self, context: Option<&Tensor>, with: &MultiHead<'_>) -> Result<Tensor> {
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let optional = |x: Option<&Tensor>| x.map(wide).transpose();
+        let others = [context, Some(with.in_weight), with.in_bias, Some(with.out_weight), with.out_bias];
+        for other in others.into_iter().flatten().chain(with.options.mask) {
+            self.expect_same_kind("multi_head_attention", other)?;
+        }
+        let (in_bias, out_bias) = (optional(with.in_bias)?, optional(with.out_bias)?);
+        let (mask, context) = (optional(with.options.mask)?, optional(context)?);
+        let with = MultiHead {
+            in_weight: &wide(with.in_weight)?,
+            in_bias: in_bias.as_ref(),
+            out_weight: &wide(with.out_weight)?,
+            out_bias: out_bias.as_ref(),
+            options: AttentionOptions { mask: mask.as_ref(), ..with.options },
+            ..*with
+        };
+        wide(self)?.multi_head_attention(context.as_ref(), &with)?.to_dtype(self.dtype)
     }
 }
