@@ -81,6 +81,20 @@ fn multi_head(cross: bool) -> Case {
     Case::new(format!("attention/multi-head cross {cross}"), inputs, run, plain).within(1e-5, 2e-5)
 }
 
+/// The shares themselves, from a product with values that are a unit matrix.
+fn shares(causal: bool) -> Case {
+    let inputs = vec![Input::normal(&[2, 2, 5, 3]), Input::normal(&[2, 2, 4, 3])];
+    let run = move |x: &[Tensor]| {
+        let options = AttentionOptions { scale: Some(0.75), causal, mask: None };
+        Ok(vec![x[0].attention_shares(&x[1], options)?])
+    };
+    let plain = move |x: &[Array]| {
+        let unit = Array::from_fn(&[2, 2, 4, 4], |at| if at[2] == at[3] { 1.0 } else { 0.0 });
+        vec![attention(&x[0], &x[1], &unit, None, causal, 0.75)]
+    };
+    Case::new(format!("attention/shares causal {causal}"), inputs, run, plain)
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let sizes: [Sizes; 8] = [
         ([1, 1, 1, 1, 1, 1], false, None),
@@ -93,7 +107,7 @@ pub(super) fn cases() -> Vec<Case> {
         ([1, 1, 203, 205, 2, 1], true, None),
     ];
     let mut cases: Vec<Case> = sizes.into_iter().map(single).collect();
-    cases.extend([multi_head(false), multi_head(true)]);
+    cases.extend([multi_head(false), multi_head(true), shares(false), shares(true)]);
     let inputs = vec![Input::normal(&[1, 8, 2304, 64]); 3];
     cases.push(Case::speed("attention/1×8×2304×64", inputs, |x| {
         Ok(vec![x[0].attention(&x[1], &x[2], AttentionOptions::default())?])

@@ -10,7 +10,9 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::attention_back::Back;
 use super::functions::{exp, ln};
-use super::gemm::{Apart, MOST, Matrix, Tile, WHOLE, Work, at_level, pack_left, pack_right, packed_len, panel_width};
+use super::gemm::{
+    Apart, MOST, Matrix, PackRight, Tile, WHOLE, Work, at_level, pack_left, packed_len, panel_width, put_line,
+};
 use super::memory::Values;
 use super::softmax::greatest;
 use super::{Block, Cpu};
@@ -132,10 +134,7 @@ impl Cpu {
         let len = packed_len(inner, columns, width);
         let mut panels = self.take(heads * len);
         panels.values_mut().par_chunks_mut(len.max(1)).enumerate().for_each(|(head, to)| {
-            self.level.run(
-                #[inline(always)]
-                || pack_right(of(head), 0..inner, 0..columns, width, to),
-            );
+            at_level(self.level, PackRight { from: of(head), inner: 0..inner, columns: 0..columns, to });
         });
         panels
     }
@@ -205,22 +204,18 @@ impl Multiply<'_> {
     /// Writes to lines of `to`, `line` elements apart.
     #[inline(always)]
     pub(super) fn run<T: Tile>(&self, to: &mut [f32], line: usize, add: bool) {
+        let mut tile = [0.0; MOST];
         for first in (0..self.columns).step_by(T::COLUMNS) {
             let right = &self.right[first / T::COLUMNS * self.right_step..][..self.inner * T::COLUMNS];
             let count = T::COLUMNS.min(self.columns - first);
             for top in (0..self.rows).step_by(T::ROWS) {
                 let left = &self.left[top / T::ROWS * self.panel..];
-                let mut tile = [0.0; MOST];
                 T::product(self.inner, left, self.row, self.step, right, &mut tile);
                 let lines = tile.chunks_exact(T::COLUMNS).take(T::ROWS.min(self.rows - top));
                 for (row, tile) in lines.enumerate() {
                     let start = (top + row) * line + first;
                     let to = &mut to[start..start + count];
-                    if add {
-                        to.iter_mut().zip(tile).for_each(|(to, x)| *to += x);
-                    } else {
-                        to.copy_from_slice(&tile[..count]);
-                    }
+                    put_line::<T>(&tile[..count], to, add);
                 }
             }
         }

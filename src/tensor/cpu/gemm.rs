@@ -129,6 +129,25 @@ pub(super) fn panel_width(level: Level) -> usize {
     }
 }
 
+/// Sets or adds a line of a tile; whole lines have a length that is known when this is compiled.
+#[inline(always)]
+pub(super) fn put_line<T: Tile>(line: &[f32], to: &mut [f32], add: bool) {
+    if to.len() == T::COLUMNS {
+        put(&line[..T::COLUMNS], &mut to[..T::COLUMNS], add);
+    } else {
+        put(line, to, add);
+    }
+}
+
+#[inline(always)]
+fn put(line: &[f32], to: &mut [f32], add: bool) {
+    if add {
+        to.iter_mut().zip(line).for_each(|(to, x)| *to += x);
+    } else {
+        to.iter_mut().zip(line).for_each(|(to, x)| *to = *x);
+    }
+}
+
 /// Packs columns `columns` and rows `inner` of a matrix as one panel of `width` columns, row after row, zeros behind.
 #[inline(always)]
 fn pack_panel(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, width: usize, to: &mut [f32]) {
@@ -141,7 +160,12 @@ fn pack_panel(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, widt
     if from.column == 1 {
         for (row, to) in inner.zip(to.chunks_exact_mut(width)) {
             let start = row * from.row + columns.start;
-            to[..valid].copy_from_slice(&from.values[start..start + valid]);
+            if valid == width {
+                // A length that is known when this is compiled.
+                to[..width].copy_from_slice(&from.values[start..start + width]);
+            } else {
+                to[..valid].copy_from_slice(&from.values[start..start + valid]);
+            }
         }
         return;
     }
@@ -150,8 +174,11 @@ fn pack_panel(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, widt
         let rows = STRIP.min(inner.end - strip);
         for column in 0..valid {
             let start = strip * from.row + (columns.start + column) * from.column;
-            for row in 0..rows {
-                to[row * width + column] = from.values[start + row * from.row];
+            let turned = to.chunks_exact_mut(width).take(rows);
+            if from.row == 1 {
+                turned.zip(&from.values[start..start + rows]).for_each(|(to, x)| to[column] = *x);
+            } else {
+                turned.enumerate().for_each(|(row, to)| to[column] = from.values[start + row * from.row]);
             }
         }
     }
@@ -170,6 +197,25 @@ pub(super) fn pack_right(from: Matrix<'_>, inner: Range<usize>, columns: Range<u
 #[inline(always)]
 pub(super) fn pack_left(from: Matrix<'_>, rows: Range<usize>, inner: Range<usize>, height: usize, to: &mut [f32]) {
     pack_right(from.transposed(), inner, rows, height, to);
+}
+
+/// Packs a right operand with the panels of a level.
+pub(super) struct PackRight<'a> {
+    /// The operand.
+    pub(super) from: Matrix<'a>,
+    /// Its rows.
+    pub(super) inner: Range<usize>,
+    /// Its columns.
+    pub(super) columns: Range<usize>,
+    /// The panels.
+    pub(super) to: &'a mut [f32],
+}
+
+impl Work for PackRight<'_> {
+    #[inline(always)]
+    fn run<T: Tile>(self) {
+        pack_right(self.from, self.inner, self.columns, T::COLUMNS, self.to);
+    }
 }
 
 /// How many elements `columns` columns (or rows) over `inner` steps take as panels of `width`.
@@ -201,7 +247,7 @@ impl<'a, T> Apart<'a, T> {
     /// # Safety
     /// No two parts that are in use at one time have an element in common.
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts are apart")]
+    #[allow(clippy::mut_from_ref, reason = "the caller promises that parts are apart")]
     pub(super) unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start <= self.len && len <= self.len - start, "a part lies inside the memory");
         // SAFETY: it lies inside, and the caller promises that nobody else uses it.

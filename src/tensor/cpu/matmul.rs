@@ -9,7 +9,7 @@ use crate::tensor::ops::matmul::{Epilogue, Matmul, Operand, Product};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::elementwise::map_piece;
-use super::gemm::{Apart, DEPTH, MOST, Matrix, Tile, Work, at_level, pack_left, pack_right, panel_width};
+use super::gemm::{Apart, DEPTH, MOST, Matrix, PackRight, Tile, Work, at_level, pack_left, panel_width, put_line};
 use super::memory::Values;
 use super::{Cpu, PIECE};
 
@@ -42,7 +42,7 @@ struct Plan<'a> {
 }
 
 /// What is done to the sums of a row.
-struct Tail<'a> {
+pub(super) struct Tail<'a> {
     bias: Option<Values<'a>>,
     activation: Option<Map>,
     residual: Option<Values<'a>>,
@@ -50,7 +50,7 @@ struct Tail<'a> {
 
 impl Operand {
     /// Where a matrix of a batch begins.
-    fn start(&self, batch: &[usize], mut index: usize) -> usize {
+    pub(super) fn start(&self, batch: &[usize], mut index: usize) -> usize {
         let mut start = 0;
         for (size, step) in batch.iter().zip(&self.batch).rev() {
             start += index % size * step;
@@ -89,7 +89,7 @@ impl Matmul for Cpu {
 
 impl Cpu {
     fn multiply(&self, x: &[f32], y: &[f32], sizes: &Product, tail: Tail<'_>, to: &mut [f32]) {
-        if to.is_empty() {
+        if to.is_empty() || self.multiply_few(x, y, sizes, &tail, to) {
             return;
         }
         let width = panel_width(self.level);
@@ -133,10 +133,7 @@ impl Cpu {
             let from = Matrix { values: &y[start..], row: sizes.y.row, column: sizes.y.column };
             let first = index % panels * width;
             let columns = first..(first + width).min(sizes.columns);
-            level.run(
-                #[inline(always)]
-                || pack_right(from, 0..sizes.inner, columns, width, to),
-            );
+            at_level(level, PackRight { from, inner: 0..sizes.inner, columns, to });
         });
         packed
     }
@@ -188,7 +185,7 @@ impl Tail<'_> {
 
     /// Finishes at most [`MOST`] sums of a row from `column` on, the `index`-th of the result.
     #[inline(always)]
-    fn finish(&self, to: &mut [f32], column: usize, index: usize) {
+    pub(super) fn finish(&self, to: &mut [f32], column: usize, index: usize) {
         if let Some(bias) = &self.bias {
             to.iter_mut().zip(&bias[column..]).for_each(|(to, bias)| *to += bias);
         }
@@ -234,6 +231,7 @@ impl Plan<'_> {
         let x = &self.x[self.sizes.x.start(&self.sizes.batch, batch)..];
         let x = Matrix { values: x, row: self.sizes.x.row, column: self.sizes.x.column };
         let packed = &self.packed[batch * self.packed_step..];
+        let mut tile = [0.0; MOST];
         if inner.is_empty() {
             self.clear(&rows, &columns, to);
         }
@@ -250,11 +248,10 @@ impl Plan<'_> {
                     if row >= rows.end {
                         break;
                     }
-                    let mut tile = [0.0; MOST];
                     T::product(depth.len(), left, 1, T::ROWS, right, &mut tile);
                     let lines = tile.chunks_exact(T::COLUMNS).take(T::ROWS.min(rows.end - row));
                     for (line, row) in lines.zip(row..) {
-                        self.store(&line[..count], row, column, to, visit);
+                        self.store::<T>(&line[..count], row, column, to, visit);
                     }
                 }
             }
@@ -263,15 +260,11 @@ impl Plan<'_> {
 
     /// Writes a line of a tile: the first visit of it sets, later ones add, the last one finishes.
     #[inline(always)]
-    fn store(&self, line: &[f32], row: usize, column: usize, start: usize, (first, last): (bool, bool)) {
+    fn store<T: Tile>(&self, line: &[f32], row: usize, column: usize, start: usize, (first, last): (bool, bool)) {
         let index = row * self.sizes.columns + column;
         // SAFETY: jobs have no element of the result in common, and a job writes line after line.
         let to = unsafe { self.to.part(start + index, line.len()) };
-        if first {
-            to.copy_from_slice(line);
-        } else {
-            to.iter_mut().zip(line).for_each(|(to, x)| *to += x);
-        }
+        put_line::<T>(line, to, !first);
         if last && !self.tail.is_nothing() {
             self.tail.finish(to, column, start + index);
         }

@@ -7,6 +7,7 @@
 mod attention;
 mod attention_back;
 mod elementwise;
+mod few_rows;
 mod functions;
 mod gemm;
 mod lanes;

@@ -164,33 +164,35 @@ impl Norm for Cpu {
     ) -> Result<NormGradients> {
         let (values, dy, view) = (self.read(x), self.read(dy), View::new(sizes));
         let mut factors = self.factors(moments, affine, sizes);
+        let mut dx = self.take(x.len);
+        let to = Apart::new(dx.values_mut());
         let sums = self.block_sums(
             &view,
-            7,
+            6,
             #[inline(always)]
             |scratch, index, sums| {
                 let (sample, range) = view.range(index);
+                // SAFETY: blocks have no element in common.
+                let dz = unsafe { to.part(range.start, range.len()) };
                 let (factor, scratch) = scratch.split_at_mut(3 * view.pattern);
                 let pattern = Pattern::new(factors.forward(), view.channels(sample), factor);
-                pattern.sums(&values[range.clone()], &dy[range], activation, scratch, sums);
+                pattern.sums([&values[range.clone()], &dy[range]], activation, scratch, sums, dz);
             },
         );
         let gradients = factors.gradients(self, sums.as_slice(), view.blocks, view.channels)?;
-        let mut dx = self.take(x.len);
-        let to = Apart::new(dx.values_mut());
         self.blocks(
             &view,
-            8,
+            6,
             #[inline(always)]
             |scratch, index| {
                 let (sample, range) = view.range(index);
                 // SAFETY: blocks have no element in common.
                 let to = unsafe { to.part(range.start, range.len()) };
-                let (first, rest) = scratch.split_at_mut(3 * view.pattern);
-                let (second, scratch) = rest.split_at_mut(3 * view.pattern);
+                let (first, second) = scratch.split_at_mut(3 * view.pattern);
                 let forward = Pattern::new(factors.forward(), view.channels(sample), first);
                 let back = Pattern::new(factors.backward(), view.channels(sample), second);
-                forward.back(&back, [&values[range.clone()], &dy[range]], activation, scratch, to);
+                let dz = activation.is_none().then(|| &dy[range.clone()]);
+                forward.back(&back, &values[range], dz, to);
             },
         );
         Ok(NormGradients { x: self.finish(dx, x.dtype), channels: gradients })

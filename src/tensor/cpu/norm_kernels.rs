@@ -118,35 +118,36 @@ impl<'a> Pattern<'a> {
         }
     }
 
-    /// The gradient before the activation, of at most one pattern, in the second half of scratch of two.
+    /// Σdz and Σdz · (x − mean) of each channel, with dz the gradient before the activation, which is left in `dz`
+    /// where there is one; scratch holds three patterns.
     #[inline(always)]
-    fn before<'b>(&self, x: &[f32], dy: &'b [f32], activation: Option<Map>, scratch: &'b mut [f32]) -> &'b [f32] {
-        let Some(activation) = activation else { return dy };
-        let (line, dz) = scratch.split_at_mut(self.0[0].len());
-        self.line(x, &mut line[..x.len()]);
-        grad_piece(activation, &line[..x.len()], dy, &mut dz[..x.len()]);
-        &dz[..x.len()]
-    }
-
-    /// Σdz and Σdz · (x − mean) of each channel; scratch holds four patterns.
-    #[inline(always)]
-    pub(super) fn sums(&self, x: &[f32], dy: &[f32], activation: Option<Map>, scratch: &mut [f32], sums: &mut [f64]) {
-        let [mean, ..] = self.0;
-        let pattern = mean.len();
+    pub(super) fn sums(
+        &self,
+        [x, dy]: [&[f32]; 2],
+        activation: Option<Map>,
+        scratch: &mut [f32],
+        sums: &mut [f64],
+        dz: &mut [f32],
+    ) {
+        let pattern = self.0[0].len();
         let (part, rest) = scratch.split_at_mut(pattern);
-        let (product, scratch) = rest.split_at_mut(pattern);
+        let (product, line) = rest.split_at_mut(pattern);
         let (sum, products) = sums.split_at_mut(sums.len() / 2);
         sum.fill(0.0);
         products.fill(0.0);
-        for (x, dy) in x.chunks(RUN * pattern).zip(dy.chunks(RUN * pattern)) {
+        let run = RUN * pattern;
+        for ((x, dy), dz) in x.chunks(run).zip(dy.chunks(run)).zip(dz.chunks_mut(run)) {
             part.fill(0.0);
             product.fill(0.0);
-            for (x, dy) in x.chunks(pattern).zip(dy.chunks(pattern)) {
-                let dz = self.before(x, dy, activation, scratch);
-                let to = part.iter_mut().zip(&mut *product);
-                for (((to, x), mean), dz) in to.zip(x).zip(mean).zip(dz) {
-                    *to.0 += dz;
-                    *to.1 += dz * (x - mean);
+            for ((x, dy), dz) in x.chunks(pattern).zip(dy.chunks(pattern)).zip(dz.chunks_mut(pattern)) {
+                match activation {
+                    None => self.add_line(x, dy, part, product),
+                    Some(activation) => {
+                        let line = &mut line[..x.len()];
+                        self.line(x, line);
+                        grad_piece(activation, line, dy, dz);
+                        self.add_line(x, dz, part, product);
+                    }
                 }
             }
             add_channels(part, sum);
@@ -154,23 +155,26 @@ impl<'a> Pattern<'a> {
         }
     }
 
-    /// `dz · back₀ + (x − mean) · back₁ + back₂`; scratch holds two patterns.
     #[inline(always)]
-    pub(super) fn back(
-        &self,
-        back: &Pattern<'_>,
-        [x, dy]: [&[f32]; 2],
-        activation: Option<Map>,
-        scratch: &mut [f32],
-        to: &mut [f32],
-    ) {
+    fn add_line(&self, x: &[f32], dz: &[f32], part: &mut [f32], product: &mut [f32]) {
+        for ((((part, product), x), mean), dz) in part.iter_mut().zip(product).zip(x).zip(self.0[0]).zip(dz) {
+            *part += dz;
+            *product += dz * (x - mean);
+        }
+    }
+
+    /// `dz · back₀ + (x − mean) · back₁ + back₂`; `to` holds dz where none is given.
+    #[inline(always)]
+    pub(super) fn back(&self, back: &Pattern<'_>, x: &[f32], dz: Option<&[f32]>, to: &mut [f32]) {
         let ([mean, ..], [of_dz, of_x, offset]) = (self.0, back.0);
         let pattern = mean.len();
-        for ((x, dy), to) in x.chunks(pattern).zip(dy.chunks(pattern)).zip(to.chunks_mut(pattern)) {
-            let dz = self.before(x, dy, activation, scratch);
+        for (index, (x, to)) in x.chunks(pattern).zip(to.chunks_mut(pattern)).enumerate() {
+            if let Some(dz) = dz {
+                to.copy_from_slice(&dz[index * pattern..][..to.len()]);
+            }
             let factors = mean.iter().zip(of_dz).zip(of_x).zip(offset);
-            for (((to, x), dz), (((mean, of_dz), of_x), offset)) in to.iter_mut().zip(x).zip(dz).zip(factors) {
-                *to = dz * of_dz + (x - mean) * of_x + offset;
+            for ((to, x), (((mean, of_dz), of_x), offset)) in to.iter_mut().zip(x).zip(factors) {
+                *to = *to * of_dz + (x - mean) * of_x + offset;
             }
         }
     }

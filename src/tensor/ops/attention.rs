@@ -163,19 +163,96 @@ impl Tensor {
         Ok(steps)
     }
 
+    /// The shares that [`Tensor::attention`] gives each key, (batch, heads, queries, keys): as big as it says, for
+    /// looking at. A query that sees no key has no shares: they are NaN.
+    ///
+    /// # Errors
+    /// As [`Tensor::attention`].
+    pub fn attention_shares(&self, keys: &Tensor, options: AttentionOptions<'_>) -> Result<Tensor> {
+        let sizes = self.attention_sizes(keys, keys, &options)?;
+        let (q, k) = (self.to_dtype(DType::F32)?, keys.to_dtype(DType::F32)?);
+        let mut scores = q.matmul_with(&k, false, true)?.mul_scalar(sizes.scale)?;
+        if let Some(mask) = options.mask {
+            scores = scores.add(&mask.to_dtype(DType::F32)?)?;
+        }
+        if sizes.causal {
+            let hidden = |i: usize| if i % sizes.keys > i / sizes.keys { f32::NEG_INFINITY } else { 0.0 };
+            let mask: Vec<f32> = (0..sizes.queries * sizes.keys).map(hidden).collect();
+            scores = scores.add(&Tensor::new(&self.device, [sizes.queries, sizes.keys], &mask)?)?;
+        }
+        scores.softmax(-1)?.to_dtype(self.dtype)
+    }
+
     /// Multi-head attention of (batch, queries, embedding) to `context` (batch, keys, embedding), or to itself, with
     /// linear layers around it.
     ///
     /// # Errors
     /// Where the heads do not divide the embedding, the shapes do not go together, or dtypes or devices differ.
     pub fn multi_head_attention(&self, context: Option<&Tensor>, with: &MultiHead<'_>) -> Result<Tensor> {
-        const NAME: &str = "multi_head_attention";
-        if self.dtype == DType::Bf16 {
-            return self.multi_head_wide(context, with);
-        }
+        let attend =
+            |q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions<'_>| Ok((q.attention(k, v, options)?, None));
+        Ok(self.multi_head(context, with, &attend)?.0)
+    }
+
+    /// [`Tensor::multi_head_attention`], and the shares of the keys (batch, heads, queries, keys).
+    ///
+    /// # Errors
+    /// As [`Tensor::multi_head_attention`].
+    pub fn multi_head_attention_shares(
+        &self,
+        context: Option<&Tensor>,
+        with: &MultiHead<'_>,
+    ) -> Result<(Tensor, Tensor)> {
+        let attend = |q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions<'_>| {
+            let shares = q.attention_shares(k, options)?;
+            Ok((shares.matmul(v)?, Some(shares)))
+        };
+        let (result, shares) = self.multi_head(context, with, &attend)?;
+        let shares = shares.ok_or_else(|| TensorError::shape("multi_head_attention", self.shape, "shares"))?;
+        Ok((result, shares))
+    }
+
+    /// Multi-head attention in f32, rounded once at its end.
+    fn multi_head(
+        &self,
+        context: Option<&Tensor>,
+        with: &MultiHead<'_>,
+        attend: &Attend<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let context = context.unwrap_or(self);
+        let others = [Some(context), Some(with.in_weight), with.in_bias, Some(with.out_weight), with.out_bias];
+        for other in others.into_iter().flatten().chain(with.options.mask) {
+            self.expect_same_kind("multi_head_attention", other)?;
+        }
+        self.expect_numbers("multi_head_attention")?;
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let optional = |x: Option<&Tensor>| x.map(wide).transpose();
+        let (in_bias, out_bias, mask) =
+            (optional(with.in_bias)?, optional(with.out_bias)?, optional(with.options.mask)?);
+        let with = MultiHead {
+            heads: with.heads,
+            in_weight: &wide(with.in_weight)?,
+            in_bias: in_bias.as_ref(),
+            out_weight: &wide(with.out_weight)?,
+            out_bias: out_bias.as_ref(),
+            options: AttentionOptions { mask: mask.as_ref(), ..with.options },
+        };
+        let (result, shares) = wide(self)?.multi_head_wide(&wide(context)?, &with, attend)?;
+        Ok((result.to_dtype(self.dtype)?, shares.map(|shares| shares.to_dtype(self.dtype)).transpose()?))
+    }
+
+    fn multi_head_wide(
+        &self,
+        context: &Tensor,
+        with: &MultiHead<'_>,
+        attend: &Attend<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        const NAME: &str = "multi_head_attention";
         let [batch, queries, embedding] = self.sizes(NAME)?;
-        let [_, keys, _] = context.sizes(NAME)?;
+        let [context_batch, keys, context_embedding] = context.sizes(NAME)?;
+        if (context_batch, context_embedding) != (batch, embedding) {
+            return Err(TensorError::shapes(NAME, self.shape, context.shape, "equal batch and embedding"));
+        }
         if with.heads == 0 || embedding % with.heads != 0 {
             return Err(TensorError::shape(NAME, self.shape, format!("an embedding in {} equal heads", with.heads)));
         }
@@ -193,28 +270,11 @@ impl Tensor {
             rows.reshape([batch, count, with.heads, embedding / with.heads])?.permute(&[0, 2, 1, 3])
         };
         let (q, k, v) = (part(self, 0, queries)?, part(context, 1, keys)?, part(context, 2, keys)?);
-        let heads = q.attention(&k, &v, with.options)?.permute(&[0, 2, 1, 3])?;
-        heads.reshape([batch, queries, embedding])?.linear(with.out_weight, with.out_bias)
-    }
-
-    /// [`Tensor::multi_head_attention`] in f32, rounded once at its end.
-    fn multi_head_wide(&self, context: Option<&Tensor>, with: &MultiHead<'_>) -> Result<Tensor> {
-        let wide = |x: &Tensor| x.to_dtype(DType::F32);
-        let optional = |x: Option<&Tensor>| x.map(wide).transpose();
-        let others = [context, Some(with.in_weight), with.in_bias, Some(with.out_weight), with.out_bias];
-        for other in others.into_iter().flatten().chain(with.options.mask) {
-            self.expect_same_kind("multi_head_attention", other)?;
-        }
-        let (in_bias, out_bias) = (optional(with.in_bias)?, optional(with.out_bias)?);
-        let (mask, context) = (optional(with.options.mask)?, optional(context)?);
-        let with = MultiHead {
-            in_weight: &wide(with.in_weight)?,
-            in_bias: in_bias.as_ref(),
-            out_weight: &wide(with.out_weight)?,
-            out_bias: out_bias.as_ref(),
-            options: AttentionOptions { mask: mask.as_ref(), ..with.options },
-            ..*with
-        };
-        wide(self)?.multi_head_attention(context.as_ref(), &with)?.to_dtype(self.dtype)
+        let (heads, shares) = attend(&q, &k, &v, with.options)?;
+        let joined = heads.permute(&[0, 2, 1, 3])?.reshape([batch, queries, embedding])?;
+        Ok((joined.linear(with.out_weight, with.out_bias)?, shares))
     }
 }
+
+/// Attention of queries to keys and values, and the shares where they are asked for.
+type Attend<'a> = dyn Fn(&Tensor, &Tensor, &Tensor, AttentionOptions<'_>) -> Result<(Tensor, Option<Tensor>)> + 'a;
