@@ -17,9 +17,11 @@ pub(super) fn moments(x: &[f32], channels: usize, pattern: usize, scratch: &mut 
     let squares = &mut rest[..pattern];
     centre(x, channels, first);
     let (sum, square) = sums.split_at_mut(channels);
-    (sum.fill(0.0), square.fill(0.0));
+    sum.fill(0.0);
+    square.fill(0.0);
     for run in x.chunks(RUN * pattern) {
-        (part.fill(0.0), squares.fill(0.0));
+        part.fill(0.0);
+        squares.fill(0.0);
         for x in run.chunks(pattern) {
             for (((x, k), part), square) in x.iter().zip(&*first).zip(&mut *part).zip(&mut *squares) {
                 let d = x - k;

@@ -189,6 +189,7 @@ impl Strip {
     }
 
     #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "strips are apart")]
     fn part<'a>(&self, row: usize, to: &'a Apart<'_, f32>) -> &'a mut [f32] {
         let range = self.row(row);
         // SAFETY: strips have no element in common, and a task holds one row at a time.
