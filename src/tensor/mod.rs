@@ -23,8 +23,11 @@ pub use cpu::{Block, Cpu, Level};
 pub use dtype::DType;
 pub use error::TensorError;
 pub use memory::{Buffer, Slice};
+pub use ops::attention::{AttentionOptions, MultiHead};
 pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused};
 pub use ops::elementwise::Map;
+pub use ops::matmul::LinearTail;
+pub use ops::norm::{BatchNormed, NormTail};
 pub use parameter::Parameter;
 pub use shape::{Layout, MAX_RANK, Shape};
 

@@ -1,6 +1,7 @@
 //! Every case of the list on every instruction set: values, precisions, layouts, gradients.
 
 mod gradients;
+mod linear;
 mod values;
 
 use gustfront::tensor::cases::{Array, Case};

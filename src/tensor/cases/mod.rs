@@ -4,8 +4,12 @@
 //! Gradients are right where they equal differences of the plain loop.
 
 mod conv;
+mod attention;
 mod elementwise;
+mod matmul;
+mod norm;
 mod reduce;
+mod softmax;
 
 use super::{DType, Device, Layout, Result, Tensor};
 use crate::domain::Philox;
@@ -62,7 +66,18 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [conv::cases(), elementwise::cases(), reduce::cases()].into_iter().flatten().collect()
+    [
+        conv::cases(),
+        elementwise::cases(),
+        reduce::cases(),
+        matmul::cases(),
+        softmax::cases(),
+        norm::cases(),
+        attention::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl Input {

@@ -282,8 +282,9 @@ fn grad_with(x: &[f32], dy: &[f32], to: &mut [f32], of: impl Fn(f32) -> f32) {
     to.iter_mut().zip(x.iter().zip(dy)).for_each(|(to, (x, dy))| *to = of(*x) * dy);
 }
 
+/// The derivative of a function at some numbers, times `dy`.
 #[inline(always)]
-fn grad_piece(op: Map, x: &[f32], dy: &[f32], to: &mut [f32]) {
+pub(super) fn grad_piece(op: Map, x: &[f32], dy: &[f32], to: &mut [f32]) {
     match op {
         Map::Add(_) => to.copy_from_slice(dy),
         Map::Multiply(c) => map_with(

@@ -5,12 +5,23 @@
 //! any number of threads on one [`Level`].
 
 mod conv;
+mod attention;
+mod attention_back;
 mod elementwise;
+mod few_rows;
 mod functions;
+mod gemm;
+mod lanes;
+mod layer_norm;
 mod level;
+mod matmul;
 mod memory;
+mod norm;
+mod norm_factors;
+mod norm_kernels;
 mod reduce;
 mod vector;
+mod softmax;
 
 pub use level::Level;
 pub use memory::Block;

@@ -1,5 +1,9 @@
 //! What operations compute: their shapes, their gradients, and what a backend must do for them.
 
 pub(crate) mod conv;
+pub(crate) mod attention;
 pub(crate) mod elementwise;
+pub(crate) mod matmul;
+pub(crate) mod norm;
 pub(crate) mod reduce;
+pub(crate) mod softmax;
