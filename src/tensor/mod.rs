@@ -23,6 +23,9 @@ pub use cpu::{Block, Cpu, Level};
 pub use dtype::DType;
 pub use error::TensorError;
 pub use memory::{Buffer, Slice};
+pub use ops::pool::Window;
+pub use ops::resize::Interpolation;
+pub use ops::taps::Padding;
 pub use parameter::Parameter;
 pub use shape::{Layout, MAX_RANK, Shape};
 

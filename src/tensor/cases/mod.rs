@@ -4,7 +4,9 @@
 //! Gradients are right where they equal differences of the plain loop.
 
 mod elementwise;
+mod pool;
 mod reduce;
+mod resize;
 
 use super::{DType, Device, Layout, Result, Tensor};
 use crate::domain::Philox;
@@ -61,7 +63,7 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [elementwise::cases(), reduce::cases()].into_iter().flatten().collect()
+    [elementwise::cases(), pool::cases(), reduce::cases(), resize::cases()].into_iter().flatten().collect()
 }
 
 impl Input {

@@ -8,7 +8,9 @@ mod elementwise;
 mod functions;
 mod level;
 mod memory;
+mod pool;
 mod reduce;
+mod resize;
 
 pub use level::Level;
 pub use memory::Block;

@@ -1,4 +1,7 @@
 //! What operations compute: their shapes, their gradients, and what a backend must do for them.
 
 pub(crate) mod elementwise;
+pub(crate) mod pool;
 pub(crate) mod reduce;
+pub(crate) mod resize;
+pub(crate) mod taps;
