@@ -4,13 +4,15 @@
 //! works on its own; what they return belongs to the same stream of work, and `download` waits for it.
 
 use super::ops::elementwise::Elementwise;
+use super::ops::fft::Fft;
+use super::ops::index::Index;
 use super::ops::pool::Pool;
 use super::ops::reduce::Reduce;
 use super::ops::resize::Resize;
 use super::{Buffer, DType, Result, Slice};
 
 /// A device that holds tensors and runs every operation.
-pub trait Backend: Memory + Elementwise + Pool + Reduce + Resize + Send + Sync {}
+pub trait Backend: Memory + Elementwise + Fft + Index + Pool + Reduce + Resize + Send + Sync {}
 
 /// A dense copy of elements that lie regularly: from `offset` on, `sizes[d]` of them `strides[d]` apart, the last
 /// dimension fastest.

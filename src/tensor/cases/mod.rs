@@ -4,6 +4,8 @@
 //! Gradients are right where they equal differences of the plain loop.
 
 mod elementwise;
+mod fft;
+mod index;
 mod pool;
 mod reduce;
 mod resize;
@@ -63,7 +65,7 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [elementwise::cases(), pool::cases(), reduce::cases(), resize::cases()].into_iter().flatten().collect()
+    [elementwise::cases(), fft::cases(), index::cases(), pool::cases(), reduce::cases(), resize::cases()].into_iter().flatten().collect()
 }
 
 impl Input {

@@ -5,7 +5,9 @@
 //! any number of threads on one [`Level`].
 
 mod elementwise;
+mod fft;
 mod functions;
+mod index;
 mod level;
 mod memory;
 mod pool;
@@ -30,6 +32,7 @@ const PIECE: usize = 1 << 14;
 pub struct Cpu {
     pool: Arc<Pool>,
     level: Level,
+    plans: fft::Plans,
 }
 
 impl Cpu {
@@ -40,7 +43,7 @@ impl Cpu {
 
     /// The CPU with no wider instructions than those of a level; a level that it lacks becomes its best one.
     pub fn with_level(level: Level) -> Device {
-        Arc::new(Cpu { pool: Arc::default(), level: level.min(Level::best()) })
+        Arc::new(Cpu { pool: Arc::default(), level: level.min(Level::best()), plans: fft::Plans::default() })
     }
 
     /// Memory for so many f32, holding anything.

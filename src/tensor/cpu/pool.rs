@@ -9,6 +9,9 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::{Cpu, PIECE};
 
+/// Channels that are held in registers while the taps of a window pass by.
+const LANES: usize = 16;
+
 impl Pool for Cpu {
     fn max_pool(&self, x: Slice<'_>, sizes: Pool2d) -> Result<(Buffer, Buffer)> {
         let (values, level) = (self.read(x), self.level);
@@ -18,12 +21,11 @@ impl Pool for Cpu {
         let each = (PIECE / width.max(1)).max(1) * width.max(1);
         let tasks = block.values_mut().par_chunks_mut(each).zip(index.as_slice_mut::<i32>().par_chunks_mut(each));
         tasks.enumerate().for_each(|(task, (to, at))| {
-            let pixels = to.chunks_exact_mut(sizes.channels).zip(at.chunks_exact_mut(sizes.channels));
             level.run(
                 #[inline(always)]
                 || {
-                    let first = task * each / sizes.channels;
-                    pixels.enumerate().for_each(|(pixel, (to, at))| window(&values, sizes, first + pixel, to, at));
+                    let rows = to.chunks_exact_mut(width).zip(at.chunks_exact_mut(width)).enumerate();
+                    rows.for_each(|(row, (to, at))| window_row(&values, sizes, task * each / width + row, to, at));
                 },
             );
         });
@@ -33,15 +35,18 @@ impl Pool for Cpu {
     fn max_pool_grad(&self, index: Slice<'_>, dy: Slice<'_>, sizes: Pool2d) -> Result<Buffer> {
         let (values, index, level) = (self.read(dy), index.host::<i32>(), self.level);
         let width = sizes.columns * sizes.channels;
+        let columns: Vec<Range<usize>> =
+            (0..sizes.columns).map(|column| outputs(sizes, 1, column, sizes.columns_out)).collect();
         let mut block = self.take(sizes.batch * sizes.rows * width);
         let each = (PIECE / width.max(1)).max(1) * width.max(1);
         block.values_mut().par_chunks_mut(each).enumerate().for_each(|(task, to)| {
             level.run(
                 #[inline(always)]
                 || {
-                    let first = task * each / sizes.channels;
-                    let pixels = to.chunks_exact_mut(sizes.channels).enumerate();
-                    pixels.for_each(|(pixel, to)| gather(index, &values, sizes, first + pixel, to));
+                    let rows = to.chunks_exact_mut(width).enumerate();
+                    rows.for_each(|(row, to)| {
+                        gather_row(index, &values, sizes, task * each / width + row, &columns, to)
+                    });
                 },
             );
         });
@@ -49,26 +54,55 @@ impl Pool for Cpu {
     }
 }
 
-/// The window of the `pixel`-th output.
+/// The windows of the `row`-th row of outputs.
 #[inline(always)]
-fn window(values: &[f32], sizes: Pool2d, pixel: usize, to: &mut [f32], at: &mut [i32]) {
-    let (column, row) = (pixel % sizes.columns_out, pixel / sizes.columns_out % sizes.rows_out);
-    let plane = pixel / (sizes.columns_out * sizes.rows_out) * sizes.rows * sizes.columns;
-    let (rows, columns) = (inputs(sizes, 0, row, sizes.rows), inputs(sizes, 1, column, sizes.columns));
+fn window_row(values: &[f32], sizes: Pool2d, row: usize, to: &mut [f32], at: &mut [i32]) {
+    let image = &values[row / sizes.rows_out * sizes.rows * sizes.columns * sizes.channels..];
+    let rows = inputs(sizes, 0, row % sizes.rows_out, sizes.rows);
+    let pixels = to.chunks_exact_mut(sizes.channels).zip(at.chunks_exact_mut(sizes.channels));
+    for (column, (to, at)) in pixels.enumerate() {
+        let columns = inputs(sizes, 1, column, sizes.columns);
+        let mut channel = 0;
+        for (to, at) in to.chunks_mut(LANES).zip(at.chunks_mut(LANES)) {
+            match (to.try_into(), at.try_into()) {
+                (Ok(to), Ok(at)) => window::<LANES>(image, sizes, channel, &rows, &columns, to, at),
+                _ => {
+                    for (i, (to, at)) in to.iter_mut().zip(at).enumerate() {
+                        let (to, at) = (std::array::from_mut(to), std::array::from_mut(at));
+                        window::<1>(image, sizes, channel + i, &rows, &columns, to, at);
+                    }
+                }
+            }
+            channel += LANES;
+        }
+    }
+}
+
+/// One window of `N` channels from `channel` on.
+#[inline(always)]
+fn window<const N: usize>(
+    image: &[f32],
+    sizes: Pool2d,
+    channel: usize,
+    rows: &Range<usize>,
+    columns: &Range<usize>,
+    to: &mut [f32; N],
+    at: &mut [i32; N],
+) {
     let first = rows.start * sizes.columns + columns.start;
-    to.fill(f32::NEG_INFINITY);
-    at.fill(first as i32);
-    for row in rows {
+    let (mut best, mut place) = ([f32::NEG_INFINITY; N], [first as i32; N]);
+    for row in rows.clone() {
         for column in columns.clone() {
             let position = row * sizes.columns + column;
-            let from = &values[(plane + position) * sizes.channels..][..sizes.channels];
-            for ((to, at), x) in to.iter_mut().zip(at.iter_mut()).zip(from) {
-                let better = *x > *to || x.is_nan();
-                *to = if better { *x } else { *to };
-                *at = if better { position as i32 } else { *at };
+            let from = &image[position * sizes.channels + channel..][..N];
+            for i in 0..N {
+                let better = (from[i] > best[i]) | from[i].is_nan();
+                best[i] = if better { from[i] } else { best[i] };
+                place[i] = if better { position as i32 } else { place[i] };
             }
         }
     }
+    (*to, *at) = (best, place);
 }
 
 /// The inputs of a window along an axis.
@@ -79,26 +113,27 @@ fn inputs(sizes: Pool2d, axis: usize, output: usize, size: usize) -> Range<usize
 }
 
 /// The windows along an axis that an input lies in.
-#[inline(always)]
 fn outputs(sizes: Pool2d, axis: usize, input: usize, size: usize) -> Range<usize> {
     let (at, stride) = (input + sizes.window.padding[axis], sizes.window.stride[axis]);
     let first = (at + 1).saturating_sub(sizes.window.kernel[axis]).div_ceil(stride);
     first..(at / stride + 1).min(size)
 }
 
-/// The gradient of the `pixel`-th input.
+/// The gradients of the `row`-th row of inputs.
 #[inline(always)]
-fn gather(index: &[i32], dy: &[f32], sizes: Pool2d, pixel: usize, to: &mut [f32]) {
-    let position = pixel % (sizes.rows * sizes.columns);
-    let (row, column) = (position / sizes.columns, position % sizes.columns);
-    let image = pixel / (sizes.rows * sizes.columns) * sizes.rows_out;
+fn gather_row(index: &[i32], dy: &[f32], sizes: Pool2d, row: usize, columns: &[Range<usize>], to: &mut [f32]) {
+    let (image, row) = (row / sizes.rows * sizes.rows_out, row % sizes.rows);
+    let rows = outputs(sizes, 0, row, sizes.rows_out);
     to.fill(0.0);
-    for row in outputs(sizes, 0, row, sizes.rows_out) {
-        for column in outputs(sizes, 1, column, sizes.columns_out) {
-            let start = ((image + row) * sizes.columns_out + column) * sizes.channels;
-            let chosen = index[start..][..sizes.channels].iter().zip(&dy[start..][..sizes.channels]);
-            for (to, (at, dy)) in to.iter_mut().zip(chosen) {
-                *to += if *at == position as i32 { *dy } else { 0.0 };
+    for (column, to) in to.chunks_exact_mut(sizes.channels).enumerate() {
+        let position = (row * sizes.columns + column) as i32;
+        for row in rows.clone() {
+            for column in columns[column].clone() {
+                let start = ((image + row) * sizes.columns_out + column) * sizes.channels;
+                let chosen = index[start..][..sizes.channels].iter().zip(&dy[start..][..sizes.channels]);
+                for (to, (at, dy)) in to.iter_mut().zip(chosen) {
+                    *to += if *at == position { *dy } else { 0.0 };
+                }
             }
         }
     }

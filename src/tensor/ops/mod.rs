@@ -1,6 +1,8 @@
 //! What operations compute: their shapes, their gradients, and what a backend must do for them.
 
 pub(crate) mod elementwise;
+pub(crate) mod fft;
+pub(crate) mod index;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod resize;
