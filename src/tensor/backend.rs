@@ -5,14 +5,16 @@
 
 use super::ops::elementwise::Elementwise;
 use super::ops::fft::Fft;
+use super::ops::graph::Graphs;
 use super::ops::index::Index;
 use super::ops::pool::Pool;
 use super::ops::reduce::Reduce;
 use super::ops::resize::Resize;
+use super::ops::splat::Splats;
 use super::{Buffer, DType, Result, Slice};
 
 /// A device that holds tensors and runs every operation.
-pub trait Backend: Memory + Elementwise + Fft + Index + Pool + Reduce + Resize + Send + Sync {}
+pub trait Backend: Memory + Elementwise + Fft + Graphs + Index + Pool + Reduce + Resize + Splats + Send + Sync {}
 
 /// A dense copy of elements that lie regularly: from `offset` on, `sizes[d]` of them `strides[d]` apart, the last
 /// dimension fastest.

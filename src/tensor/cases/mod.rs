@@ -5,10 +5,12 @@
 
 mod elementwise;
 mod fft;
+mod graph;
 mod index;
 mod pool;
 mod reduce;
 mod resize;
+mod splat;
 
 use super::{DType, Device, Layout, Result, Tensor};
 use crate::domain::Philox;
@@ -65,7 +67,7 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [elementwise::cases(), fft::cases(), index::cases(), pool::cases(), reduce::cases(), resize::cases()].into_iter().flatten().collect()
+    [elementwise::cases(), fft::cases(), graph::cases(), index::cases(), pool::cases(), reduce::cases(), resize::cases(), splat::cases()].into_iter().flatten().collect()
 }
 
 impl Input {

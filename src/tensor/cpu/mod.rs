@@ -7,12 +7,14 @@
 mod elementwise;
 mod fft;
 mod functions;
+mod graph;
 mod index;
 mod level;
 mod memory;
 mod pool;
 mod reduce;
 mod resize;
+mod splat;
 
 pub use level::Level;
 pub use memory::Block;

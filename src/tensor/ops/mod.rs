@@ -2,8 +2,10 @@
 
 pub(crate) mod elementwise;
 pub(crate) mod fft;
+pub(crate) mod graph;
 pub(crate) mod index;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod resize;
+pub(crate) mod splat;
 pub(crate) mod taps;
