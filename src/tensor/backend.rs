@@ -3,6 +3,7 @@
 //! A backend that lacks a family does not compile. Operations return before a device has done them where the device
 //! works on its own; what they return belongs to the same stream of work, and `download` waits for it.
 
+use super::ops::data::Data;
 use super::ops::elementwise::Elementwise;
 use super::ops::fft::Fft;
 use super::ops::graph::Graphs;
@@ -14,7 +15,7 @@ use super::ops::splat::Splats;
 use super::{Buffer, DType, Result, Slice};
 
 /// A device that holds tensors and runs every operation.
-pub trait Backend: Memory + Elementwise + Fft + Graphs + Index + Pool + Reduce + Resize + Splats + Send + Sync {}
+pub trait Backend: Memory + Data + Elementwise + Fft + Graphs + Index + Pool + Reduce + Resize + Splats + Send + Sync {}
 
 /// A dense copy of elements that lie regularly: from `offset` on, `sizes[d]` of them `strides[d]` apart, the last
 /// dimension fastest.

@@ -23,6 +23,7 @@ pub use cpu::{Block, Cpu, Level};
 pub use dtype::DType;
 pub use error::TensorError;
 pub use memory::{Buffer, Slice};
+pub use ops::data::{Bins, Quality, SparseMap};
 pub use ops::fft::Norm;
 pub use ops::graph::{Graph, GraphAttention};
 pub use ops::pool::Window;

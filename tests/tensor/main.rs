@@ -1,6 +1,8 @@
 //! Every case of the list on every instruction set: values, precisions, layouts, gradients.
 
+mod fixtures;
 mod gradients;
+mod spatial;
 mod values;
 
 use gustfront::tensor::cases::{Array, Case};

@@ -3,6 +3,7 @@
 //! A case names its inputs and runs the operation; beside it stands the plain loop in f64 that says what is right.
 //! Gradients are right where they equal differences of the plain loop.
 
+mod data;
 mod elementwise;
 mod fft;
 mod graph;
@@ -67,7 +68,7 @@ pub struct Case {
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [elementwise::cases(), fft::cases(), graph::cases(), index::cases(), pool::cases(), reduce::cases(), resize::cases(), splat::cases()].into_iter().flatten().collect()
+    [data::cases(), elementwise::cases(), fft::cases(), graph::cases(), index::cases(), pool::cases(), reduce::cases(), resize::cases(), splat::cases()].into_iter().flatten().collect()
 }
 
 impl Input {

@@ -1,11 +1,12 @@
 //! Graphs: every node gathers from the edges that end in it, in their order.
+//!
+//! Sums over edges are in f64: gathering takes longer, and gradients of attention are small differences of them.
 
 use rayon::prelude::*;
 
 use crate::tensor::ops::graph::{Edges, Graphs, Neighbours};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
-use super::functions::exp;
 use super::{Cpu, PIECE};
 
 /// Nodes that one task works on.
@@ -46,16 +47,16 @@ impl Graphs for Cpu {
         let (values, targets) = (self.read(scores), edges.targets.host::<i32>());
         let heads = scores.len / targets.len().max(1);
         // The greatest score of each node and head, and the sum of e^(score − greatest).
-        let mut sums = self.take(edges.nodes * heads * 2);
-        let nodes = sums.values_mut().par_chunks_mut((2 * heads).max(1)).enumerate();
+        let mut sums = self.take(edges.nodes * heads * 4);
+        let nodes = sums.as_slice_mut::<f64>().par_chunks_mut((2 * heads).max(1)).enumerate();
         nodes.for_each(|(node, to)| {
             for (head, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                let scores = || edges.ending_in(node).iter().map(|edge| values[*edge as usize * heads + head]);
-                let greatest = scores().fold(f32::NEG_INFINITY, f32::max);
-                *to = [greatest, scores().map(|score| exp(score - greatest)).sum()];
+                let scores = || edges.ending_in(node).iter().map(|edge| values[*edge as usize * heads + head].into());
+                let greatest = scores().fold(f64::NEG_INFINITY, f64::max);
+                *to = [greatest, scores().map(|score: f64| (score - greatest).exp()).sum()];
             }
         });
-        let (sums, _) = sums.values().as_chunks::<2>();
+        let (sums, _) = sums.as_slice::<f64>().as_chunks::<2>();
         Ok(self.pieces(
             scores.len,
             scores.dtype,
@@ -63,7 +64,7 @@ impl Graphs for Cpu {
             |first, piece| {
                 for (i, to) in piece.iter_mut().enumerate() {
                     let [greatest, sum] = sums[targets[(first + i) / heads] as usize * heads + (first + i) % heads];
-                    *to = exp(values[first + i] - greatest) / sum;
+                    *to = ((f64::from(values[first + i]) - greatest).exp() / sum) as f32;
                 }
             },
         ))
@@ -72,14 +73,14 @@ impl Graphs for Cpu {
     fn edge_softmax_grad(&self, y: Slice<'_>, dy: Slice<'_>, edges: Edges<'_>) -> Result<Buffer> {
         let (values, dy_values, targets) = (self.read(y), self.read(dy), edges.targets.host::<i32>());
         let heads = y.len / targets.len().max(1);
-        let mut sums = self.take(edges.nodes * heads);
-        sums.values_mut().par_chunks_mut(heads.max(1)).enumerate().for_each(|(node, to)| {
+        let mut sums = self.take(edges.nodes * heads * 2);
+        sums.as_slice_mut::<f64>().par_chunks_mut(heads.max(1)).enumerate().for_each(|(node, to)| {
             for (head, to) in to.iter_mut().enumerate() {
                 let at = edges.ending_in(node).iter().map(|edge| *edge as usize * heads + head);
-                *to = at.map(|at| values[at] * dy_values[at]).sum();
+                *to = at.map(|at| f64::from(values[at]) * f64::from(dy_values[at])).sum();
             }
         });
-        let sums = sums.values();
+        let sums = sums.as_slice::<f64>();
         Ok(self.pieces(
             y.len,
             y.dtype,
@@ -87,7 +88,7 @@ impl Graphs for Cpu {
             |first, piece| {
                 for (i, to) in piece.iter_mut().enumerate() {
                     let sum = sums[targets[(first + i) / heads] as usize * heads + (first + i) % heads];
-                    *to = values[first + i] * (dy_values[first + i] - sum);
+                    *to = (f64::from(values[first + i]) * (f64::from(dy_values[first + i]) - sum)) as f32;
                 }
             },
         ))
@@ -131,11 +132,10 @@ impl Graphs for Cpu {
                 || {
                     for (i, result) in results.iter_mut().enumerate() {
                         let (edge, head) = ((task * each + i) / heads, (task * each + i) % heads);
-                        let row =
-                            |values: &'_ [f32], node: i32| (node as usize * heads + head) * channels..values.len();
-                        let a = &target_values[row(&target_values, to[edge])];
-                        let b = &source_values[row(&source_values, from[edge])];
-                        *result = a.iter().zip(b).take(channels).map(|(a, b)| a * b).sum();
+                        let row = |node: i32| (node as usize * heads + head) * channels..;
+                        let pairs = target_values[row(to[edge])].iter().zip(&source_values[row(from[edge])]);
+                        let products = pairs.take(channels).map(|(a, b)| f64::from(*a) * f64::from(*b));
+                        *result = products.sum::<f64>() as f32;
                     }
                 },
             );

@@ -4,6 +4,7 @@
 //! fixed size, whatever the number of threads, and partial results are put together in one order: the same bits for
 //! any number of threads on one [`Level`].
 
+mod data;
 mod elementwise;
 mod fft;
 mod functions;

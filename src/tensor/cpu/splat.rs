@@ -164,16 +164,15 @@ fn splat_point(
     moved
 }
 
-/// Whether an element is greater than those before it in its window, and not less than those behind it.
+/// Whether an element is greater than those before it in its window, and not less than those behind it; NaN is less
+/// than any.
 fn is_peak(field: &[f32], sizes: Peaks, at: usize) -> bool {
     let (row, column) = (at / sizes.columns, at % sizes.columns);
     let near = |at: usize, size: usize| {
         at.saturating_sub(sizes.radius)..at.saturating_add(sizes.radius).saturating_add(1).min(size)
     };
-    near(row, sizes.rows).all(|row| {
-        near(column, sizes.columns).map(|column| row * sizes.columns + column).all(|other| match other.cmp(&at) {
-            std::cmp::Ordering::Less => !(field[other] >= field[at]),
-            _ => !(field[other] > field[at]),
-        })
-    })
+    let beaten = |other: usize| if other < at { field[other] >= field[at] } else { field[other] > field[at] };
+    let mut others = near(row, sizes.rows)
+        .flat_map(|row| near(column, sizes.columns).map(move |column| row * sizes.columns + column));
+    !others.any(beaten)
 }

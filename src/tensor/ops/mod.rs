@@ -1,5 +1,6 @@
 //! What operations compute: their shapes, their gradients, and what a backend must do for them.
 
+pub(crate) mod data;
 pub(crate) mod elementwise;
 pub(crate) mod fft;
 pub(crate) mod graph;
