@@ -3,17 +3,26 @@
 //! A backend that lacks a family does not compile. Operations return before a device has done them where the device
 //! works on its own; what they return belongs to the same stream of work, and `download` waits for it.
 
-use super::ops::attention::Attention;
-use super::ops::conv::Conv;
-use super::ops::elementwise::Elementwise;
-use super::ops::matmul::Matmul;
-use super::ops::norm::Norm;
-use super::ops::reduce::Reduce;
-use super::ops::softmax::Softmax;
-use super::{Buffer, DType, Result, Slice};
-
-/// A device that holds tensors and runs every operation.
-pub trait Backend: Memory + Elementwise + Reduce + Conv + Matmul + Softmax + Norm + Attention + Send + Sync {}
+pub trait Backend:
+    Memory
+    + Elementwise
+    + Reduce
+    + Conv
+    + Matmul
+    + Softmax
+    + Norm
+    + Attention
+    + Data
+    + Fft
+    + Graphs
+    + Index
+    + Pool
+    + Resize
+    + Splats
+    + Send
+    + Sync
+{
+}
 
 /// A dense copy of elements that lie regularly: from `offset` on, `sizes[d]` of them `strides[d]` apart, the last
 /// dimension fastest.

@@ -25,9 +25,16 @@ pub use error::TensorError;
 pub use memory::{Buffer, Slice};
 pub use ops::attention::{AttentionOptions, MultiHead};
 pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused};
+pub use ops::data::{Bins, Quality, SparseMap};
 pub use ops::elementwise::Map;
+pub use ops::fft::Norm;
+pub use ops::graph::{Graph, GraphAttention};
 pub use ops::matmul::LinearTail;
 pub use ops::norm::{BatchNormed, NormTail};
+pub use ops::pool::Window;
+pub use ops::resize::Interpolation;
+pub use ops::splat::Splatting;
+pub use ops::taps::Padding;
 pub use parameter::Parameter;
 pub use shape::{Layout, MAX_RANK, Shape};
 

@@ -1,7 +1,9 @@
 //! Every case of the list on every instruction set: values, precisions, layouts, gradients.
 
+mod fixtures;
 mod gradients;
 mod linear;
+mod spatial;
 mod values;
 
 use gustfront::tensor::cases::{Array, Case};

@@ -10,6 +10,13 @@ mod matmul;
 mod norm;
 mod reduce;
 mod softmax;
+mod data;
+mod fft;
+mod graph;
+mod index;
+mod pool;
+mod resize;
+mod splat;
 
 use super::{DType, Device, Layout, Result, Tensor};
 use crate::domain::Philox;
@@ -74,6 +81,13 @@ pub fn all() -> Vec<Case> {
         softmax::cases(),
         norm::cases(),
         attention::cases(),
+        data::cases(),
+        fft::cases(),
+        graph::cases(),
+        index::cases(),
+        pool::cases(),
+        resize::cases(),
+        splat::cases(),
     ]
     .into_iter()
     .flatten()

@@ -13,6 +13,10 @@ mod functions;
 mod gemm;
 mod lanes;
 mod layer_norm;
+mod data;
+mod fft;
+mod graph;
+mod index;
 mod level;
 mod matmul;
 mod memory;
@@ -22,6 +26,9 @@ mod norm_kernels;
 mod reduce;
 mod vector;
 mod softmax;
+mod pool;
+mod resize;
+mod splat;
 
 pub use level::Level;
 pub use memory::Block;
@@ -41,6 +48,7 @@ const PIECE: usize = 1 << 14;
 pub struct Cpu {
     pool: Arc<Pool>,
     level: Level,
+    plans: fft::Plans,
 }
 
 impl Cpu {
@@ -51,7 +59,7 @@ impl Cpu {
 
     /// The CPU with no wider instructions than those of a level; a level that it lacks becomes its best one.
     pub fn with_level(level: Level) -> Device {
-        Arc::new(Cpu { pool: Arc::default(), level: level.min(Level::best()) })
+        Arc::new(Cpu { pool: Arc::default(), level: level.min(Level::best()), plans: fft::Plans::default() })
     }
 
     /// Memory for so many f32, holding anything.
