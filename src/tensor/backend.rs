@@ -3,21 +3,38 @@
 //! A backend that lacks a family does not compile. Operations return before a device has done them where the device
 //! works on its own; what they return belongs to the same stream of work, and `download` waits for it.
 
+use super::ops::attention::Attention;
+use super::ops::conv::Conv;
+use super::ops::data::Data;
+use super::ops::elementwise::Elementwise;
+use super::ops::fft::Fft;
+use super::ops::graph::Graphs;
+use super::ops::index::Index;
+use super::ops::matmul::Matmul;
+use super::ops::norm::Norm;
+use super::ops::pool::Pool;
+use super::ops::reduce::Reduce;
+use super::ops::resize::Resize;
+use super::ops::softmax::Softmax;
+use super::ops::splat::Splats;
+use super::{Buffer, DType, Result, Slice};
+
+/// A device that holds tensors and runs every operation.
 pub trait Backend:
     Memory
-    + Elementwise
-    + Reduce
-    + Conv
-    + Matmul
-    + Softmax
-    + Norm
     + Attention
+    + Conv
     + Data
+    + Elementwise
     + Fft
     + Graphs
     + Index
+    + Matmul
+    + Norm
     + Pool
+    + Reduce
     + Resize
+    + Softmax
     + Splats
     + Send
     + Sync

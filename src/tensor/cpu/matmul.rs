@@ -79,7 +79,7 @@ impl Matmul for Cpu {
         };
         if sizes.inner == 0 {
             result.values_mut().fill(0.0);
-            self.finish_rows(result.values_mut(), sizes.columns, &tail);
+            self.finish_product_rows(result.values_mut(), sizes.columns, &tail);
         } else {
             self.multiply(&x, &y, sizes, tail, result.values_mut());
         }
@@ -119,7 +119,7 @@ impl Cpu {
         let nothing = Tail { bias: None, activation: None, residual: None };
         self.run_jobs(&plan(partial.values_mut(), parts, nothing), jobs * parts);
         self.add_parts(partial.values(), to);
-        self.finish_rows(to, sizes.columns, &tail);
+        self.finish_product_rows(to, sizes.columns, &tail);
     }
 
     /// The right operands as panels.
@@ -160,7 +160,7 @@ impl Cpu {
         });
     }
 
-    fn finish_rows(&self, to: &mut [f32], columns: usize, tail: &Tail<'_>) {
+    fn finish_product_rows(&self, to: &mut [f32], columns: usize, tail: &Tail<'_>) {
         let level = self.level;
         if columns == 0 || tail.is_nothing() {
             return;
