@@ -124,17 +124,48 @@ fn outputs(sizes: Pool2d, axis: usize, input: usize, size: usize) -> Range<usize
 fn gather_row(index: &[i32], dy: &[f32], sizes: Pool2d, row: usize, columns: &[Range<usize>], to: &mut [f32]) {
     let (image, row) = (row / sizes.rows * sizes.rows_out, row % sizes.rows);
     let rows = outputs(sizes, 0, row, sizes.rows_out);
-    to.fill(0.0);
     for (column, to) in to.chunks_exact_mut(sizes.channels).enumerate() {
         let position = (row * sizes.columns + column) as i32;
-        for row in rows.clone() {
-            for column in columns[column].clone() {
-                let start = ((image + row) * sizes.columns_out + column) * sizes.channels;
-                let chosen = index[start..][..sizes.channels].iter().zip(&dy[start..][..sizes.channels]);
-                for (to, (at, dy)) in to.iter_mut().zip(chosen) {
-                    *to += if *at == position { *dy } else { 0.0 };
+        let windows = (image + rows.start..image + rows.end, &columns[column]);
+        let mut channel = 0;
+        for to in to.chunks_mut(LANES) {
+            let len = to.len();
+            match to.try_into() {
+                Ok(to) => gather::<LANES>(index, dy, sizes, channel, &windows, position, to),
+                _ => {
+                    for (i, to) in to.iter_mut().enumerate() {
+                        let to = std::array::from_mut(to);
+                        gather::<1>(index, dy, sizes, channel + i, &windows, position, to);
+                    }
                 }
+            }
+            channel += len;
+        }
+    }
+}
+
+/// The gradient of `N` channels of one input from the windows it lies in: their rows, and their columns.
+#[inline(always)]
+fn gather<const N: usize>(
+    index: &[i32],
+    dy: &[f32],
+    sizes: Pool2d,
+    channel: usize,
+    windows: &(Range<usize>, &Range<usize>),
+    position: i32,
+    to: &mut [f32; N],
+) {
+    let mut sums = [0.0; N];
+    for row in windows.0.clone() {
+        for column in windows.1.clone() {
+            let start = (row * sizes.columns_out + column) * sizes.channels + channel;
+            let (at, dy) = (&index[start..][..N], &dy[start..][..N]);
+            for i in 0..N {
+                // A mask instead of a branch: which window chose the input cannot be foreseen.
+                let mask = 0u32.wrapping_sub(u32::from(at[i] == position));
+                sums[i] += f32::from_bits(dy[i].to_bits() & mask);
             }
         }
     }
+    *to = sums;
 }

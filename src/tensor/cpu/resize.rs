@@ -11,6 +11,9 @@ use super::{Cpu, PIECE};
 /// Elements of a row that are blended before the next ones: they stay in the first-level cache.
 const STRIP: usize = 2048;
 
+/// Neighbours in memory that are held in registers.
+const LANES: usize = 16;
+
 /// Neighbouring outputs of an axis that are worked out alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Run {
@@ -144,9 +147,29 @@ fn blend_columns<const KNOWN: usize>(row: &[f32], taps: &Taps, first: usize, inn
             to.iter_mut().zip(pairs).for_each(|(to, (a, b))| *to = u * a + v * b);
             continue;
         }
-        to.fill(0.0);
-        for (source, weight) in sources.iter().zip(weights) {
-            to.iter_mut().zip(from(*source)).for_each(|(to, x)| *to += weight * x);
+        let mut channel = 0;
+        for to in to.chunks_mut(LANES) {
+            let len = to.len();
+            match <&mut [f32; LANES]>::try_from(&mut *to) {
+                Ok(to) => *to = blend_lanes::<LANES>(&row[channel..], sources, weights, inner),
+                Err(_) => {
+                    for (i, to) in to.iter_mut().enumerate() {
+                        [*to] = blend_lanes::<1>(&row[channel + i..], sources, weights, inner);
+                    }
+                }
+            }
+            channel += len;
         }
     }
+}
+
+/// `N` neighbours of a column, held in registers while its taps pass by.
+#[inline(always)]
+fn blend_lanes<const N: usize>(row: &[f32], sources: &[u32], weights: &[f32], inner: usize) -> [f32; N] {
+    let mut sums = [0.0; N];
+    for (source, weight) in sources.iter().zip(weights) {
+        let from = &row[*source as usize * inner..][..N];
+        sums.iter_mut().zip(from).for_each(|(sum, x)| *sum += weight * x);
+    }
+    sums
 }
