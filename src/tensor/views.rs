@@ -174,7 +174,7 @@ impl Tensor {
         let shape = first.shape.with(dimension, total);
         let order = shape.memory_order(first.layout);
         let outer = order.iter().take_while(|d| **d != dimension).map(|d| shape[*d]).product();
-        let widths = same.iter().map(|part| (part.slice(), if outer == 0 { 0 } else { part.len() / outer }));
+        let widths = same.iter().map(|part| (part.slice(), part.len().checked_div(outer).unwrap_or(0)));
         let buffer = first.device.interleave(&widths.collect::<Vec<_>>(), outer)?;
         let result = first.derive(buffer, shape, first.layout);
         let sizes: Vec<usize> = parts.iter().map(|part| part.shape[dimension]).collect();

@@ -182,7 +182,7 @@ pub(super) fn map_piece(op: Map, x: &[f32], to: &mut [f32]) {
             #[inline(always)]
             |x| 1.0 / x,
         ),
-        Map::Power(c) if c == 2.0 => map_with(
+        Map::Power(2.0) => map_with(
             x,
             to,
             #[inline(always)]
@@ -300,7 +300,7 @@ pub(super) fn grad_piece(op: Map, x: &[f32], dy: &[f32], to: &mut [f32]) {
             #[inline(always)]
             |x| -1.0 / (x * x),
         ),
-        Map::Power(c) if c == 2.0 => grad_with(
+        Map::Power(2.0) => grad_with(
             x,
             dy,
             to,

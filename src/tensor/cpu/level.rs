@@ -21,11 +21,11 @@ impl Level {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             let middle = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            return match (middle, wide) {
+            match (middle, wide) {
                 (true, true) => Level::Avx512,
                 (true, false) => Level::Avx2,
                 _ => Level::Portable,
-            };
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         Level::Portable
