@@ -12,6 +12,10 @@ use super::lanes::Lanes;
 
 /// Steps of the inner dimension between two visits of the result: a right panel of them stays in the first cache.
 pub(super) const DEPTH: usize = 256;
+/// Rows that are turned into columns at once.
+const STRIP: usize = 8;
+/// The widest panel.
+const MOST_WIDE: usize = 32;
 /// The most elements of a tile.
 pub(super) const MOST: usize = 12 * 32;
 /// Rows and columns that are whole tiles on every level.
@@ -151,8 +155,6 @@ fn put(line: &[f32], to: &mut [f32], add: bool) {
 /// Packs columns `columns` and rows `inner` of a matrix as one panel of `width` columns, row after row, zeros behind.
 #[inline(always)]
 fn pack_panel(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, width: usize, to: &mut [f32]) {
-    /// Rows of a strip whose lines stay in the first cache while they are turned.
-    const STRIP: usize = 16;
     let valid = columns.len();
     if valid < width {
         to.fill(0.0);
@@ -169,17 +171,33 @@ fn pack_panel(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, widt
         }
         return;
     }
+    let mut held = [[0.0; STRIP]; MOST_WIDE];
     for strip in inner.clone().step_by(STRIP) {
         let to = &mut to[(strip - inner.start) * width..];
+        let start = strip * from.row + columns.start * from.column;
+        let values = &from.values[start..];
         let rows = STRIP.min(inner.end - strip);
-        for column in 0..valid {
-            let start = strip * from.row + (columns.start + column) * from.column;
-            let turned = to.chunks_exact_mut(width).take(rows);
-            if from.row == 1 {
-                turned.zip(&from.values[start..start + rows]).for_each(|(to, x)| to[column] = *x);
-            } else {
-                turned.enumerate().for_each(|(row, to)| to[column] = from.values[start + row * from.row]);
+        if (valid, rows, from.row) == (width, STRIP, 1) {
+            turn(values, from.column, &mut held[..width], &mut to[..STRIP * width]);
+            continue;
+        }
+        for (row, to) in to.chunks_exact_mut(width).take(rows).enumerate() {
+            for (column, to) in to[..valid].iter_mut().enumerate() {
+                *to = values[row * from.row + column * from.column];
             }
+        }
+    }
+}
+
+/// Turns columns of [`STRIP`] neighbours each, `step` elements apart, into rows.
+#[inline(always)]
+fn turn(values: &[f32], step: usize, columns: &mut [[f32; STRIP]], to: &mut [f32]) {
+    for (column, held) in columns.iter_mut().enumerate() {
+        held.copy_from_slice(&values[column * step..][..STRIP]);
+    }
+    for (row, to) in to.chunks_exact_mut(columns.len()).enumerate().take(STRIP) {
+        for (to, column) in to.iter_mut().zip(&*columns) {
+            *to = column[row];
         }
     }
 }
@@ -240,6 +258,20 @@ impl<'a, T> Apart<'a, T> {
     /// Memory to be written in parts.
     pub(super) fn new(memory: &'a mut [T]) -> Self {
         Apart { start: memory.as_mut_ptr(), len: memory.len(), memory: PhantomData }
+    }
+
+    /// Asks for the element at `index` to be brought near, which changes nothing but time.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, index: usize) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: SSE, which this needs, is part of the architecture; any address may be asked for.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                self.start.wrapping_add(index).cast(),
+            );
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = index;
     }
 
     /// `len` elements from `start` on.

@@ -248,6 +248,9 @@ impl Plan<'_> {
                     if row >= rows.end {
                         break;
                     }
+                    for row in row..(row + T::ROWS).min(rows.end) {
+                        self.to.prefetch(to + row * self.sizes.columns + column);
+                    }
                     T::product(depth.len(), left, 1, T::ROWS, right, &mut tile);
                     let lines = tile.chunks_exact(T::COLUMNS).take(T::ROWS.min(rows.end - row));
                     for (line, row) in lines.zip(row..) {
