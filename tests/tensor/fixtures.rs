@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gustfront::tensor::cases::Array;
 use gustfront::tensor::{Device, Shape, Tensor};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
 
 /// Tensors by name.
@@ -15,11 +16,8 @@ impl Fixtures {
     /// A file of f32, i32 and i64 tensors.
     pub(crate) fn read(path: &Path) -> Self {
         let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let (length, rest) = bytes.split_first_chunk::<8>().expect("a length");
-        let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
-        let header: BTreeMap<String, Value> = serde_json::from_slice(header).expect("a header");
-        let tensor = |(name, about): (String, Value)| (name, array(&about, data));
-        Fixtures(header.into_iter().filter(|(name, _)| name != "__metadata__").map(tensor).collect())
+        let tensors = SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Fixtures(tensors.iter().map(|(name, tensor)| (name.to_owned(), array(&tensor))).collect())
     }
 
     /// A file of `tests/reference`.
@@ -55,23 +53,20 @@ fn shape(sizes: &[usize]) -> Shape {
         [a, b] => Shape::from([a, b]),
         [a, b, c] => Shape::from([a, b, c]),
         [a, b, c, d] => Shape::from([a, b, c, d]),
+        [a, b, c, d, e] => Shape::from([a, b, c, d, e]),
         _ => panic!("{} dimensions", sizes.len()),
     }
 }
 
-fn array(about: &Value, data: &[u8]) -> Array {
-    let numbers = |key: &str| -> Vec<usize> {
-        about[key].as_array().expect("numbers").iter().map(|n| n.as_u64().expect("a number") as usize).collect()
-    };
-    let raw = &data[numbers("data_offsets")[0]..numbers("data_offsets")[1]];
-    let (words, _) = raw.as_chunks::<4>();
-    let values = match about["dtype"].as_str() {
-        Some("F32") => words.iter().map(|word| f64::from(f32::from_le_bytes(*word))).collect(),
-        Some("I32") => words.iter().map(|word| f64::from(i32::from_le_bytes(*word))).collect(),
-        Some("I64") => raw.as_chunks::<8>().0.iter().map(|word| i64::from_le_bytes(*word) as f64).collect(),
+fn array(tensor: &TensorView<'_>) -> Array {
+    let (words, _) = tensor.data().as_chunks::<4>();
+    let values = match tensor.dtype() {
+        Dtype::F32 => words.iter().map(|word| f64::from(f32::from_le_bytes(*word))).collect(),
+        Dtype::I32 => words.iter().map(|word| f64::from(i32::from_le_bytes(*word))).collect(),
+        Dtype::I64 => tensor.data().as_chunks::<8>().0.iter().map(|word| i64::from_le_bytes(*word) as f64).collect(),
         other => panic!("tensors of {other:?}"),
     };
-    Array { shape: numbers("shape"), values }
+    Array { shape: tensor.shape().to_vec(), values }
 }
 
 /// PyTorch's results and their manifest; `None`, with the reason printed, where they are not on this machine.

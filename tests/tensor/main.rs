@@ -3,6 +3,7 @@
 mod fixtures;
 mod gradients;
 mod linear;
+mod reference;
 mod spatial;
 mod values;
 

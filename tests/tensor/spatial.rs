@@ -1,13 +1,10 @@
-//! Transforms, neighbours and splatting against NumPy, PyTorch and PyTorch Geometric.
+//! Transforms, neighbours and splatting against NumPy and PyTorch.
 
 use gustfront::tensor::cases::Array;
-use gustfront::tensor::{
-    Cpu, Device, Graph, GraphAttention, Interpolation, Level, Norm, Result, Splatting, Tensor, Window,
-};
-use serde_json::Value;
+use gustfront::tensor::{Cpu, Level, Norm, Splatting, Tensor};
 
 use crate::assert_close;
-use crate::fixtures::{Fixtures, pytorch};
+use crate::fixtures::Fixtures;
 
 /// What f32 results are compared with stored ones to.
 const TOLERANCE: (f64, f64) = (1e-5, 1e-6);
@@ -89,138 +86,4 @@ fn splatting_equals_pytorchs() {
             check(".d_positions", &positions.gradient().expect("a gradient"), (1e-5, 1e-5));
         }
     }
-}
-
-/// A case of the manifest: its arguments, inputs, outputs and gradients.
-struct Stored<'a> {
-    fixtures: &'a Fixtures,
-    name: &'a str,
-    arguments: &'a Value,
-    device: Device,
-}
-
-impl Stored<'_> {
-    fn number(&self, key: &str) -> Option<usize> {
-        self.arguments[key].as_u64().map(|n| n as usize)
-    }
-
-    fn leaf(&self, input: &str) -> Tensor {
-        self.fixtures.tensor(&self.device, &format!("in.{}.{input}", self.name)).with_gradient()
-    }
-
-    /// Compares an output, and sends its stored gradient back.
-    fn check_output(&self, output: &str, y: &Tensor) {
-        let key = format!("out.{}.{output}", self.name);
-        assert_close(&key, &y.to_vec().expect("values"), self.fixtures.array(&key), TOLERANCE);
-        let gradient = self.fixtures.tensor(&self.device, &format!("in.{}.d_{output}", self.name));
-        y.backward_with(&gradient).unwrap_or_else(|e| panic!("{key}: {e}"));
-    }
-
-    fn check_gradient(&self, input: &str, x: &Tensor) {
-        let key = format!("g.{}.{input}", self.name);
-        let gradient = x.gradient().unwrap_or_else(|| panic!("{key}: none"));
-        let wanted = self.fixtures.array(&key);
-        // A gradient is a sum whose terms may cancel: it is off by the rounding of the greatest ones.
-        let greatest = wanted.values.iter().fold(1.0, |greatest: f64, x| greatest.max(x.abs()));
-        assert_close(&key, &gradient.to_vec().expect("values"), wanted, (TOLERANCE.0, TOLERANCE.1 * greatest));
-    }
-}
-
-/// Runs `check` on every case of the manifest whose operation begins with one of `operations`; how many there were.
-fn with_stored(operations: &[&str], check: impl Fn(&Stored<'_>, &str)) -> Option<usize> {
-    let (fixtures, cases) = pytorch()?;
-    let mut count = 0;
-    for case in &cases {
-        let (Some(name), Some(operation)) = (case["case"].as_str(), case["op"].as_str()) else { continue };
-        if operations.iter().any(|wanted| operation.starts_with(wanted)) {
-            let stored = Stored { fixtures: &fixtures, name, arguments: &case["args"], device: Cpu::device() };
-            check(&stored, operation);
-            count += 1;
-        }
-    }
-    Some(count)
-}
-
-/// The operation that a case of one image names; `None` for ways of interpolating that are not offered.
-fn image_operation(stored: &Stored<'_>, operation: &str, x: &Tensor) -> Option<Result<Tensor>> {
-    let size = |i: usize| stored.arguments["size"][i].as_u64().map_or(0, |n| n as usize);
-    let interpolate = |kind| Some(x.resize(size(0), size(1), kind));
-    let kernel = stored.number("kernel").unwrap_or(1);
-    let stride = stored.number("stride").unwrap_or(kernel);
-    let window = Window::square(kernel, stride, stored.number("padding").unwrap_or(0));
-    let output = stored.number("output").unwrap_or(1);
-    match (operation, stored.arguments["mode"].as_str()) {
-        ("max_pool2d", _) => Some(x.max_pool2d(window)),
-        ("avg_pool2d", _) => Some(x.avg_pool2d(window)),
-        ("adaptive_avg_pool2d", _) => Some(x.adaptive_avg_pool2d(output, output)),
-        ("interpolate", Some("nearest")) => interpolate(Interpolation::Nearest),
-        ("interpolate", Some("bilinear")) => {
-            let align_corners = stored.arguments["align_corners"].as_bool().unwrap_or(false);
-            interpolate(Interpolation::Bilinear { align_corners })
-        }
-        _ => None,
-    }
-}
-
-#[test]
-fn pooling_and_resizing_equal_pytorchs() {
-    let operations = ["max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"];
-    let count = with_stored(&operations, |stored, operation| {
-        let x = stored.leaf("x");
-        let Some(y) = image_operation(stored, operation, &x) else {
-            return println!("not offered: {} ({operation} {})", stored.name, stored.arguments);
-        };
-        stored.check_output("y", &y.unwrap_or_else(|e| panic!("{}: {e}", stored.name)));
-        stored.check_gradient("x", &x);
-    });
-    assert!(count != Some(0), "no cases");
-}
-
-/// x · wᵀ of rows, by broadcasting.
-fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    x.unsqueeze(1)?.mul(weight)?.sum(&[-1], false)
-}
-
-#[test]
-fn graph_attention_equals_pytorch_geometrics() {
-    let count = with_stored(&["torch_geometric GATConv"], |stored, _| {
-        graph_attention(stored).unwrap_or_else(|e| panic!("{}: {e}", stored.name));
-    });
-    assert!(count != Some(0), "no cases");
-}
-
-fn graph_attention(stored: &Stored<'_>) -> Result<()> {
-    let (heads, channels) = (stored.number("heads").unwrap_or(1), stored.number("out").unwrap_or(1));
-    let attributed = stored.fixtures.find(&format!("in.{}.edge_attr", stored.name)).is_some();
-    let mut inputs = vec!["x", "att_src", "att_dst", "bias", "lin.weight"];
-    inputs.extend(["att_edge", "lin_edge.weight", "edge_attr"].into_iter().filter(|_| attributed));
-    let leaves: Vec<Tensor> = inputs.iter().map(|input| stored.leaf(input)).collect();
-    let [x, source, target, bias, weight, edge @ ..] = &leaves[..] else { panic!("five inputs") };
-    let edges = stored.fixtures.indices(&stored.device, &format!("in.{}.edge_index", stored.name));
-    let graph = Graph::new(&edges, x.shape()[0])?;
-    let (graph, attributes) = graph.with_self_loops(edge.get(2))?;
-    let found: Vec<f64> =
-        [graph.sources().to_indices()?, graph.targets().to_indices()?].concat().into_iter().map(f64::from).collect();
-    assert_eq!(found, stored.fixtures.array(&format!("out.{}.edge_index_out", stored.name)).values);
-    let scores = match (edge, &attributes) {
-        ([by, weight, _], Some(attributes)) => {
-            let projected = linear(attributes, weight)?.reshape([graph.edges(), heads, channels])?;
-            Some(projected.mul(by)?.sum(&[2], false)?)
-        }
-        _ => None,
-    };
-    let attention = GraphAttention {
-        source: &source.squeeze(0)?,
-        target: &target.squeeze(0)?,
-        edge: scores.as_ref(),
-        negative_slope: stored.arguments["negative_slope"].as_f64().unwrap_or(0.2) as f32,
-        concat: stored.arguments["concat"].as_bool().unwrap_or(true),
-        bias: Some(bias),
-    };
-    let nodes = linear(x, weight)?.reshape([graph.nodes(), heads, channels])?;
-    let (y, weights) = nodes.graph_attention(&graph, attention)?;
-    stored.check_output("y", &y);
-    stored.check_output("alpha", &weights);
-    inputs.iter().zip(&leaves).for_each(|(input, x)| stored.check_gradient(input, x));
-    Ok(())
 }
