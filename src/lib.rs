@@ -10,6 +10,7 @@ pub mod storage;
 pub mod formats;
 pub mod sources;
 pub mod transforms;
+pub mod tensor;
 pub mod models;
 pub mod verify;
 pub mod sinks;

@@ -1,0 +1,212 @@
+//! Reverse mode: each result remembers what it was made of and how to pull a gradient back through itself.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Result, Tensor, TensorError};
+
+/// Gradients of an operation's inputs for the gradient of its result; `None` for an input that asked for none.
+type Pull = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+
+/// A recorded operation, or a leaf that gathers its gradient.
+pub(crate) struct Node {
+    operation: &'static str,
+    inputs: Vec<Option<Arc<Node>>>,
+    pull: Option<Pull>,
+    gradient: Mutex<Option<Tensor>>,
+}
+
+thread_local! {
+    static RECORDING: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs something without recording it, so that nothing is kept for gradients.
+pub fn no_grad<T>(run: impl FnOnce() -> T) -> T {
+    with_recording(false, run)
+}
+
+pub(crate) fn with_recording<T>(on: bool, run: impl FnOnce() -> T) -> T {
+    /// Puts the former state back, also where `run` unwinds.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            RECORDING.set(self.0);
+        }
+    }
+    let _restore = Restore(RECORDING.replace(on));
+    run()
+}
+
+pub(crate) fn is_recording() -> bool {
+    RECORDING.get()
+}
+
+impl Node {
+    pub(crate) fn leaf() -> Arc<Node> {
+        Arc::new(Node { operation: "leaf", inputs: Vec::new(), pull: None, gradient: Mutex::new(None) })
+    }
+
+    pub(crate) fn gradient(&self) -> Option<Tensor> {
+        self.gradient.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn clear_gradient(&self) {
+        *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Adds to the gradient of a leaf.
+    fn accumulate(&self, more: Tensor) -> Result<()> {
+        let mut gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner);
+        *gradient = Some(match gradient.take() {
+            Some(sum) => no_grad(|| sum.add(&more))?,
+            None => more,
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    /// Frees a long chain without recursion.
+    fn drop(&mut self) {
+        let mut waiting = std::mem::take(&mut self.inputs);
+        while let Some(input) = waiting.pop() {
+            if let Some(mut node) = input.and_then(Arc::into_inner) {
+                waiting.append(&mut node.inputs);
+            }
+        }
+    }
+}
+
+impl Tensor {
+    /// The same values as a leaf that gathers its gradient.
+    pub fn with_gradient(&self) -> Tensor {
+        self.on(Node::leaf())
+    }
+
+    /// The same values at a node of the tape.
+    pub(crate) fn on(&self, node: Arc<Node>) -> Tensor {
+        Tensor { node: Some(node), ..self.clone() }
+    }
+
+    /// The gradient that backward passes gathered in this leaf.
+    pub fn gradient(&self) -> Option<Tensor> {
+        self.node.as_ref()?.gradient()
+    }
+
+    /// The same values, off the tape.
+    pub fn detach(&self) -> Tensor {
+        Tensor { node: None, ..self.clone() }
+    }
+
+    /// Whether gradients are to flow back into this tensor.
+    pub fn wants_gradient(&self) -> bool {
+        self.node.is_some() && is_recording()
+    }
+
+    /// Notes how the gradient flows from this result back to `inputs`, where any of them wants one.
+    ///
+    /// `pull` gives one gradient an input, of the input's shape. What it captures must be detached.
+    pub(crate) fn record<const N: usize>(
+        self,
+        operation: &'static str,
+        inputs: [&Tensor; N],
+        pull: impl Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
+    ) -> Tensor {
+        self.record_all(operation, &inputs, pull)
+    }
+
+    /// [`Tensor::record`] for any number of inputs.
+    pub(crate) fn record_all(
+        self,
+        operation: &'static str,
+        inputs: &[&Tensor],
+        pull: impl Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
+    ) -> Tensor {
+        if !inputs.iter().any(|input| input.wants_gradient()) {
+            return self;
+        }
+        self.record_always(operation, inputs, pull)
+    }
+
+    /// [`Tensor::record_all`] even where no input wants a gradient: something inside may.
+    pub(crate) fn record_always(
+        self,
+        operation: &'static str,
+        inputs: &[&Tensor],
+        pull: impl Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
+    ) -> Tensor {
+        let inputs = inputs.iter().map(|input| input.node.clone()).collect();
+        let node = Node { operation, inputs, pull: Some(Box::new(pull)), gradient: Mutex::new(None) };
+        Tensor { node: Some(Arc::new(node)), ..self }
+    }
+
+    /// Adds the gradient of this one number to every leaf it was made of.
+    ///
+    /// # Errors
+    /// Where the tensor has more than one element, nothing was recorded, or the device fails.
+    pub fn backward(&self) -> Result<()> {
+        if self.len() != 1 {
+            return Err(TensorError::shape("backward", self.shape, "one element; backward_with takes a gradient"));
+        }
+        let one = Tensor::full(&self.device, self.shape, 1.0)?.to_dtype(self.dtype)?;
+        self.backward_with(&one)
+    }
+
+    /// Adds the gradient of the sum of this tensor times `gradient` to every leaf it was made of.
+    ///
+    /// # Errors
+    /// Where the shapes differ, nothing was recorded, or the device fails.
+    pub fn backward_with(&self, gradient: &Tensor) -> Result<()> {
+        let root = self.node.as_ref().ok_or(TensorError::NotRecorded(self.shape))?;
+        if gradient.shape != self.shape {
+            return Err(TensorError::shapes("backward", self.shape, gradient.shape, "a gradient of the same shape"));
+        }
+        no_grad(|| flow_back(root, gradient.detach()))
+    }
+}
+
+fn flow_back(root: &Arc<Node>, gradient: Tensor) -> Result<()> {
+    let mut gradients: HashMap<*const Node, Tensor> = HashMap::from([(Arc::as_ptr(root), gradient)]);
+    for node in users_first(root) {
+        let Some(gradient) = gradients.remove(&Arc::as_ptr(&node)) else { continue };
+        let Some(pull) = &node.pull else {
+            node.accumulate(gradient)?;
+            continue;
+        };
+        for (input, more) in node.inputs.iter().zip(pull(&gradient)?) {
+            let (Some(input), Some(more)) = (input, more) else { continue };
+            let sum = match gradients.remove(&Arc::as_ptr(input)) {
+                Some(sum) => sum.add(&more)?,
+                None => more,
+            };
+            gradients.insert(Arc::as_ptr(input), sum.detach());
+        }
+    }
+    Ok(())
+}
+
+/// Every node that the root was made of, each after all that were made of it.
+fn users_first(root: &Arc<Node>) -> Vec<Arc<Node>> {
+    let (mut seen, mut order) = (HashSet::new(), Vec::new());
+    let mut stack = vec![(root.clone(), false)];
+    while let Some((node, done)) = stack.pop() {
+        if done {
+            order.push(node);
+            continue;
+        }
+        if !seen.insert(Arc::as_ptr(&node)) {
+            continue;
+        }
+        stack.push((node.clone(), true));
+        stack.extend(node.inputs.iter().flatten().map(|input| (input.clone(), false)));
+    }
+    order.reverse();
+    order
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} inputs", self.operation, self.inputs.len())
+    }
+}

@@ -1,0 +1,72 @@
+//! Fields before and after a model.
+
+use super::{Array, Case, Input};
+use crate::tensor::{Quality, Result, SparseMap, Tensor};
+
+/// A map of 5·7 points to 3·4: each target takes three points, the last none.
+fn taps(target: usize) -> Vec<(usize, f64)> {
+    let weights = [0.5, 0.3125, 0.1875];
+    let tap = |k: usize| ((target * 3 + k * 11) % 35, weights[k]);
+    if target == 11 { Vec::new() } else { (0..3).map(tap).collect() }
+}
+
+fn map(x: &Tensor) -> Result<SparseMap> {
+    let (mut offsets, mut sources, mut weights) = (vec![0], Vec::new(), Vec::new());
+    for target in 0..12 {
+        let taps = taps(target);
+        sources.extend(taps.iter().map(|tap| tap.0 as u32));
+        weights.extend(taps.iter().map(|tap| tap.1 as f32));
+        offsets.push(sources.len() as u32);
+    }
+    SparseMap::new(x.device(), 35, &offsets, &sources, &weights)
+}
+
+fn regrid(channels: usize) -> Case {
+    let shape = [2, channels, 5, 7];
+    let plain = move |x: &[Array]| {
+        vec![Array::from_fn(&[2, channels, 3, 4], |i| {
+            let value = |(source, weight): (usize, f64)| weight * x[0].at(&[i[0], i[1], source / 7, source % 7]);
+            taps(i[2] * 4 + i[3]).into_iter().map(value).sum()
+        })]
+    };
+    let run = |x: &[Tensor]| Ok(vec![x[0].regrid(&map(&x[0])?, 3, 4, None)?]);
+    Case::new(format!("data/regrid {channels} channels"), vec![Input::normal(&shape)], run, plain)
+}
+
+fn standardise(shape: &[usize], inverse: bool) -> Case {
+    let channels = [shape[1]];
+    let inputs =
+        vec![Input::normal(shape), Input::normal(&channels).constant(), Input::between(&channels, 0.5, 2.0).constant()];
+    let run = move |x: &[Tensor]| {
+        Ok(vec![if inverse { x[0].unstandardise(&x[1], &x[2])? } else { x[0].standardise(&x[1], &x[2])? }])
+    };
+    let plain = move |x: &[Array]| {
+        vec![Array::from_fn(&x[0].shape, |i| {
+            let (value, mean, deviation) = (x[0].at(i), x[1].at(&i[1..2]), x[2].at(&i[1..2]));
+            if inverse { value * deviation + mean } else { (value - mean) / deviation }
+        })]
+    };
+    Case::new(format!("data/standardise {shape:?} inverse {inverse}"), inputs, run, plain)
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = vec![regrid(3), regrid(18)];
+    for inverse in [false, true] {
+        cases.extend([&[2, 3, 5, 7][..], &[4, 3], &[1, 1, 2, 3, 5]].map(|shape| standardise(shape, inverse)));
+    }
+    let quality = Quality { low: -1.0, high: 1.5, sentinels: &[0.5], replacement: 0.25 };
+    let controlled = move |x: &[Tensor]| Ok(vec![x[0].quality_controlled(quality)?.0]);
+    let plain = |x: &[Array]| vec![x[0].map(|x| if (-1.0..=1.5).contains(&x) && x != 0.5 { x } else { 0.25 })];
+    cases.push(Case::new("data/quality", vec![Input::normal(&[2, 3, 5, 7])], controlled, plain));
+    let mirrored = |x: &[Tensor]| Ok(vec![x[0].mirrored(3, &["u", "t", "v"], &["u"])?]);
+    let plain = |x: &[Array]| {
+        let sign = |channel: usize| if channel == 0 { -1.0 } else { 1.0 };
+        vec![Array::from_fn(&x[0].shape, |i| sign(i[1]) * x[0].at(&[i[0], i[1], i[2], 6 - i[3]]))]
+    };
+    cases.push(Case::new("data/mirrored", vec![Input::normal(&[2, 3, 5, 7])], mirrored, plain));
+    let big = vec![Input::normal(&[1, 16, 1059, 1799]), Input::normal(&[16]), Input::between(&[16], 0.5, 2.0)];
+    let big = big.into_iter().map(Input::constant).collect();
+    let run = |x: &[Tensor]| Ok(vec![x[0].standardise(&x[1], &x[2])?]);
+    cases.push(Case::speed("data/standardise 16×1059×1799", big, run));
+    cases
+}

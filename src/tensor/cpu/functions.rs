@@ -1,0 +1,109 @@
+//! Functions of one f32 without branches, so that loops over them become wide instructions.
+//!
+//! Products and sums are never fused: every level gives the same bits.
+
+/// log₂ e.
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
+/// The upper and lower part of ln 2, whose products with small integers are exact (Cody and Waite, 1980).
+const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+/// eˣ above this is infinite in f32.
+const EXP_HIGH: f32 = 88.722_84;
+/// eˣ below this is zero in f32 but for subnormal numbers.
+const EXP_LOW: f32 = -87.336_55;
+/// Adding and subtracting it rounds to the nearest whole number.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// eˣ to 2 units in the last place; 0 for results below the smallest normal number.
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    let held = if x > EXP_HIGH { EXP_HIGH } else { x };
+    let held = if held < EXP_LOW { EXP_LOW } else { held };
+    let shifted = held * LOG2_E + ROUNDING;
+    let n = shifted - ROUNDING;
+    let r = held - n * LN_2[0] - n * LN_2[1];
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 5e-1;
+    let e = p * (r * r) + r + 1.0;
+    // The last bits of the shifted number are those of n. 2ⁿ in two factors: n = 128 does not fit one exponent.
+    let whole = shifted.to_bits().wrapping_sub(ROUNDING.to_bits()) as i32;
+    let half = whole >> 1;
+    let rest = whole.wrapping_sub(half);
+    let scale = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+    let value = e * scale(half) * scale(rest);
+    let value = if x > EXP_HIGH { f32::INFINITY } else { value };
+    let value = if x < EXP_LOW { 0.0 } else { value };
+    if x.is_nan() { x } else { value }
+}
+
+/// ln x.
+#[inline(always)]
+pub(super) fn ln(x: f32) -> f32 {
+    x.ln()
+}
+
+/// 1 / (1 + e⁻ˣ).
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// tanh x: a polynomial near 0, where 1 − 2/(e²ˣ + 1) would cancel.
+#[inline(always)]
+pub(super) fn tanh(x: f32) -> f32 {
+    let s = x * x;
+    let mut p = -5.704_988_7e-3;
+    p = p * s + 2.063_909e-2;
+    p = p * s - 5.373_971_6e-2;
+    p = p * s + 1.333_144_2e-1;
+    p = p * s - 3.333_328e-1;
+    let near = x + x * (s * p);
+    let far = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
+    let far = if x < 0.0 { -far } else { far };
+    if x.abs() < 0.625 { near } else { far }
+}
+
+/// The error function.
+#[inline(always)]
+pub(super) fn erf(x: f32) -> f32 {
+    libm::erff(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers over the whole range where the functions are neither 0 nor infinite.
+    fn numbers() -> impl Iterator<Item = f32> {
+        (-87_000..88_700).map(|i| i as f32 * 1e-3)
+    }
+
+    fn worst(of: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {
+        let error = |x: f32| {
+            let wanted = exact(x.into());
+            (f64::from(of(x)) - wanted).abs() / wanted.abs().max(f64::MIN_POSITIVE)
+        };
+        numbers().filter(|x| *x != 0.0).map(error).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn functions_agree_with_double_precision() {
+        assert!(worst(exp, f64::exp) < 2.5e-7, "{}", worst(exp, f64::exp));
+        assert!(
+            worst(sigmoid, |x| 1.0 / (1.0 + (-x).exp())) < 4e-7,
+            "{}",
+            worst(sigmoid, |x| 1.0 / (1.0 + (-x).exp()))
+        );
+        assert!(worst(tanh, f64::tanh) < 4e-7, "{}", worst(tanh, f64::tanh));
+    }
+
+    #[test]
+    fn the_ends_are_right() {
+        assert_eq!((exp(f32::INFINITY), exp(f32::NEG_INFINITY), exp(0.0)), (f32::INFINITY, 0.0, 1.0));
+        assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan() && exp(88.72).is_finite());
+        assert_eq!((tanh(100.0), tanh(-100.0), tanh(0.0)), (1.0, -1.0, 0.0));
+    }
+}

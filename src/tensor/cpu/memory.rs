@@ -1,0 +1,246 @@
+//! Host memory that is used again: after the first step of a loop nothing is asked of the system.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytemuck::{Pod, Zeroable};
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+
+use crate::tensor::backend::{Gather, MemoryUse};
+use crate::tensor::{Buffer, DType, Memory, Result, Slice};
+
+use super::{Cpu, PIECE};
+
+/// A cache line, the unit that memory is handed out in.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Bytes of a [`Line`].
+const LINE: usize = size_of::<Line>();
+
+/// Memory that waits to be used again, by its size.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: BTreeMap<usize, Vec<Vec<Line>>>,
+    usage: MemoryUse,
+}
+
+/// Host memory of some bytes, aligned to a cache line.
+#[derive(Debug)]
+pub struct Block {
+    lines: Vec<Line>,
+    bytes: usize,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// Memory of at least so many bytes, holding anything.
+    pub(super) fn take(pool: &Arc<Pool>, bytes: usize) -> Block {
+        let size = size_class(bytes.div_ceil(LINE));
+        let found = {
+            let mut state = pool.lock();
+            state.usage.used_bytes += size * LINE;
+            state.usage.peak_bytes = state.usage.peak_bytes.max(state.usage.used_bytes);
+            let found = state.free.get_mut(&size).and_then(Vec::pop);
+            if found.is_none() {
+                state.usage.allocations += 1;
+                state.usage.held_bytes += size * LINE;
+            }
+            found
+        };
+        let lines = found.unwrap_or_else(|| vec![Line::zeroed(); size]);
+        Block { lines, bytes, pool: pool.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines rounded up to one of eight sizes an octave, so that blocks of nearly one size serve each other.
+fn size_class(lines: usize) -> usize {
+    let step = (lines.next_power_of_two() / 16).max(1);
+    lines.div_ceil(step) * step
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        let mut state = self.pool.lock();
+        state.usage.used_bytes -= lines.len() * LINE;
+        state.free.entry(lines.len()).or_default().push(lines);
+    }
+}
+
+impl Block {
+    /// The block as elements of a plain type.
+    pub(super) fn as_slice<T: Pod>(&self) -> &[T] {
+        let all: &[T] = bytemuck::cast_slice(&self.lines);
+        all.get(..self.bytes / size_of::<T>()).unwrap_or_default()
+    }
+
+    pub(super) fn as_slice_mut<T: Pod>(&mut self) -> &mut [T] {
+        let (all, len): (&mut [T], usize) = (bytemuck::cast_slice_mut(&mut self.lines), self.bytes / size_of::<T>());
+        all.get_mut(..len).unwrap_or_default()
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        self.as_slice()
+    }
+
+    pub(super) fn values_mut(&mut self) -> &mut [f32] {
+        self.as_slice_mut()
+    }
+}
+
+impl<'a> Slice<'a> {
+    /// The elements in host memory.
+    pub(super) fn host<T: Pod>(&self) -> &'a [T] {
+        let Buffer::Cpu(block) = self.buffer;
+        block.as_slice().get(self.offset..self.offset + self.len).unwrap_or_default()
+    }
+}
+
+/// The values of a slice as f32: as they are, or widened.
+pub(super) enum Values<'a> {
+    Plain(&'a [f32]),
+    Widened(Block),
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Values::Plain(values) => values,
+            Values::Widened(block) => block.values(),
+        }
+    }
+}
+
+pub(super) fn read<'a>(pool: &Arc<Pool>, x: Slice<'a>) -> Values<'a> {
+    if x.dtype != DType::Bf16 {
+        return Values::Plain(x.host());
+    }
+    let (narrow, mut block) = (x.host::<bf16>(), Pool::take(pool, x.len * size_of::<f32>()));
+    let pieces = block.values_mut().par_chunks_mut(PIECE).zip(narrow.par_chunks(PIECE));
+    pieces.for_each(|(to, from)| from.convert_to_f32_slice(to));
+    Values::Widened(block)
+}
+
+pub(super) fn finish(pool: &Arc<Pool>, block: Block, dtype: DType) -> Buffer {
+    if dtype != DType::Bf16 {
+        return Buffer::Cpu(block);
+    }
+    let mut narrow = Pool::take(pool, block.bytes / 2);
+    let pieces = narrow.as_slice_mut::<bf16>().par_chunks_mut(PIECE).zip(block.values().par_chunks(PIECE));
+    pieces.for_each(|(to, from)| to.convert_from_f32_slice(from));
+    Buffer::Cpu(narrow)
+}
+
+impl Memory for Cpu {
+    fn name(&self) -> String {
+        format!("cpu ({:?}, {} threads)", self.level, rayon::current_num_threads()).to_lowercase()
+    }
+
+    fn memory_use(&self) -> MemoryUse {
+        self.pool.lock().usage
+    }
+
+    fn upload(&self, values: &[f32]) -> Result<Buffer> {
+        let mut block = self.take(values.len());
+        block.values_mut().copy_from_slice(values);
+        Ok(Buffer::Cpu(block))
+    }
+
+    fn upload_indices(&self, values: &[i32]) -> Result<Buffer> {
+        let mut block = self.take(values.len());
+        block.as_slice_mut().copy_from_slice(values);
+        Ok(Buffer::Cpu(block))
+    }
+
+    fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()> {
+        values.copy_from_slice(&self.read(x));
+        Ok(())
+    }
+
+    fn download_indices(&self, x: Slice<'_>, values: &mut [i32]) -> Result<()> {
+        values.copy_from_slice(x.host());
+        Ok(())
+    }
+
+    fn fill(&self, len: usize, value: f32, dtype: DType) -> Result<Buffer> {
+        Ok(self.pieces(len, dtype, |_, piece| piece.fill(value)))
+    }
+
+    fn cast(&self, x: Slice<'_>, dtype: DType) -> Result<Buffer> {
+        let values = self.read(x);
+        Ok(self.pieces(x.len, dtype, |first, piece| piece.copy_from_slice(&values[first..first + piece.len()])))
+    }
+
+    fn gather_regular(&self, x: Slice<'_>, gather: Gather<'_>) -> Result<Buffer> {
+        let len = gather.sizes.iter().product::<usize>();
+        let mut block = Pool::take(&self.pool, len * x.dtype.bytes());
+        match x.dtype {
+            DType::Bf16 => gather_regular(x.host::<u16>(), block.as_slice_mut(), gather),
+            DType::F32 | DType::I32 => gather_regular(x.host::<u32>(), block.as_slice_mut(), gather),
+        }
+        Ok(Buffer::Cpu(block))
+    }
+
+    fn interleave(&self, parts: &[(Slice<'_>, usize)], outer: usize) -> Result<Buffer> {
+        let width: usize = parts.iter().map(|(_, width)| width).sum();
+        let bytes = parts.first().map_or(4, |(x, _)| x.dtype.bytes());
+        let mut block = Pool::take(&self.pool, outer * width * bytes);
+        match bytes {
+            2 => interleave(parts, width, block.as_slice_mut::<u16>()),
+            _ => interleave(parts, width, block.as_slice_mut::<u32>()),
+        }
+        Ok(Buffer::Cpu(block))
+    }
+}
+
+fn interleave<T: Pod + Send + Sync>(parts: &[(Slice<'_>, usize)], width: usize, to: &mut [T]) {
+    let parts: Vec<(&[T], usize)> = parts.iter().map(|(x, width)| (x.host(), *width)).collect();
+    to.par_chunks_mut(width.max(1)).enumerate().for_each(|(row, mut to)| {
+        for (from, width) in &parts {
+            let (head, rest) = std::mem::take(&mut to).split_at_mut(*width);
+            head.copy_from_slice(&from[row * width..(row + 1) * width]);
+            to = rest;
+        }
+    });
+}
+
+/// Copies runs of the last dimension, each task a fixed number of runs.
+fn gather_regular<T: Pod + Send + Sync>(from: &[T], to: &mut [T], gather: Gather<'_>) {
+    let (run, step) = match (gather.sizes.last(), gather.strides.last()) {
+        (Some(run), Some(step)) => ((*run).max(1), *step),
+        _ => (1, 1),
+    };
+    let outer = gather.sizes.len().saturating_sub(1);
+    let (sizes, strides) = (&gather.sizes[..outer], &gather.strides[..outer]);
+    let runs = (PIECE / run).max(1);
+    to.par_chunks_mut(run * runs).enumerate().for_each(|(task, to)| {
+        for (row, to) in to.chunks_mut(run).enumerate() {
+            let mut row = task * runs + row;
+            let mut start = gather.offset as isize;
+            for (size, stride) in sizes.iter().zip(strides).rev() {
+                start += (row % size) as isize * stride;
+                row /= size;
+            }
+            match step {
+                1 => to.copy_from_slice(&from[start as usize..start as usize + to.len()]),
+                _ => to.iter_mut().enumerate().for_each(|(i, to)| *to = from[(start + i as isize * step) as usize]),
+            }
+        }
+    });
+}

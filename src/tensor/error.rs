@@ -1,0 +1,105 @@
+//! Why an operation on tensors was refused or failed.
+
+use super::{DType, Shape};
+
+/// An operation that could not be done.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TensorError {
+    /// As many values were expected as the shape has elements.
+    #[error("{found} values for a tensor of {shape} = {} elements", shape.len())]
+    Length {
+        /// The shape.
+        shape: Shape,
+        /// How many values there were.
+        found: usize,
+    },
+    /// One operand has a shape that the operation cannot take.
+    #[error("{operation} of {shape}: expected {expected}")]
+    Shape {
+        /// The operation.
+        operation: &'static str,
+        /// The operand's shape.
+        shape: Shape,
+        /// What was expected.
+        expected: String,
+    },
+    /// An operand has too many or too few dimensions.
+    #[error("{operation} of {shape}: expected {expected} dimensions")]
+    Rank {
+        /// The operation.
+        operation: &'static str,
+        /// The operand's shape.
+        shape: Shape,
+        /// How many dimensions were expected.
+        expected: usize,
+    },
+    /// Two operands do not go together.
+    #[error("{operation} of {left} and {right}: expected {expected}")]
+    Shapes {
+        /// The operation.
+        operation: &'static str,
+        /// The first operand's shape.
+        left: Shape,
+        /// The second operand's shape.
+        right: Shape,
+        /// What was expected of them.
+        expected: String,
+    },
+    /// Two operands are of different dtypes, or one is of another than expected.
+    #[error("{operation} of {left} and {right}: expected one dtype")]
+    DTypes {
+        /// The operation.
+        operation: &'static str,
+        /// The first operand's dtype.
+        left: DType,
+        /// The second's, or the expected one.
+        right: DType,
+    },
+    /// Two operands are on different devices.
+    #[error("{operation} of tensors on {left} and {right}: expected one device; move one with to_device")]
+    Devices {
+        /// The operation.
+        operation: &'static str,
+        /// The first operand's device.
+        left: String,
+        /// The second's.
+        right: String,
+    },
+    /// An index lies outside what it points into.
+    #[error("{operation}: the index {index} at position {position} is not below {limit}")]
+    Index {
+        /// The operation.
+        operation: &'static str,
+        /// The index.
+        index: i64,
+        /// Where among the indices.
+        position: usize,
+        /// One above the largest index.
+        limit: usize,
+    },
+    /// Nothing was recorded that gradients could flow back through.
+    #[error("backward of {0}: nothing was recorded; expected a result of tensors that ask for gradients")]
+    NotRecorded(Shape),
+    /// The device cannot hold so much.
+    #[error("{device}: {bytes} bytes could not be had; {held} are held")]
+    Memory {
+        /// The device.
+        device: String,
+        /// What was asked for.
+        bytes: usize,
+        /// What the device holds already.
+        held: usize,
+    },
+}
+
+impl TensorError {
+    /// The error that an operand's shape does not fit.
+    pub(crate) fn shape(operation: &'static str, shape: Shape, expected: impl Into<String>) -> Self {
+        TensorError::Shape { operation, shape, expected: expected.into() }
+    }
+
+    /// The error that two operands' shapes do not fit.
+    pub(crate) fn shapes(operation: &'static str, left: Shape, right: Shape, expected: impl Into<String>) -> Self {
+        TensorError::Shapes { operation, left, right, expected: expected.into() }
+    }
+}

@@ -1,0 +1,345 @@
+//! What fields go through before and after a model: standard scores, quality control, regridding, counts, mirrors.
+
+use crate::tensor::{Buffer, DType, Device, Layout, Result, Shape, Slice, Tensor, TensorError};
+
+/// Channels in memory: `outer` times `channels` times `inner` elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channels {
+    /// Elements of the dimensions before the channels.
+    pub outer: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Elements of the dimensions behind.
+    pub inner: usize,
+}
+
+/// Which values are good, and what stands for those that are not. NaN never is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quality<'a> {
+    /// The least good value.
+    pub low: f32,
+    /// The greatest good value.
+    pub high: f32,
+    /// Values that mean that there is none, such as -9999.
+    pub sentinels: &'a [f32],
+    /// What stands for a value that is not good: NaN or 0, say.
+    pub replacement: f32,
+}
+
+/// Values that are mapped together: `outer` times the map's inputs times `inner` elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Regridded {
+    /// Fields before each other.
+    pub outer: usize,
+    /// Points of the source.
+    pub inputs: usize,
+    /// Points of the target.
+    pub outputs: usize,
+    /// Neighbours in memory that are mapped alike.
+    pub inner: usize,
+    /// Where NaN is left out: the least share of a target's weight that must be left. Else NaN spreads.
+    pub least_valid: Option<f32>,
+}
+
+/// A regular grid in time, y and x; a bin holds its lower edge and not its upper one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bins {
+    /// The lower edge of the first bin of t, y and x.
+    pub origin: [f32; 3],
+    /// The width of a bin of t, y and x; negative where the axis runs down.
+    pub step: [f32; 3],
+    /// Number of bins of t, y and x.
+    pub count: [usize; 3],
+}
+
+/// A sparse linear map of the points of a grid, on a device: rows of sources and weights by target.
+#[derive(Clone, Debug)]
+pub struct SparseMap {
+    forward: SparseRows,
+    backward: SparseRows,
+}
+
+/// Compressed rows on a device.
+#[derive(Clone, Debug)]
+struct SparseRows {
+    /// Where the taps of each output begin, and one past the last.
+    offsets: Tensor,
+    /// The input of each tap.
+    sources: Tensor,
+    /// Its weight, in f32.
+    weights: Tensor,
+}
+
+/// What a backend does to prepare fields.
+pub trait Data {
+    /// (x − mean) / deviation of each channel, or x · deviation + mean where `inverse`.
+    fn standardise(
+        &self,
+        x: Slice<'_>,
+        mean: Slice<'_>,
+        deviation: Slice<'_>,
+        sizes: Channels,
+        inverse: bool,
+    ) -> Result<Buffer>;
+    /// Values that are good, others replaced; and as f32 1 where a value is good, else 0.
+    fn quality(&self, x: Slice<'_>, quality: Quality<'_>) -> Result<(Buffer, Buffer)>;
+    /// Σ weight · x over the taps (offsets, sources, weights) of every output.
+    fn regrid(&self, x: Slice<'_>, taps: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer>;
+    /// How many of the points (x, y, t) lie in each bin (t, y, x), as f32.
+    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer>;
+}
+
+impl SparseMap {
+    /// A map of `inputs` points: the sources and weights of target t are those from `offsets[t]` to `offsets[t + 1]`.
+    ///
+    /// # Errors
+    /// Where offsets do not rise from 0 to the number of weights, or a source is not below `inputs`.
+    pub fn new(device: &Device, inputs: usize, offsets: &[u32], sources: &[u32], weights: &[f32]) -> Result<SparseMap> {
+        let shape = Shape::from([offsets.len(), weights.len()]);
+        let rises = offsets.first() == Some(&0) && offsets.is_sorted() && offsets.len() > 1;
+        if !rises || offsets.last().is_none_or(|end| *end as usize != weights.len()) || sources.len() != weights.len() {
+            let expected = format!("offsets from 0 to the number of weights, and {} sources", sources.len());
+            return Err(TensorError::shape("sparse map", shape, expected));
+        }
+        if let Some(position) = sources.iter().position(|source| *source as usize >= inputs) {
+            let index = i64::from(sources[position]);
+            return Err(TensorError::Index { operation: "sparse map", index, position, limit: inputs });
+        }
+        let (back_offsets, targets, back_weights) = transposed(inputs, offsets, sources, weights);
+        Ok(SparseMap {
+            forward: SparseRows::new(device, offsets, sources, weights)?,
+            backward: SparseRows::new(device, &back_offsets, &targets, &back_weights)?,
+        })
+    }
+
+    /// Points of the source.
+    pub fn inputs(&self) -> usize {
+        self.backward.offsets.len().saturating_sub(1)
+    }
+
+    /// Points of the target.
+    pub fn outputs(&self) -> usize {
+        self.forward.offsets.len().saturating_sub(1)
+    }
+}
+
+/// The taps of every source: offsets, targets and weights, targets in order.
+fn transposed(inputs: usize, offsets: &[u32], sources: &[u32], weights: &[f32]) -> (Vec<u32>, Vec<u32>, Vec<f32>) {
+    let mut starts = vec![0; inputs + 2];
+    sources.iter().for_each(|source| starts[*source as usize + 2] += 1);
+    (2..starts.len()).for_each(|i| starts[i] += starts[i - 1]);
+    let (mut targets, mut turned) = (vec![0; sources.len()], vec![0.0; weights.len()]);
+    for (target, range) in offsets.windows(2).enumerate() {
+        for tap in range[0] as usize..range[1] as usize {
+            let next = &mut starts[sources[tap] as usize + 1];
+            (targets[*next as usize], turned[*next as usize]) = (target as u32, weights[tap]);
+            *next += 1;
+        }
+    }
+    starts.truncate(inputs + 1);
+    (starts, targets, turned)
+}
+
+impl SparseRows {
+    fn new(device: &Device, offsets: &[u32], sources: &[u32], weights: &[f32]) -> Result<Self> {
+        let indices = |values: &[u32]| {
+            let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+            Tensor::indices(device, [values.len()], &values)
+        };
+        let weights = Tensor::new(device, [weights.len()], weights)?;
+        Ok(SparseRows { offsets: indices(offsets)?, sources: indices(sources)?, weights })
+    }
+
+    fn taps(&self) -> [Slice<'_>; 3] {
+        [self.offsets.slice(), self.sources.slice(), self.weights.slice()]
+    }
+}
+
+impl Tensor {
+    /// (x − mean) / deviation of fields (N, C, …), each channel with its own of (C) means and standard deviations.
+    ///
+    /// # Errors
+    /// Where there are not as many means and deviations as channels.
+    pub fn standardise(&self, mean: &Tensor, deviation: &Tensor) -> Result<Tensor> {
+        self.scored("standardise", mean, deviation, false)
+    }
+
+    /// x · deviation + mean of fields (N, C, …): the inverse of [`Tensor::standardise`].
+    ///
+    /// # Errors
+    /// As [`Tensor::standardise`].
+    pub fn unstandardise(&self, mean: &Tensor, deviation: &Tensor) -> Result<Tensor> {
+        self.scored("unstandardise", mean, deviation, true)
+    }
+
+    fn scored(&self, name: &'static str, mean: &Tensor, deviation: &Tensor, inverse: bool) -> Result<Tensor> {
+        let [batch, channels, ref rest @ ..] = *self.shape.sizes() else {
+            return Err(TensorError::shape(name, self.shape, "fields (N, C, …)"));
+        };
+        for of in [mean, deviation] {
+            self.detach().to_dtype(of.dtype)?.expect_same_kind(name, of)?;
+            if of.shape.sizes() != [channels] {
+                return Err(TensorError::shapes(name, self.shape, of.shape, "one number a channel"));
+            }
+        }
+        let inside: usize = rest.iter().product();
+        let inner = if self.layout == Layout::Channels && self.shape.rank() == 4 { 1 } else { inside };
+        let sizes = Channels { outer: batch * inside / inner.max(1), channels, inner };
+        let (x, mean, deviation) = (self.detach(), mean.detach(), deviation.detach());
+        let buffer = x.device.standardise(x.slice(), mean.slice(), deviation.slice(), sizes, inverse)?;
+        let (zeros, layout) = (mean.mul_scalar(0.0)?, self.layout);
+        let pull = move |dy: &Tensor| {
+            let dy = dy.to_layout(layout)?;
+            let buffer = dy.device.standardise(dy.slice(), zeros.slice(), deviation.slice(), sizes, inverse)?;
+            Ok(vec![Some(dy.derive(buffer, dy.shape, layout))])
+        };
+        Ok(x.derive(buffer, self.shape, self.layout).record(name, [self], pull))
+    }
+
+    /// Good values, others replaced; and a mask in f32, 1 where a value is good. Gradients flow to good values alone.
+    ///
+    /// # Errors
+    /// Where the device is out of memory.
+    pub fn quality_controlled(&self, quality: Quality<'_>) -> Result<(Tensor, Tensor)> {
+        let (values, mask) = self.device.quality(self.slice(), quality)?;
+        let mask = Tensor::dense(&self.device, mask, self.shape, self.layout, DType::F32);
+        let (kept, dtype) = (mask.clone(), self.dtype);
+        let pull = move |dy: &Tensor| Ok(vec![Some(dy.to_dtype(DType::F32)?.mul(&kept)?.to_dtype(dtype)?)]);
+        let values = self.derive(values, self.shape, self.layout);
+        Ok((values.record("quality_controlled", [self], pull), mask))
+    }
+
+    /// Fields (N, C, H, W) on a grid of `rows` by `columns` points by a sparse map.
+    ///
+    /// With `least_valid` NaN is left out and the other weights are scaled up to the same sum, where they hold more
+    /// than that share of it and else the result is NaN; such a result has no gradient.
+    ///
+    /// # Errors
+    /// Where the map is of other numbers of points.
+    pub fn regrid(&self, map: &SparseMap, rows: usize, columns: usize, least_valid: Option<f32>) -> Result<Tensor> {
+        let [batch, channels, height, width] = self.sizes("regrid")?;
+        if (height * width, rows * columns) != (map.inputs(), map.outputs()) {
+            let expected = format!("a map of {} to {} points", map.inputs(), map.outputs());
+            return Err(TensorError::shapes("regrid", self.shape, Shape::from([rows, columns]), expected));
+        }
+        let (layout, from) = (self.layout, self.shape);
+        let (outer, inner) = if layout == Layout::Channels { (batch, channels) } else { (batch * channels, 1) };
+        let sizes = Regridded { outer, inputs: map.inputs(), outputs: map.outputs(), inner, least_valid };
+        let buffer = self.device.regrid(self.slice(), map.forward.taps(), sizes)?;
+        let result = self.derive(buffer, Shape::from([batch, channels, rows, columns]), layout);
+        if least_valid.is_some() {
+            return Ok(result);
+        }
+        let (back, sizes) = (map.backward.clone(), Regridded { inputs: sizes.outputs, outputs: sizes.inputs, ..sizes });
+        let pull = move |dy: &Tensor| {
+            let dy = dy.to_layout(layout)?;
+            Ok(vec![Some(dy.derive(dy.device.regrid(dy.slice(), back.taps(), sizes)?, from, layout))])
+        };
+        Ok(result.record("regrid", [self], pull))
+    }
+
+    /// How many of the points (P, 3) of x, y and t lie in each bin (t, y, x), such as strokes of lightning. Points
+    /// outside or with NaN are left out.
+    ///
+    /// # Errors
+    /// Where the points are of another shape, or a step is 0 or not a number.
+    pub fn binned(&self, bins: Bins) -> Result<Tensor> {
+        let [_, 3] = *self.shape.sizes() else {
+            return Err(TensorError::shape("binned", self.shape, "points (P, 3) of x, y and t"));
+        };
+        if bins.step.iter().any(|step| *step == 0.0 || !step.is_finite()) {
+            return Err(TensorError::shape("binned", self.shape, format!("steps that are not 0: {:?}", bins.step)));
+        }
+        let buffer = self.device.bin(self.slice(), bins)?;
+        Ok(Tensor::dense(&self.device, buffer, Shape::from(bins.count), Layout::Rows, DType::F32))
+    }
+
+    /// Fields (N, C, …) mirrored along a dimension, with the sign of `reversed` channels turned, as wind across the
+    /// mirror turns: `names` has one name a channel.
+    ///
+    /// # Errors
+    /// Where there is no such dimension, or `names` are not as many as channels, or lack one that is reversed.
+    pub fn mirrored(&self, dimension: isize, names: &[&str], reversed: &[&str]) -> Result<Tensor> {
+        let missing = reversed.iter().find(|name| !names.contains(name));
+        if self.shape.get(1) != Some(&names.len()) || missing.is_some() {
+            let expected = format!("channels {names:?}, among them {reversed:?}");
+            return Err(TensorError::shape("mirrored", self.shape, expected));
+        }
+        let signs: Vec<f32> = names.iter().map(|name| if reversed.contains(name) { -1.0 } else { 1.0 }).collect();
+        let mut shape = vec![1; self.shape.rank()];
+        shape[1] = names.len();
+        let signs = Tensor::new(&self.device, Shape::of("mirrored", &shape)?, &signs)?.to_dtype(self.dtype)?;
+        self.flip(dimension)?.mul(&signs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Cpu;
+
+    #[test]
+    fn maps_that_point_outside_are_refused() {
+        let device = Cpu::device();
+        let map = |offsets: &[u32], sources: &[u32]| SparseMap::new(&device, 4, offsets, sources, &[1.0, 1.0]);
+        assert!(map(&[0, 2], &[0, 3]).is_ok());
+        let error = map(&[0, 2], &[0, 4]).expect_err("four inputs");
+        assert_eq!(error, TensorError::Index { operation: "sparse map", index: 4, position: 1, limit: 4 });
+        for offsets in [&[0, 1][..], &[1, 2], &[0, 2, 1, 2], &[2], &[]] {
+            assert!(map(offsets, &[0, 1]).is_err(), "{offsets:?}");
+        }
+        let x = Tensor::zeros(&device, [1, 2, 2, 3]).expect("zeros");
+        let error = x.regrid(&map(&[0, 2], &[0, 3]).expect("a map"), 1, 1, None).expect_err("six inputs").to_string();
+        assert!(error.starts_with("regrid of [1, 2, 2, 3] and [1, 1]"), "{error}");
+    }
+
+    #[test]
+    fn missing_values_are_left_out_where_enough_is_left() {
+        let device = Cpu::device();
+        let map =
+            SparseMap::new(&device, 3, &[0, 3, 5, 5], &[0, 1, 2, 1, 2], &[0.5, 0.25, 0.25, 0.9, 0.1]).expect("a map");
+        let x = Tensor::new(&device, [1, 1, 1, 3], &[2.0, f32::NAN, 8.0]).expect("values");
+        let y = x.regrid(&map, 1, 3, Some(0.5)).and_then(|y| y.to_vec()).expect("values");
+        assert_eq!(y[0], 4.0);
+        assert!(y[1].is_nan() && y[2].is_nan(), "{y:?}");
+        let y = x.regrid(&map, 1, 3, None).and_then(|y| y.to_vec()).expect("values");
+        assert!(y[0].is_nan() && y[2] == 0.0, "{y:?}");
+    }
+
+    #[test]
+    fn points_are_counted_in_their_bins() {
+        let device = Cpu::device();
+        #[rustfmt::skip]
+        let points = [
+            0.0, 9.9, 0.0,
+            0.9, 8.1, 0.5,
+            1.0, 8.0, 1.0,
+            -0.1, 9.0, 0.0,
+            0.5, f32::NAN, 0.0,
+            0.5, 9.0, 2.0,
+        ];
+        let points = Tensor::new(&device, [6, 3], &points).expect("values");
+        let bins = Bins { origin: [0.0, 10.0, 0.0], step: [1.0, -1.0, 1.0], count: [2, 2, 2] };
+        assert_eq!(points.binned(bins).and_then(|y| y.to_vec()), Ok(vec![1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
+        assert!(points.binned(Bins { step: [0.0; 3], ..bins }).is_err());
+    }
+
+    #[test]
+    fn bad_values_are_replaced_and_masked() {
+        let x = Tensor::new(&Cpu::device(), [6], &[1.0, -9999.0, f32::NAN, 5.0, 2.0, 11.0]).expect("values");
+        let quality = Quality { low: -1e4, high: 10.0, sentinels: &[-9999.0, 5.0], replacement: 0.0 };
+        let (values, mask) = x.quality_controlled(quality).expect("values");
+        assert_eq!(values.to_vec(), Ok(vec![1.0, 0.0, 0.0, 0.0, 2.0, 0.0]));
+        assert_eq!(mask.to_vec(), Ok(vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0]));
+        let (values, _) = x.quality_controlled(Quality { replacement: f32::NAN, ..quality }).expect("values");
+        assert!(values.to_vec().expect("values")[1].is_nan());
+    }
+
+    #[test]
+    fn winds_across_the_mirror_turn() {
+        let x = Tensor::new(&Cpu::device(), [1, 2, 1, 2], &[1.0, 2.0, 3.0, 4.0]).expect("values");
+        let y = x.mirrored(-1, &["u", "t"], &["u"]).and_then(|y| y.to_vec());
+        assert_eq!(y, Ok(vec![-2.0, -1.0, 4.0, 3.0]));
+        assert!(x.mirrored(-1, &["u", "t"], &["v"]).is_err() && x.mirrored(-1, &["u"], &["u"]).is_err());
+    }
+}

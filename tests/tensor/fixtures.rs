@@ -1,0 +1,86 @@
+//! Reads stored numbers: safetensors files, and the manifest of PyTorch's results.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gustfront::tensor::cases::Array;
+use gustfront::tensor::{Device, Shape, Tensor};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::Value;
+
+/// Tensors by name.
+pub(crate) struct Fixtures(BTreeMap<String, Array>);
+
+impl Fixtures {
+    /// A file of f32, i32 and i64 tensors.
+    pub(crate) fn read(path: &Path) -> Self {
+        let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let tensors = SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Fixtures(tensors.iter().map(|(name, tensor)| (name.to_owned(), array(&tensor))).collect())
+    }
+
+    /// A file of `tests/reference`.
+    pub(crate) fn own(name: &str) -> Self {
+        Fixtures::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Array> {
+        self.0.get(name)
+    }
+
+    pub(crate) fn array(&self, name: &str) -> &Array {
+        self.find(name).unwrap_or_else(|| panic!("no tensor {name}"))
+    }
+
+    pub(crate) fn tensor(&self, device: &Device, name: &str) -> Tensor {
+        let array = self.array(name);
+        let values: Vec<f32> = array.values.iter().map(|x| *x as f32).collect();
+        Tensor::new(device, shape(&array.shape), &values).expect("a tensor")
+    }
+
+    pub(crate) fn indices(&self, device: &Device, name: &str) -> Tensor {
+        let array = self.array(name);
+        let values: Vec<i32> = array.values.iter().map(|x| *x as i32).collect();
+        Tensor::indices(device, shape(&array.shape), &values).expect("indices")
+    }
+}
+
+fn shape(sizes: &[usize]) -> Shape {
+    match *sizes {
+        [] => Shape::from([]),
+        [a] => Shape::from([a]),
+        [a, b] => Shape::from([a, b]),
+        [a, b, c] => Shape::from([a, b, c]),
+        [a, b, c, d] => Shape::from([a, b, c, d]),
+        [a, b, c, d, e] => Shape::from([a, b, c, d, e]),
+        _ => panic!("{} dimensions", sizes.len()),
+    }
+}
+
+fn array(tensor: &TensorView<'_>) -> Array {
+    let (words, _) = tensor.data().as_chunks::<4>();
+    let values = match tensor.dtype() {
+        Dtype::F32 => words.iter().map(|word| f64::from(f32::from_le_bytes(*word))).collect(),
+        Dtype::I32 => words.iter().map(|word| f64::from(i32::from_le_bytes(*word))).collect(),
+        Dtype::I64 => tensor.data().as_chunks::<8>().0.iter().map(|word| i64::from_le_bytes(*word) as f64).collect(),
+        other => panic!("tensors of {other:?}"),
+    };
+    Array { shape: tensor.shape().to_vec(), values }
+}
+
+/// PyTorch's results and their manifest; `None`, with the reason printed, where they are not on this machine.
+pub(crate) fn pytorch() -> Option<(Fixtures, Vec<Value>)> {
+    let folder = std::env::var_os("GUSTFRONT_REFERENCE").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference"));
+    let manifest = folder.join("ops_dev.json");
+    let Ok(text) = fs::read_to_string(&manifest) else {
+        println!("skipped: {} is not here", manifest.display());
+        return None;
+    };
+    // Python writes numbers that JSON has no word for.
+    let text = ["-Infinity", "Infinity", "NaN"].into_iter().fold(text, |text, word| text.replace(word, "null"));
+    let manifest: Value = serde_json::from_str(&text).expect("a manifest");
+    let cases = manifest["cases"].as_array().expect("cases").clone();
+    Some((Fixtures::read(&folder.join("ops_dev.safetensors")), cases))
+}

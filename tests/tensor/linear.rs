@@ -1,0 +1,245 @@
+//! Products, softmax, normalisation and attention where the list of cases does not reach.
+
+use std::sync::LazyLock;
+
+use gustfront::domain::Philox;
+use gustfront::tensor::{
+    AttentionOptions, Cpu, DType, Device, Layout, Level, LinearTail, MAX_RANK, MultiHead, NormTail, Shape, Tensor,
+    TensorError,
+};
+
+/// One device for tensors that meet.
+static DEVICE: LazyLock<Device> = LazyLock::new(Cpu::device);
+
+fn normal(number: u32, len: usize) -> Vec<f32> {
+    (0..len).map(|i| Philox::new(11, number).normal([i as u32, 0, 0, 0])[0] as f32).collect()
+}
+
+fn tensor(number: u32, shape: impl Into<Shape>) -> Tensor {
+    let shape = shape.into();
+    Tensor::new(&DEVICE, shape, &normal(number, shape.len())).expect("a tensor")
+}
+
+/// The largest difference from the product in f64, relative to what rounding of such sums allows.
+fn worst_product(level: Level, [rows, inner, columns]: [usize; 3], transpose_y: bool) -> f64 {
+    let device = Cpu::with_level(level);
+    let (x, y) = (normal(0, rows * inner), normal(1, inner * columns));
+    let shape = if transpose_y { [columns, inner] } else { [inner, columns] };
+    let (left, right) = (Tensor::new(&device, [rows, inner], &x), Tensor::new(&device, shape, &y));
+    let found = left.expect("x").matmul_with(&right.expect("y"), false, transpose_y).expect("a product");
+    let at = |k: usize, column: usize| if transpose_y { y[column * inner + k] } else { y[k * columns + column] };
+    let error = |(index, found): (usize, f32)| {
+        let (row, column) = (index / columns, index % columns);
+        let wanted: f64 = (0..inner).map(|k| f64::from(x[row * inner + k]) * f64::from(at(k, column))).sum();
+        (f64::from(found) - wanted).abs() / (inner as f64).sqrt()
+    };
+    found.to_vec().expect("values").into_iter().enumerate().map(error).fold(0.0, f64::max)
+}
+
+/// Several blocks along every dimension, sums cut into parts, single rows and columns.
+#[test]
+fn products_of_every_size_are_right_on_every_level() {
+    let sizes = [[1, 513, 130], [4, 33, 5], [5, 700, 1], [121, 300, 1030], [500, 20, 1025], [17, 9000, 3], [3, 1, 200]];
+    for level in Level::available() {
+        for size in sizes {
+            for transpose_y in [false, true] {
+                let worst = worst_product(level, size, transpose_y);
+                // Standard normal terms: a rounding a step of the running sum.
+                assert!(worst < 2e-6 * 4.0, "{level:?} {size:?} {transpose_y}: {worst}");
+            }
+        }
+    }
+}
+
+#[test]
+fn refusals_name_both_shapes() {
+    let (x, y) = (tensor(0, [2, 3]), tensor(1, [4, 5]));
+    let told = |error: TensorError, parts: [&str; 2]| {
+        let text = error.to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    };
+    told(x.matmul(&y).expect_err("inner sizes"), ["[2, 3]", "[4, 5]"]);
+    told(x.matmul(&tensor(2, [])).expect_err("a number"), ["[2, 3]", "[]"]);
+    told(tensor(2, [3]).matmul_with(&y, true, false).expect_err("a vector"), ["[3]", "[4, 5]"]);
+    told(tensor(2, [2, 2, 3]).matmul(&tensor(3, [3, 3, 4])).expect_err("batches"), ["[2, 2, 3]", "[3, 3, 4]"]);
+    told(x.linear(&y, None).expect_err("inputs"), ["[2, 3]", "[4, 5]"]);
+    let weight = tensor(2, [4, 3]);
+    told(x.linear(&weight, Some(&y)).expect_err("a bias"), ["[4, 3]", "[4, 5]"]);
+    let tail = LinearTail { residual: Some(&y), ..LinearTail::default() };
+    told(x.linear_with(&weight, tail).expect_err("a residual"), ["[2, 4]", "[4, 5]"]);
+    let tail = NormTail { weight: Some(&y), ..NormTail::default() };
+    told(x.group_norm(3, 1e-5, tail).expect_err("a weight"), ["[2, 3]", "[4, 5]"]);
+    told(x.layer_norm(&tensor(2, [4]), None, 1e-5).expect_err("a weight"), ["[2, 3]", "[4]"]);
+    let (q, k) = (tensor(0, [1, 2, 3, 4]), tensor(1, [1, 2, 3, 5]));
+    let options = AttentionOptions::default();
+    told(q.attention(&k, &k, options).expect_err("sizes"), ["[1, 2, 3, 4]", "[1, 2, 3, 5]"]);
+    told(q.attention(&q, &tensor(1, [1, 2, 4, 4]), options).expect_err("values"), ["[1, 2, 3, 4]", "[1, 2, 4, 4]"]);
+    let options = AttentionOptions { mask: Some(&x), ..options };
+    told(q.attention(&q, &q, options).expect_err("a mask"), ["[2, 3]", "[1, 2, 3, 3]"]);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let x = tensor(0, [2, 6, 3]);
+    assert!(x.group_norm(4, 1e-5, NormTail::default()).is_err());
+    assert!(x.group_norm(0, 1e-5, NormTail::default()).is_err());
+    assert!(tensor(0, [6]).group_norm(1, 1e-5, NormTail::default()).is_err());
+    assert!(x.layer_norm_over(0, None, None, 1e-5).is_err());
+    assert!(x.layer_norm_over(4, None, None, 1e-5).is_err());
+    assert!(x.softmax(3).is_err() && x.softmax(-4).is_err());
+    assert!(Tensor::indices(&DEVICE, [2, 2], &[1; 4]).expect("indices").softmax(0).is_err());
+    let one = tensor(0, [1, 3]);
+    let (mean, variance) = (tensor(1, [3]), tensor(2, [3]));
+    assert!(one.batch_norm_training(&mean, &variance, 0.1, 1e-5, NormTail::default()).is_err());
+    let wide = tensor(0, [1; MAX_RANK]);
+    assert!(wide.matmul(&tensor(0, [1])).is_ok());
+    let (weight, out) = (tensor(0, [12, 4]), tensor(1, [4, 4]));
+    let with = MultiHead {
+        heads: 3,
+        in_weight: &weight,
+        in_bias: None,
+        out_weight: &out,
+        out_bias: None,
+        options: AttentionOptions::default(),
+    };
+    assert!(tensor(2, [1, 2, 4]).multi_head_attention(None, &with).is_err());
+    assert!(tensor(2, [1, 2, 4]).multi_head_attention(None, &MultiHead { heads: 2, ..with }).is_ok());
+}
+
+#[test]
+fn empty_tensors_stay_empty() {
+    let none = Tensor::zeros(&DEVICE, [0, 4, 3, 2]).expect("nothing");
+    assert_eq!(none.group_norm(2, 1e-5, NormTail::default()).expect("nothing").len(), 0);
+    assert_eq!(none.layer_norm_over(1, None, None, 1e-5).expect("nothing").len(), 0);
+    assert_eq!(none.softmax(1).expect("nothing").len(), 0);
+    assert_eq!(none.matmul(&tensor(0, [2, 5])).expect("nothing").shape(), Shape::from([0, 4, 3, 5]));
+    assert_eq!(none.linear(&tensor(0, [5, 2]), None).expect("nothing").shape(), Shape::from([0, 4, 3, 5]));
+    assert_eq!(none.attention(&none, &none, AttentionOptions::default()).expect("nothing").len(), 0);
+    let no_keys = Tensor::zeros(&DEVICE, [1, 1, 0, 2]).expect("nothing");
+    let query = tensor(0, [1, 1, 3, 2]).with_gradient();
+    let found = query.attention(&no_keys, &no_keys, AttentionOptions::default()).expect("zeros");
+    assert_eq!(found.to_vec().expect("values"), [0.0; 6]);
+    found.sum(&[], false).expect("a sum").backward().expect("gradients");
+    assert_eq!(query.gradient().expect("a gradient").to_vec().expect("values"), [0.0; 6]);
+}
+
+/// A mean ten thousand times the spread, over several blocks, in both layouts.
+#[test]
+fn a_great_mean_does_not_hide_the_variance() {
+    let shape = [2, 4, 97, 101];
+    let values: Vec<f32> = normal(3, 2 * 4 * 97 * 101).into_iter().map(|x| 1e4 + x).collect();
+    let group = 2 * 97 * 101;
+    let mut wanted = Vec::new();
+    for group in values.chunks(group) {
+        let mean = group.iter().map(|x| f64::from(*x)).sum::<f64>() / group.len() as f64;
+        let variance = group.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / group.len() as f64;
+        wanted.extend(group.iter().map(|x| (f64::from(*x) - mean) / (variance + 1e-5).sqrt()));
+    }
+    let close = |found: Tensor, what: &str| {
+        for (found, wanted) in found.to_vec().expect("values").into_iter().zip(&wanted) {
+            assert!((f64::from(found) - wanted).abs() < 2e-6 + 1e-5 * wanted.abs(), "{what}: {found} for {wanted}");
+        }
+    };
+    let x = Tensor::new(&DEVICE, shape, &values).expect("values");
+    for layout in [Layout::Rows, Layout::Channels] {
+        let x = x.to_layout(layout).expect("a layout");
+        close(x.group_norm(2, 1e-5, NormTail::default()).expect("group norm"), "group norm");
+    }
+    let rows = x.reshape([4, group]).expect("rows");
+    close(rows.layer_norm_over(1, None, None, 1e-5).expect("layer norm"), "layer norm");
+}
+
+#[test]
+fn given_moments_are_used() {
+    let x = tensor(0, [2, 6, 5, 5]);
+    let moments = x.moments().expect("moments");
+    assert_eq!(moments.shape(), Shape::from([3, 2, 6]));
+    let plain = x.group_norm(3, 1e-5, NormTail::default()).expect("group norm").to_vec().expect("values");
+    let given = |moments: &Tensor| x.group_norm(3, 1e-5, NormTail { moments: Some(moments), ..NormTail::default() });
+    assert_eq!(given(&moments).expect("group norm").to_vec().expect("values"), plain);
+    let others = given(&moments.mul_scalar(2.0).expect("others")).expect("group norm");
+    assert_ne!(others.to_vec().expect("values"), plain);
+    assert!(given(&moments.reshape([3, 12]).expect("a shape")).is_err());
+}
+
+/// Keys hidden by −∞, and a query that sees none: zeros, and gradients that are numbers.
+#[test]
+fn hidden_keys_have_no_share() {
+    let device = &*DEVICE;
+    let leaves = [0, 1, 2].map(|number| tensor(number, [1, 1, 3, 4]).with_gradient());
+    let hidden = f32::NEG_INFINITY;
+    let mask = [0.0, hidden, 0.0, hidden, hidden, hidden, 0.0, 0.0, 0.0];
+    let mask = Tensor::new(device, [3, 3], &mask).expect("a mask");
+    let options = AttentionOptions { mask: Some(&mask), ..AttentionOptions::default() };
+    let found = leaves[0].attention(&leaves[1], &leaves[2], options).expect("attention");
+    assert_eq!(found.to_vec().expect("values")[4..8], [0.0; 4]);
+    found.sum(&[], false).expect("a sum").backward().expect("gradients");
+    for leaf in &leaves {
+        assert!(leaf.gradient().expect("a gradient").to_vec().expect("values").iter().all(|x| x.is_finite()));
+    }
+    assert_eq!(leaves[0].gradient().expect("a gradient").to_vec().expect("values")[4..8], [0.0; 4]);
+    let wants = mask.with_gradient();
+    let options = AttentionOptions { mask: Some(&wants), ..options };
+    assert!(leaves[0].attention(&leaves[1], &leaves[2], options).is_err());
+}
+
+/// Gradients of the sums over every run of keys and every block, the same for any number of threads.
+#[test]
+fn gradients_do_not_show_threads() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| {
+            let q = tensor(0, [1, 2, 130, 5]).with_gradient();
+            let k = tensor(1, [1, 2, 900, 5]).with_gradient();
+            let image = tensor(2, [2, 6, 211, 97]).with_gradient();
+            let weight = tensor(3, [6]).with_gradient();
+            let long = tensor(4, [9000, 7]).with_gradient();
+            let layer = tensor(5, [7, 7]).with_gradient();
+            let attended = q.attention(&k, &k, AttentionOptions::default()).expect("attention");
+            let tail = NormTail { weight: Some(&weight), ..NormTail::default() };
+            let normed = image.group_norm(3, 1e-5, tail).expect("group norm");
+            let product = long.linear(&layer, None).expect("linear");
+            for result in [attended, normed, product] {
+                let gradient = result.detach().add_scalar(1.0).expect("a gradient");
+                result.backward_with(&gradient).expect("gradients");
+            }
+            [q, k, image, weight, long, layer].map(|leaf| {
+                let values = leaf.gradient().expect("a gradient").to_vec().expect("values");
+                values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            })
+        })
+    };
+    assert!(run(1) == run(5), "gradients differ between 1 and 5 threads");
+}
+
+#[test]
+fn softmax_holds_great_numbers_and_hidden_ones() {
+    let device = &*DEVICE;
+    let x = Tensor::new(device, [2, 3], &[1e30, 1e30, -1e30, f32::NEG_INFINITY, 0.0, 0.0]).expect("values");
+    assert_eq!(x.softmax(1).expect("shares").to_vec().expect("values"), [0.5, 0.5, 0.0, 0.0, 0.5, 0.5]);
+    let y = x.transpose(0, 1).expect("columns").softmax(0).expect("shares");
+    assert_eq!(y.to_vec().expect("values"), [0.5, 0.0, 0.5, 0.5, 0.0, 0.5]);
+    let narrow = x.to_dtype(DType::Bf16).expect("bf16").log_softmax(1).expect("logarithms");
+    assert_eq!(narrow.to_vec().expect("values")[3], f32::NEG_INFINITY);
+}
+
+/// A loop of all families asks the system for memory in its first rounds alone.
+#[test]
+fn memory_is_used_again() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    pool.install(|| {
+        let device = Cpu::device();
+        let image = Tensor::new(&device, [1, 8, 33, 40], &normal(0, 8 * 33 * 40)).expect("an image").with_gradient();
+        let weight = Tensor::new(&device, [40, 40], &normal(1, 1600)).expect("weights").with_gradient();
+        let round = || {
+            let x = image.group_norm(2, 1e-5, NormTail::default()).expect("group norm");
+            let x = x.to_layout(Layout::Rows).expect("rows").linear(&weight, None).expect("linear");
+            let x = x.attention(&x, &x, AttentionOptions::default()).expect("attention").softmax(-1).expect("softmax");
+            x.mul(&x).expect("squares").sum(&[], false).expect("a sum").backward().expect("gradients");
+        };
+        (0..3).for_each(|_| round());
+        let before = device.memory_use().allocations;
+        (0..3).for_each(|_| round());
+        assert_eq!(device.memory_use().allocations, before);
+    });
+}

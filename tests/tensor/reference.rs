@@ -1,0 +1,354 @@
+//! Every case that PyTorch's stored results hold: outputs and gradients, or why it is not run.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use gustfront::tensor::{
+    AttentionOptions, Conv2d, ConvTranspose2d, Cpu, Device, Graph, GraphAttention, Interpolation, Layout, Level,
+    MultiHead, Norm, NormTail, Result, Tensor, Window,
+};
+use serde_json::Value;
+
+use crate::fixtures::{Fixtures, pytorch};
+
+/// What f32 results are compared with stored ones to.
+const TOLERANCE: (f64, f64) = (1e-5, 1e-6);
+
+/// Gradients that f32 cannot hold to [`TOLERANCE`]: what may be added, as a share of the greatest element, and why.
+const EXCEPTIONS: &[(&str, &str, f64, &str)] = &[
+    ("conv2d", "w", 2e-7, SUMMED),
+    ("conv_transpose2d", "w", 2e-7, SUMMED),
+    ("torch_geometric GATConv", "lin.weight", 2e-7, SUMMED),
+    ("gelu_tanh", "x", 5e-7, "left of -2 the derivative is the difference of two nearly equal numbers"),
+];
+
+/// Why gradients of weights are off by roundings of their greatest elements.
+const SUMMED: &str = "a sum of hundreds of products that cancel is off by the rounding of its greatest partial sums";
+
+/// Operations that no network here uses.
+const NOT_OFFERED: &[(&str, &str)] = &[
+    ("conv1d", "no network here works on series alone"),
+    ("conv3d", "time is a channel or a batch, never a dimension that a kernel moves along"),
+    ("affine_grid+grid_sample", "images are not warped"),
+    ("grid_sample", "images are not warped"),
+    ("Adam+", "weight decay belongs beside the gradient, not in it: AdamW"),
+    ("SGD+", "every network here trains with AdamW"),
+    ("AdamW+onecycle", "cycles the optimiser's momentum too"),
+];
+
+/// Operations that have no backend function yet.
+const BEING_ADDED: &[&str] = &[
+    "GRU",
+    "mse",
+    "l1",
+    "smooth_l1",
+    "huber05",
+    "huber1",
+    "clip_grad_norm_",
+    "AdamW+const",
+    "AdamW+cosine",
+    "AdamW+plateau",
+    "AdamW+step",
+    "AdamW+warm_restarts",
+    "diffusers get_timestep_embedding",
+];
+
+/// What belongs to other modules.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("diffusers DDPMScheduler", "diffusion"),
+    ("diffusers DDIMScheduler", "diffusion"),
+    ("diffusers DPMSolverMultistepScheduler", "diffusion"),
+    ("properscoring.", "verification"),
+    ("xskillscore.", "verification"),
+    ("scores.", "verification"),
+    ("counts tp,fp,fn,tn", "verification"),
+    ("samples per bin", "verification"),
+];
+
+/// A case of the manifest with its inputs on a device.
+struct Stored<'a> {
+    fixtures: &'a Fixtures,
+    name: &'a str,
+    operation: &'a str,
+    arguments: &'a Value,
+    device: Device,
+    leaves: BTreeMap<&'a str, Tensor>,
+    /// Tensors that are off.
+    wrong: RefCell<Vec<String>>,
+}
+
+/// What an operation gave, by the names of the manifest.
+type Outputs = Vec<(&'static str, Tensor)>;
+
+impl<'a> Stored<'a> {
+    fn new(fixtures: &'a Fixtures, case: &'a Value, level: Level, layout: Layout) -> Self {
+        let text = |key: &str| case[key].as_str().unwrap_or_else(|| panic!("no {key} in {case}"));
+        let (name, operation, device) = (text("case"), text("op"), Cpu::with_level(level));
+        let leaf = |input| {
+            let key = format!("in.{name}.{input}");
+            fixtures.find(&key)?;
+            let x = fixtures.tensor(&device, &key).to_layout(layout).expect("a layout");
+            Some((input, x.with_gradient()))
+        };
+        let leaves = words(&case["inputs"]).filter_map(leaf).collect();
+        Stored { fixtures, name, operation, arguments: &case["args"], device, leaves, wrong: RefCell::default() }
+    }
+
+    fn optional(&self, input: &str) -> Option<&Tensor> {
+        self.leaves.get(input)
+    }
+
+    fn leaf(&self, input: &str) -> &Tensor {
+        self.optional(input).unwrap_or_else(|| panic!("{}: no input {input}", self.name))
+    }
+
+    /// A number, or one along rows and one along columns.
+    fn pair(&self, key: &str, otherwise: usize) -> [usize; 2] {
+        let number = |value: &Value| value.as_u64().map(|n| n as usize);
+        let at = |i: usize| number(&self.arguments[key]).or_else(|| number(&self.arguments[key][i]));
+        [at(0).unwrap_or(otherwise), at(1).unwrap_or(otherwise)]
+    }
+
+    fn number(&self, key: &str, otherwise: usize) -> usize {
+        self.arguments[key].as_u64().map_or(otherwise, |n| n as usize)
+    }
+
+    fn real(&self, key: &str, otherwise: f64) -> f32 {
+        self.arguments[key].as_f64().unwrap_or(otherwise) as f32
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.arguments[key].as_bool().unwrap_or(false)
+    }
+
+    /// Notes where a tensor is further from what is stored than the tolerance and `more`, a share of the greatest.
+    fn check(&self, key: &str, found: &Tensor, more: f64) {
+        let (wanted, found) = (&self.fixtures.array(key).values, found.to_vec().expect("values"));
+        assert_eq!(found.len(), wanted.len(), "{key}");
+        let greatest = wanted.iter().fold(0.0, |greatest: f64, x| greatest.max(x.abs()));
+        let allowed = |wanted: f64| TOLERANCE.0 * wanted.abs() + TOLERANCE.1 + more * greatest;
+        let error = |(found, wanted): (&f32, &f64)| (f64::from(*found) - wanted).abs() / allowed(*wanted);
+        let errors = found.iter().zip(wanted).map(error);
+        let worst = errors.fold(0.0, |worst, error| if error.is_nan() || error > worst { error } else { worst });
+        if worst.is_nan() || worst > 1.0 {
+            let off = format!("{worst:.2} times the tolerance off, elements up to {greatest:.1}");
+            self.wrong.borrow_mut().push(format!("{key} on {}: {off}", self.device.name()));
+        }
+    }
+
+    /// Compares an output, and sends its stored gradient back: 1 for a number, nothing where none is stored.
+    fn check_output(&self, output: &str, y: &Tensor) {
+        self.check(&format!("out.{}.{output}", self.name), y, 0.0);
+        let given = format!("in.{}.d_{output}", self.name);
+        let gradient = match self.fixtures.find(&given) {
+            Some(_) => self.fixtures.tensor(&self.device, &given),
+            None if y.len() == 1 => Tensor::full(&self.device, y.shape(), 1.0).expect("one"),
+            None => return,
+        };
+        y.backward_with(&gradient).unwrap_or_else(|e| panic!("{given}: {e}"));
+    }
+
+    fn check_gradient(&self, input: &str) {
+        let key = format!("g.{}.{input}", self.name);
+        let excepted =
+            |(operation, of, ..): &&(&str, &str, f64, &str)| self.operation.starts_with(operation) && *of == input;
+        let more = EXCEPTIONS.iter().find(excepted).map_or(0.0, |(_, _, share, _)| *share);
+        self.check(&key, &self.leaf(input).gradient().unwrap_or_else(|| panic!("{key}: none")), more);
+    }
+}
+
+/// The strings of a list.
+fn words(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// What the case's operation gives; `None` where it has no operation here.
+fn run(case: &Stored<'_>) -> Option<Result<Outputs>> {
+    let one = |y: Result<Tensor>| Some(y.map(|y| vec![("y", y)]));
+    let x = || case.leaf("x");
+    match case.operation {
+        "conv2d" => one(x().conv2d(case.leaf("w"), case.optional("b"), &convolution(case))),
+        "conv_transpose2d" => one(x().conv_transpose2d(case.leaf("w"), case.optional("b"), &transposed(case))),
+        "max_pool2d" => one(x().max_pool2d(window(case))),
+        "avg_pool2d" => one(x().avg_pool2d(window(case))),
+        "adaptive_avg_pool2d" => {
+            let [height, width] = case.pair("output", 1);
+            one(x().adaptive_avg_pool2d(height, width))
+        }
+        "group_norm" => one(x().group_norm(case.number("groups", 1), case.real("eps", 1e-5), tail(case))),
+        "layer_norm" => one(x().layer_norm(case.leaf("w"), case.optional("b"), case.real("eps", 1e-5))),
+        "batch_norm" => Some(batch_norm(case)),
+        "relu" => one(x().relu()),
+        "silu" => one(x().silu()),
+        "gelu" => one(x().gelu()),
+        "gelu_tanh" => one(x().gelu_tanh()),
+        "sigmoid" => one(x().sigmoid()),
+        "tanh" => one(x().tanh()),
+        "leaky_relu02" => one(x().leaky_relu(0.2)),
+        "elu" => one(x().elu()),
+        "softplus" => one(x().softplus()),
+        "softmax" => one(x().softmax(case.arguments["dim"].as_i64().unwrap_or(-1) as isize)),
+        "log_softmax" => one(x().log_softmax(case.arguments["dim"].as_i64().unwrap_or(-1) as isize)),
+        "linear" => one(x().linear(case.leaf("w"), case.optional("b"))),
+        "multi_head_attention" => Some(multi_head(case)),
+        "scaled_dot_product_attention" => {
+            one(case.leaf("q").attention(case.leaf("k"), case.leaf("v"), AttentionOptions::default()))
+        }
+        "interpolate" => one(interpolation(case).map(|kind| {
+            let [height, width] = case.pair("size", 1);
+            x().resize(height, width, kind)
+        })?),
+        "rfft2 ortho magnitude" => one(magnitude(x())),
+        operation if operation.starts_with("torch_geometric GATConv") => Some(graph_attention(case)),
+        _ => None,
+    }
+}
+
+fn convolution(case: &Stored<'_>) -> Conv2d {
+    Conv2d {
+        stride: case.pair("stride", 1),
+        padding: case.pair("padding", 0),
+        dilation: case.pair("dilation", 1),
+        groups: case.number("groups", 1),
+    }
+}
+
+fn transposed(case: &Stored<'_>) -> ConvTranspose2d {
+    ConvTranspose2d {
+        stride: case.pair("stride", 1),
+        padding: case.pair("padding", 0),
+        output_padding: case.pair("output_padding", 0),
+        dilation: case.pair("dilation", 1),
+        groups: case.number("groups", 1),
+    }
+}
+
+fn window(case: &Stored<'_>) -> Window {
+    let kernel = case.number("kernel", 1);
+    Window::square(kernel, case.number("stride", kernel), case.number("padding", 0))
+}
+
+/// Ways of interpolating that are offered.
+fn interpolation(case: &Stored<'_>) -> Option<Interpolation> {
+    match case.arguments["mode"].as_str() {
+        Some("nearest") => Some(Interpolation::Nearest),
+        Some("bilinear") if !case.flag("antialias") => {
+            Some(Interpolation::Bilinear { align_corners: case.flag("align_corners") })
+        }
+        _ => None,
+    }
+}
+
+fn tail<'a>(case: &'a Stored<'_>) -> NormTail<'a> {
+    NormTail { weight: case.optional("w"), bias: case.optional("b"), ..NormTail::default() }
+}
+
+fn batch_norm(case: &Stored<'_>) -> Result<Outputs> {
+    let (x, mean, variance) = (case.leaf("x"), case.leaf("rm"), case.leaf("rv"));
+    let epsilon = case.real("eps", 1e-5);
+    if !case.flag("training") {
+        return Ok(vec![("y", x.batch_norm(mean, variance, epsilon, tail(case))?)]);
+    }
+    let found = x.batch_norm_training(mean, variance, case.real("momentum", 0.1), epsilon, tail(case))?;
+    Ok(vec![("y", found.output), ("rm_after", found.running_mean), ("rv_after", found.running_variance)])
+}
+
+fn multi_head(case: &Stored<'_>) -> Result<Outputs> {
+    let with = MultiHead {
+        heads: case.number("heads", 1),
+        in_weight: case.leaf("in_w"),
+        in_bias: case.optional("in_b"),
+        out_weight: case.leaf("out_w"),
+        out_bias: case.optional("out_b"),
+        options: AttentionOptions::default(),
+    };
+    let (queries, context) = (case.leaf("q"), case.optional("kv"));
+    let (y, shares) = queries.multi_head_attention_shares(context, &with)?;
+    // The form without shares is another kernel.
+    let alone = queries.detach().multi_head_attention(context, &with)?;
+    case.check(&format!("out.{}.y", case.name), &alone, 0.0);
+    Ok(vec![("y", y), ("attn", shares)])
+}
+
+/// |z| of the spectrum of images.
+fn magnitude(x: &Tensor) -> Result<Tensor> {
+    let spectrum = x.rfft2(Norm::Ortho)?;
+    spectrum.mul(&spectrum)?.sum(&[-1], false)?.sqrt()
+}
+
+fn graph_attention(case: &Stored<'_>) -> Result<Outputs> {
+    let (heads, channels) = (case.number("heads", 1), case.number("out", 1));
+    let edges = case.fixtures.indices(&case.device, &format!("in.{}.edge_index", case.name));
+    let (graph, attributes) =
+        Graph::new(&edges, case.leaf("x").shape()[0])?.with_self_loops(case.optional("edge_attr"))?;
+    let found = [graph.sources().to_indices()?, graph.targets().to_indices()?].concat();
+    let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+    assert_eq!(found, case.fixtures.array(&format!("out.{}.edge_index_out", case.name)).values);
+    let scores = match attributes {
+        Some(attributes) => {
+            let projected = attributes.linear(case.leaf("lin_edge.weight"), None)?;
+            let projected = projected.reshape([graph.edges(), heads, channels])?;
+            Some(projected.mul(case.leaf("att_edge"))?.sum(&[2], false)?)
+        }
+        None => None,
+    };
+    let attention = GraphAttention {
+        source: &case.leaf("att_src").squeeze(0)?,
+        target: &case.leaf("att_dst").squeeze(0)?,
+        edge: scores.as_ref(),
+        negative_slope: case.real("negative_slope", 0.2),
+        concat: case.flag("concat"),
+        bias: case.optional("bias"),
+    };
+    let nodes = case.leaf("x").linear(case.leaf("lin.weight"), None)?.reshape([graph.nodes(), heads, channels])?;
+    let (y, weights) = nodes.graph_attention(&graph, attention)?;
+    Ok(vec![("y", y), ("alpha", weights)])
+}
+
+/// Runs a case and compares everything that is stored of it: what is wrong, `None` where it has no operation here.
+fn compare(fixtures: &Fixtures, case: &Value, level: Level, layout: Layout) -> Option<Vec<String>> {
+    let stored = Stored::new(fixtures, case, level, layout);
+    let outputs = run(&stored)?;
+    let outputs = outputs.unwrap_or_else(|e| panic!("{} {level:?} {layout:?}: {e}", stored.name));
+    let found: BTreeSet<&str> = outputs.iter().map(|(output, _)| *output).collect();
+    // The graph's edges are compared where they are made.
+    let wanted: BTreeSet<&str> = words(&case["outputs"]).filter(|output| *output != "edge_index_out").collect();
+    assert_eq!(found, wanted, "{}", stored.name);
+    outputs.iter().for_each(|(output, y)| stored.check_output(output, y));
+    words(&case["gradients"]).for_each(|input| stored.check_gradient(input));
+    Some(stored.wrong.take())
+}
+
+/// Why a case without an operation is not run; `None` where nobody has thought of it.
+fn excuse(operation: &str, case: &Value) -> Option<String> {
+    let mode = case["args"]["mode"].as_str();
+    if operation == "interpolate" && mode == Some("bicubic") {
+        return Some("not offered: fields are resized linearly, or from the nearest cell".to_owned());
+    }
+    let begins = |(prefix, _): &&(&str, &str)| operation.starts_with(prefix);
+    let not_offered = NOT_OFFERED.iter().find(begins).map(|(_, reason)| format!("not offered: {reason}"));
+    let elsewhere = ELSEWHERE.iter().find(begins).map(|(_, place)| format!("belongs to {place}"));
+    let added = BEING_ADDED.contains(&operation).then(|| "being added".to_owned());
+    not_offered.or(elsewhere).or(added)
+}
+
+#[test]
+fn stored_results_are_met() {
+    let Some((fixtures, cases)) = pytorch() else { return };
+    let ways: Vec<(Level, Layout)> =
+        Level::available().flat_map(|level| [(level, Layout::Rows), (level, Layout::Channels)]).collect();
+    let (mut passed, mut excused, mut wrong) = (0, BTreeMap::<String, usize>::new(), Vec::new());
+    for case in &cases {
+        let found = ways.iter().map(|(level, layout)| compare(&fixtures, case, *level, *layout));
+        match (found.collect::<Option<Vec<_>>>(), excuse(case["op"].as_str().unwrap_or_default(), case)) {
+            (Some(found), _) if found.iter().all(Vec::is_empty) => passed += 1,
+            (Some(found), _) => wrong.extend(found.into_iter().flatten()),
+            (None, Some(reason)) => *excused.entry(reason).or_default() += 1,
+            (None, None) => wrong.push(format!("{} ({}): neither run nor excused", case["case"], case["op"])),
+        }
+    }
+    println!("{passed} of {} stored cases pass", cases.len());
+    excused.iter().for_each(|(reason, count)| println!("{count} {reason}"));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(passed > 0, "no case was run");
+}

@@ -1,0 +1,71 @@
+//! What operations give, in f32 and bf16, from either layout, on every instruction set.
+
+use gustfront::tensor::{Cpu, DType, Layout, Level, no_grad};
+
+use crate::{assert_close, compared};
+
+/// Half a unit in the last place of bf16: 8 bits of precision, rounded once.
+const BF16_ROUNDING: f64 = 1.0 / 256.0;
+
+#[test]
+fn every_case_equals_plain_loops() {
+    for level in Level::available() {
+        let device = Cpu::with_level(level);
+        for (case, _, wanted) in compared() {
+            for layout in [Layout::Rows, Layout::Channels] {
+                let what = format!("{} {layout:?} {level:?}", case.name);
+                let inputs = case.tensors(&device, DType::F32, layout).expect("inputs");
+                let found = no_grad(|| (case.run)(&inputs)).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_eq!(found.len(), wanted.len(), "{what}");
+                for (found, wanted) in found.iter().zip(&wanted) {
+                    assert_eq!(found.shape().sizes(), &wanted.shape[..], "{what}");
+                    assert_close(&what, &found.to_vec().expect("values"), wanted, case.tolerance);
+                }
+            }
+        }
+    }
+}
+
+/// An operation on bf16 computes in f32 and rounds once: it is off by what f32 may be, and one rounding.
+#[test]
+fn every_case_rounds_once_in_bf16() {
+    let device = Cpu::device();
+    for (case, mut arrays, _) in compared() {
+        let what = format!("{} bf16", case.name);
+        let inputs = case.tensors(&device, DType::Bf16, Layout::Rows).expect("inputs");
+        let held =
+            inputs.iter().map(|x| if x.dtype() == DType::Bf16 { Some(x.to_vec().expect("values")) } else { None });
+        for (array, held) in arrays.iter_mut().zip(held) {
+            if let Some(held) = held {
+                array.values = held.into_iter().map(f64::from).collect();
+            }
+        }
+        let wanted = case.plain.as_ref().expect("plain loops")(&arrays);
+        let found = no_grad(|| (case.run)(&inputs)).unwrap_or_else(|e| panic!("{what}: {e}"));
+        for (found, wanted) in found.iter().zip(&wanted) {
+            let tolerance = (case.tolerance.0 + BF16_ROUNDING, case.tolerance.1);
+            assert_close(&what, &found.to_vec().expect("values"), wanted, tolerance);
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_show_in_the_bits() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| {
+            let device = Cpu::device();
+            let results = compared().map(|(case, ..)| {
+                let inputs = case.tensors(&device, DType::F32, Layout::Channels).expect("inputs");
+                let found = (case.run)(&inputs).expect("results");
+                let bits = found.iter().flat_map(|x| x.to_vec().expect("values")).map(f32::to_bits).collect::<Vec<_>>();
+                (case.name, bits)
+            });
+            results.collect::<Vec<_>>()
+        })
+    };
+    let (one, five) = (run(1), run(5));
+    for ((name, one), (_, five)) in one.iter().zip(&five) {
+        assert_eq!(one, five, "{name}");
+    }
+}
