@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-use super::BadUsage;
 use super::output::{complain, told};
+use super::{BadUsage, Exit};
 
 /// Show what is in GRIB2 files, their indexes or Zarr stores.
 #[derive(clap::Args, Debug)]
@@ -43,42 +43,44 @@ pub(crate) struct Args {
     pub(crate) field: usize,
 }
 
-/// Prints what is in every file; fails where one of them cannot be read.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+/// Prints what is in every file; fails where one of them cannot be read, and tells where something in one cannot.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     ensure!(args.png.is_none() || args.files.len() == 1, not_drawn("of one file; expected one FILE"));
-    let mut failed = 0;
+    let (mut failed, mut ended) = (0, Exit::Done);
     for file in &args.files {
         match inspect(file, args, &mut io::stdout().lock()) {
-            Err(error) if is_broken_pipe(&error) => return Ok(()),
+            Err(error) if is_broken_pipe(&error) => return Ok(Exit::Done),
             Err(error) if args.files.len() == 1 => return Err(error.context(file.clone())),
             Err(error) => {
                 complain(&format!("{file}: {}", told(&error)));
                 failed += 1;
             }
-            Ok(()) => (),
+            Ok(Exit::Done) => (),
+            Ok(other) => ended = other,
         }
     }
     ensure!(failed == 0, "{failed} of {} files could not be read", args.files.len());
-    Ok(())
+    Ok(ended)
 }
 
-fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if file.starts_with("s3://") || Path::new(file).is_dir() {
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of a store"));
-        return store::print(file, args.json, out);
+        return store::print(file, args.json, out).map(|()| Exit::Done);
     }
     let bytes = std::fs::read(file).context("cannot be read")?;
     if file.ends_with(".idx") {
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of an index"));
-        return index::print(file, &bytes, args.json, out);
+        return index::print(file, &bytes, args.json, out).map(|()| Exit::Done);
     }
     let content = grib2::Content::read(&bytes, args.repeat.map(|n| n as usize));
     content.print(file, args.json, out)?;
     match (&args.png, content.reason_for_nothing()) {
         (_, Some(reason)) => bail!("there is no GRIB2 message: {reason}"),
-        (Some(png), _) => picture::draw(&content, &bytes, args.field, png),
-        (None, _) => Ok(()),
+        (Some(png), _) => picture::draw(&content, &bytes, args.field, png)?,
+        (None, _) => (),
     }
+    Ok(if content.is_damaged() { Exit::Rejects } else { Exit::Done })
 }
 
 fn not_drawn(what: &str) -> BadUsage {
@@ -128,7 +130,7 @@ mod tests {
         encode(&field).expect("a message")
     }
 
-    fn inspected(bytes: &[u8], json: bool, field: usize) -> (anyhow::Result<()>, String, bool) {
+    fn inspected(bytes: &[u8], json: bool, field: usize) -> (anyhow::Result<Exit>, String, bool) {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, png) = (folder.path().join("a.grib2"), folder.path().join("a.png"));
         std::fs::write(&file, bytes).expect("a file");

@@ -96,7 +96,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
-        Command::Inspect(args) => inspect::run(&args).map(|()| Exit::Done),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Synth(args) => synth::run(args).map(|()| Exit::Done),
         Command::Completions(args) => completions::run(&args),
     };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::document::Place;
 use super::pipeline::{Stage, StageNode, Stream};
 use super::reader::{Mistakes, closest};
+use super::tables::variables;
 
 /// Folders of the ledger that are no stage's.
 const RESERVED: [&str; 2] = ["rejects", "source"];
@@ -122,9 +123,24 @@ fn finish(draft: Draft<'_>, inputs: Vec<usize>, stages: &[StageNode], mistakes: 
         fallback(&draft.stage)
     });
     let rotated = inputs.first().is_some_and(|i| stages[*i].earth_winds);
+    if matches!(draft.stage, Stage::Regrid(_)) && !rotated && has_winds(stages) {
+        let text = format!(
+            "{}.{}: winds along one grid's axes are not along another's; expected `rotate_winds` before it",
+            draft.section, draft.name
+        );
+        mistakes.add(&draft.place, text);
+    }
     let earth_winds = rotated || draft.stage == Stage::RotateWinds;
     let Draft { name, kind, stage, place, .. } = draft;
     StageNode { name: name.into(), kind, stage, inputs, stream, earth_winds, place }
+}
+
+/// Whether the source gives wind components.
+fn has_winds(stages: &[StageNode]) -> bool {
+    let wind = |name: &str| variables().get(name).is_some_and(|variable| variable.wind.is_some());
+    stages
+        .iter()
+        .any(|s| matches!(&s.stage, Stage::Hrrr(options) if options.variables.iter().any(|(name, _)| wind(name))))
 }
 
 /// What a stage emits for what it reads, or what it should have read.

@@ -1,6 +1,6 @@
 //! Every field of the manifest against what ecCodes read from it.
 
-use gustfront::formats::grib2::{Grib2Error, Message, Packing, headers, scan};
+use gustfront::formats::grib2::{Grib2Error, Message, headers, scan};
 
 use crate::data::{Expected, folder, manifest, read, row_major};
 
@@ -41,14 +41,17 @@ fn the_decoder_suite_is_read_or_refused_with_a_reason() {
         walk(&file.path, &bytes, &file.fields, &mut totals);
     }
     println!("{totals:?}");
-    assert!(totals.compared > 0, "no field of the suite was compared");
+    assert!(totals.compared > 0 && totals.beyond == 0, "every field of the suite is compared or told: {totals:?}");
 }
 
 #[derive(Debug, Default)]
 struct Totals {
+    /// Fields whose keys and values are those that ecCodes reads.
     compared: usize,
-    unsupported: usize,
+    /// Messages that are refused.
     refused: usize,
+    /// Fields that ecCodes reads and that were not come to.
+    beyond: usize,
 }
 
 /// Compares the messages of one file in the order of its expectations, up to a refused message of many fields.
@@ -64,44 +67,28 @@ fn walk(path: &str, bytes: &[u8], expected: &[Expected], totals: &mut Totals) {
         match headers(message) {
             Ok(fields) => fields.iter().for_each(|field| compare(&place, field, message, rest.next(), totals)),
             Err(error) => {
-                println!("refused {place}: {error}");
+                assert!(is_told(&REFUSED, &place, &error), "refused {place}: {error}");
                 totals.refused += 1;
-                let about = if single_fields { 1 } else { rest.len() };
-                let about: Vec<&Expected> = rest.by_ref().take(about).collect();
-                assert!(about.is_empty() || about.iter().any(|e| explains(e, &error)), "{place}: {error}");
+                rest.nth(if single_fields { 0 } else { rest.len() });
             }
         }
     }
+    totals.beyond += rest.count();
 }
+
+/// Whether a table says that a file's error contains this.
+fn is_told(table: &[(&str, &str)], place: &str, error: &Grib2Error) -> bool {
+    table.iter().any(|(file, text)| place.contains(file) && error.to_string().contains(text))
+}
+
+/// Messages that cannot be read, and why: template 3.1 has 84 octets.
+const REFUSED: [(&str, &str); 1] = [("gribtract/rotated_latlon_gdt1_drt0.grib2", "at least 76 octets, found 72")];
 
 fn compare(place: &str, field: &Message, bytes: &[u8], expected: Option<&Expected>, totals: &mut Totals) {
     let Some(expected) = expected.filter(|e| e.error.is_none()) else { return };
     compare_keys(place, field, expected);
-    match field.packing {
-        Packing::Unsupported(template) => {
-            let error = field.decode(bytes).expect_err("no values");
-            assert!(error.to_string().contains(&format!("5.{template}")), "{place}: {error}");
-            totals.unsupported += 1;
-        }
-        _ => {
-            compare_values(place, field, bytes, expected);
-            totals.compared += 1;
-        }
-    }
-}
-
-/// Whether what ecCodes reads shows why a header was refused: something unsupported, or damaged for ecCodes too.
-fn explains(expected: &Expected, error: &Grib2Error) -> bool {
-    let unsupported = |template: Option<u16>, supported: &[u16]| template.is_some_and(|t| !supported.contains(&t));
-    match error {
-        Grib2Error::Unsupported { section: 3, what, .. } => {
-            unsupported(expected.grid_definition_template_number, &[0, 30]) || what.starts_with("earth shape")
-        }
-        Grib2Error::Unsupported { section: 4, .. } => {
-            unsupported(expected.product_definition_template_number, &[0, 1, 2, 8, 11, 12])
-        }
-        _ => expected.error.is_some() || expected.step_range.as_ref().is_some_and(|s| s.contains("e+")),
-    }
+    compare_values(place, field, bytes, expected);
+    totals.compared += 1;
 }
 
 pub(crate) fn compare_keys(place: &str, message: &Message, expected: &Expected) {
@@ -128,11 +115,13 @@ pub(crate) fn compare_keys(place: &str, message: &Message, expected: &Expected) 
 /// The end of an interval is in octets 35 to 41 of template 4.8 (48 to 54 of 4.9), at which ecCodes does not look.
 /// The US National Digital Forecast Database wrote the end as forecast time too, which is the start (octets 19 to
 /// 22): a night's minimum up to 12 UTC, 19 h after the cycle. It writes 0 where the start lies before the cycle:
-/// a day up to 12 UTC that began 18 h before the cycle at 06 UTC.
-const OTHER_STEPS: [(&str, &str, [i64; 2]); 3] = [
+/// a day up to 12 UTC that began 18 h before the cycle at 06 UTC. The Canadian precipitation analysis wrote a length of
+/// −24 h from 24 h on, which is no unsigned number: the 24 h up to the cycle.
+const OTHER_STEPS: [(&str, &str, [i64; 2]); 4] = [
     ("gdal/ds.mint.bin", "19-31", [7, 19]),
     ("gdal/ds.mint.bin", "43-55", [31, 43]),
     ("grib-rs/ds.critfireo.bin.xz", "0-24", [-18, 6]),
+    ("grib-rs/CMC_RDPA_APCP-024", "24-4.29497e+09", [-24, 0]),
 ];
 
 /// `A-B` or `B`, in hours or with the unit `m` behind the number.
@@ -141,7 +130,7 @@ fn compare_step(place: &str, message: &Message, expected: &Expected) {
         Some(minutes) => minutes.parse::<i64>().ok(),
         None => text.parse::<i64>().ok().map(|hours| hours * 60),
     };
-    let Ok(time) = &message.product.time else { return };
+    let time = message.product.time.as_ref().unwrap_or_else(|e| panic!("{place}: {e}"));
     let text = expected.step_range.as_deref().unwrap_or_default();
     let (start, end) = text.split_once('-').unwrap_or((text, text));
     let other = OTHER_STEPS.iter().find(|(file, step, _)| place.contains(file) && *step == text);

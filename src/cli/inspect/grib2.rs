@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gustfront::config;
 use gustfront::domain::{Lead, Variable};
-use gustfront::formats::grib2::{Grib2Error, Message, Time, decode_each, headers, scan};
+use gustfront::formats::grib2::{Grib2Error, Message, Reason, Time, decode_each, headers, scan};
 use serde_json::json;
 
 use super::names;
@@ -52,19 +52,23 @@ pub(super) struct Field {
 struct Skipped {
     bytes: Range<usize>,
     reason: String,
+    padding: bool,
 }
 
 impl Content {
     /// Describes everything there is, unpacking fields side by side, or one by one where that is measured.
     pub(super) fn read(bytes: &[u8], repeat: Option<usize>) -> Self {
         let scan = scan(bytes);
-        let skipped = scan.skipped.iter().map(|s| Skipped { bytes: s.range.clone(), reason: s.reason.to_string() });
+        let skipped = scan.skipped.iter().map(|s| {
+            let (reason, padding) = (s.reason.to_string(), s.reason == Reason::Padding);
+            Skipped { bytes: s.range.clone(), reason, padding }
+        });
         let mut content = Content { fields: Vec::new(), skipped: skipped.collect() };
         let mut found = Vec::new();
         for range in scan.messages {
             match headers(bytes.get(range.clone()).unwrap_or_default()) {
                 Ok(messages) => found.extend(messages.into_iter().map(|message| (range.clone(), message))),
-                Err(error) => content.skipped.push(Skipped { bytes: range, reason: error.to_string() }),
+                Err(error) => content.skipped.push(Skipped { bytes: range, reason: error.to_string(), padding: false }),
             }
         }
         let statistics = match repeat {
@@ -77,6 +81,11 @@ impl Content {
         content.fields = found.into_iter().zip(statistics).map(field).collect();
         content.skipped.sort_by_key(|skipped| skipped.bytes.start);
         content
+    }
+
+    /// Whether a field cannot be unpacked, or bytes other than padding are no field.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.skipped.iter().any(|s| !s.padding) || self.fields.iter().any(|f| f.statistics.is_err())
     }
 
     /// Why there is not one field, where there is none.
@@ -112,7 +121,7 @@ impl Content {
                 writeln!(out, "field {}: {unknown}", number + 1)?;
             }
         }
-        for Skipped { bytes, reason } in &self.skipped {
+        for Skipped { bytes, reason, .. } in &self.skipped {
             writeln!(out, "skipped {} bytes at byte {}: {reason}", bytes.len(), bytes.start)?;
         }
         Ok(())
@@ -126,7 +135,7 @@ impl Content {
         for (number, field) in self.fields.iter().enumerate() {
             writeln!(out, "{}", field.json(file, number + 1))?;
         }
-        for Skipped { bytes, reason } in &self.skipped {
+        for Skipped { bytes, reason, .. } in &self.skipped {
             let (offset, length) = (bytes.start, bytes.len());
             writeln!(out, "{}", json!({ "file": file, "skipped_offset": offset, "bytes": length, "reason": reason }))?;
         }
@@ -206,7 +215,7 @@ impl Field {
             "number": product.number,
             "surface": product.first.map(|s| s.kind),
             "level": product.first.map(|s| s.level),
-            "ensemble": product.ensemble.map(|e| format!("{e:?}")),
+            "ensemble": product.ensemble,
             "cycle": message.cycle.to_string(),
             "valid": message.slot().ok().map(|slot| slot.valid().to_string()),
             "lead_minutes": minutes(|t| Some(t.lead)),
@@ -214,6 +223,7 @@ impl Field {
             "grid": message.grid.as_deref().ok(),
             "packing": message.packing.to_string(),
             "origin": *message.origin,
+            "statistic": product.time.as_ref().ok().and_then(|t| t.statistic),
             "values": message.points,
             "missing": statistics.map(|s| s.missing),
             "min": of_present(|s| s.min),

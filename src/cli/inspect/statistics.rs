@@ -18,7 +18,7 @@ pub(super) struct Statistics {
 impl Statistics {
     /// Unpacks a field so many times and takes the median time.
     pub(super) fn measured(message: &Message, bytes: &[u8], repeat: usize) -> Result<Self, Grib2Error> {
-        let mut values = vec![0.0; message.points];
+        let mut values = message.decode(bytes)?;
         let mut times = Vec::new();
         for _ in 0..repeat {
             let start = Instant::now();

@@ -7,7 +7,7 @@ use rayon::BroadcastContext;
 
 use super::packing::bitmap;
 use super::section::Section;
-use super::{Grib2Error, Message};
+use super::{Grib2Error, Message, limits};
 
 impl Message {
     /// The values as rows along +x in the grid's y direction, NaN where missing.
@@ -15,8 +15,18 @@ impl Message {
     /// Where the order of the points is not known ([`Message::shape`] is `None`), in the message's own order.
     /// `bytes` are those the header was read from.
     pub fn decode(&self, bytes: &[u8]) -> Result<Vec<f32>, Grib2Error> {
+        self.check_room(bytes, self.points)?;
         let mut values = vec![0.0; self.points];
         self.decode_into(bytes, &mut values).map(|()| values)
+    }
+
+    /// Checks that section 7 can hold the field, and that there is memory for `more` values, before any is taken.
+    fn check_room(&self, bytes: &[u8], more: usize) -> Result<(), Grib2Error> {
+        let data = part(bytes, 7, &self.data)?;
+        self.packing.check(&data, self.packed)?;
+        limits::check_data(&data, self.points)?;
+        let room = Vec::<f32>::new().try_reserve_exact(more);
+        room.map_err(|_| Grib2Error::Memory { bytes: more * size_of::<f32>() })
     }
 
     /// [`Message::decode`] into a buffer of [`Message::points`] values; what it holds after an error says nothing.
@@ -54,8 +64,11 @@ pub fn decode_each<T: Send>(
     let some = |_: BroadcastContext| {
         let (mut values, mut found) = (Vec::new(), Vec::new());
         while let (at, Some((range, field))) = take(&next, fields) {
-            values.resize(field.points, 0.0);
-            let decoded = field.decode_into(bytes.get(range.clone()).unwrap_or_default(), &mut values);
+            let message = bytes.get(range.clone()).unwrap_or_default();
+            let decoded = field.check_room(message, field.points.saturating_sub(values.len())).and_then(|()| {
+                values.resize(field.points, 0.0);
+                field.decode_into(message, &mut values)
+            });
             found.push((at, decoded.map(|()| read(field, &values))));
         }
         found

@@ -50,6 +50,12 @@ pub enum Grib2Error {
         /// Where it was.
         offset: usize,
     },
+    /// There is no memory for the values of a field.
+    #[error("{bytes} bytes for the values of a field could not be had")]
+    Memory {
+        /// What was asked for.
+        bytes: usize,
+    },
     /// A line that no GRIB2 index has.
     #[error("line {line} of the index: expected {expected}, found `{found}`")]
     Index {

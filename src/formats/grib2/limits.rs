@@ -23,6 +23,18 @@ pub(super) fn check_points(section: &Section, points: usize, bytes: usize) -> Re
     Err(section.damaged(7, format!("at most {most} points in a message of {bytes} bytes, found {points}")))
 }
 
+/// Checks the points of a field against the section 7 that they are in.
+///
+/// A field of no data at all is one value at every point.
+pub(super) fn check_data(data: &Section, points: usize) -> Result<(), Grib2Error> {
+    let bytes = data.rest(6).len();
+    let most = FREE_POINTS.saturating_add(bytes.saturating_mul(POINTS_A_BYTE));
+    if points <= most {
+        return Ok(());
+    }
+    Err(data.damaged(6, format!("at most {most} points in {bytes} bytes of data, found {points}")))
+}
+
 /// Checks the length of the section 6 that lies at `bitmap` for a grid of so many points.
 pub(super) fn check_bitmap(bitmap: &Range<usize>, points: usize) -> Result<(), Grib2Error> {
     let (needed, found) = (points.div_ceil(8), bitmap.len().saturating_sub(BITMAP_HEADER));

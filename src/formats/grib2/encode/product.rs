@@ -9,7 +9,7 @@ use super::super::product::{Ensemble, MISSING};
 use super::{Encode, Window, signed};
 
 /// No originating centre: what is written here is no centre's product.
-const CENTRE_MISSING: u16 = u16::MAX >> 8;
+const CENTRE_MISSING: u16 = 255;
 /// Version of the master tables the codes are from.
 const MASTER_TABLES: u8 = 2;
 /// Codes from 192 on are local ones.

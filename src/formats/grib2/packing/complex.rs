@@ -84,6 +84,25 @@ impl Iterator for Groups<'_> {
     }
 }
 
+/// Fields of more values are counted before there is memory for them.
+const LARGE: usize = 1 << 22;
+
+/// Checks that the groups of section 7 can be those of `count` values; of large fields, that they are.
+pub(super) fn check(data: &Section, packing: &Complex, count: usize) -> Result<(), Grib2Error> {
+    if (packing.groups == 0 && packing.scale.bits == 0) || count <= LARGE {
+        return Ok(());
+    }
+    let (bytes, parts) = (data.rest(6), Parts::new(packing));
+    if parts.values.div_ceil(8) > bytes.len() {
+        let (groups, found) = (packing.groups, bytes.len());
+        return Err(data.damaged(6, format!("{} bytes for {groups} groups, found {found}", parts.values.div_ceil(8))));
+    }
+    match Groups::new(packing, &parts, bytes).fold(0u64, |sum, group| sum.saturating_add(group.length)) {
+        sum if sum == count as u64 => Ok(()),
+        sum => Err(data.damaged(6, format!("groups of {count} values in all, found {sum}"))),
+    }
+}
+
 /// Unpacks section 7 into `values`; NaN is missing.
 pub(super) fn unpack(data: &Section, packing: &Complex, values: &mut [f32], level: Level) -> Result<(), Grib2Error> {
     let (groups, count) = (packing.groups, values.len());

@@ -11,14 +11,19 @@ pub(super) fn bits(section: &Section) -> Result<u32, Grib2Error> {
     }
 }
 
+/// Checks that section 7 holds `count` values.
+pub(super) fn check(data: &Section, bits: u32, count: usize) -> Result<(), Grib2Error> {
+    let needed = count.saturating_mul(bits as usize / 8);
+    match data.rest(6).len() {
+        got if got >= needed => Ok(()),
+        got => Err(data.damaged(6, format!("{needed} bytes for {count} values of {bits} bits, found {got}"))),
+    }
+}
+
 /// Unpacks section 7 into `values`; doubles are rounded to `f32`.
 pub(super) fn unpack(data: &Section, bits: u32, values: &mut [f32]) -> Result<(), Grib2Error> {
+    check(data, bits, values.len())?;
     let bytes = data.rest(6);
-    let needed = values.len().saturating_mul(bits as usize / 8);
-    if bytes.len() < needed {
-        let count = values.len();
-        return Err(data.damaged(6, format!("{needed} bytes for {count} values of {bits} bits, found {}", bytes.len())));
-    }
     match bits {
         32 => numbers(bytes, values, f32::from_be_bytes),
         64 => numbers(bytes, values, |number| f64::from_be_bytes(number) as f32),

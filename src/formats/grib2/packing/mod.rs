@@ -138,6 +138,16 @@ impl fmt::Display for Packing {
 }
 
 impl Packing {
+    /// Checks that section 7 can hold `count` values, as far as that can be told without unpacking it.
+    pub(super) fn check(&self, data: &Section, count: usize) -> Result<(), Grib2Error> {
+        match self {
+            Packing::Simple(scale) => simple::check(data, scale, count),
+            Packing::Complex(complex) => complex::check(data, complex, count),
+            Packing::Ieee { bits } => ieee::check(data, *bits, count),
+            _ => Ok(()),
+        }
+    }
+
     /// Unpacks section 7 into `values`; every length is checked against the section before it is believed.
     pub(super) fn unpack(&self, data: &Section, values: &mut [f32]) -> Result<(), Grib2Error> {
         match self {

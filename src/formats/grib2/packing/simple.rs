@@ -6,7 +6,7 @@ use super::super::section::Section;
 use super::{Level, Scale};
 
 /// Checks that section 7 holds `count` values.
-fn check(data: &Section, scale: &Scale, count: usize) -> Result<(), Grib2Error> {
+pub(super) fn check(data: &Section, scale: &Scale, count: usize) -> Result<(), Grib2Error> {
     let needed = (count * scale.bits as usize).div_ceil(8);
     match data.rest(6).len() {
         got if got >= needed => Ok(()),

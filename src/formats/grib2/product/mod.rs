@@ -1,5 +1,7 @@
 //! What a field is of and when (sections 1 and 4).
 
+use serde::Serialize;
+
 use crate::domain::{Lead, Moment, Variable};
 
 use super::Grib2Error;
@@ -84,7 +86,8 @@ pub struct Time {
 }
 
 /// Which part of an ensemble a field is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "part")]
 pub enum Ensemble {
     /// One forecast (templates 4.1 and 4.11).
     Member {

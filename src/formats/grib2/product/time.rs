@@ -39,10 +39,16 @@ pub(super) fn parse(section: &Section, layout: &Layout, cycle: Moment) -> Result
 /// The forecast time is the interval's start (template 4.8, octets 19 to 22), the range's length (octets 50 to 53)
 /// leads to its end, and the calendar says the end too (octets 35 to 41). Where they disagree, an end inside the
 /// range is believed: the US National Digital Forecast Database wrote the end as forecast time too, and writes 0
-/// for a start before the cycle. An end elsewhere is that of a message whose reference time was changed.
+/// for a start before the cycle. An end elsewhere is that of a message whose reference time was changed. Where the
+/// length says no time at all (the Canadian Meteorological Centre wrote negative ones), the calendar alone is believed.
 fn one_range(section: &Section, octet: usize, start: i64, cycle: Moment) -> Result<(i64, i64), Grib2Error> {
-    let length = i64::from(section.u32(octet + 15)?) * unit_seconds(section, octet + 14)?;
     let said = calendar(section, octet)?.map(|end| seconds_between(cycle, end));
+    let length = section.u32(octet + 15)?;
+    if length > i32::MAX as u32 {
+        let end = said.ok_or_else(|| section.damaged(octet + 15, format!("a length of time, found {length}")))?;
+        return Ok((end, (end - start).abs()));
+    }
+    let length = i64::from(length) * unit_seconds(section, octet + 14)?;
     let inside = said.filter(|end| (start..start + length).contains(end));
     Ok((inside.unwrap_or(start + length), length))
 }
