@@ -334,6 +334,8 @@ pub struct Grib2Options {
     pub variables: Vec<Arc<str>>,
     /// How values are packed.
     pub packing: Grib2Packing,
+    /// The originating centre that messages name; 255 is none.
+    pub centre: u16,
     /// Threads that encode and write.
     pub writers: usize,
 }
@@ -346,6 +348,7 @@ impl Grib2Options {
             path: read_path(r, "grib2"),
             variables: read_chosen(r, table),
             packing: r.choice("packing", &packings).unwrap_or(Grib2Packing::Complex),
+            centre: r.whole("centre", 0, u32::from(u16::MAX)).unwrap_or(255) as u16,
             writers: r.whole("writers", 1, 64).unwrap_or(2) as usize,
         }
     }

@@ -45,7 +45,9 @@ fn made(pipeline: &Pipeline, stage: &Stage) -> String {
             format!("{} {} every {}, leads {leads}: {}", o.product, o.region_name, o.cycle_step, variables.join(", "))
         }
         Stage::Zarr(o) => format!("Zarr in {}", o.path),
-        Stage::Grib2(o) => format!("GRIB2 in {} of {:?}, {:?}", o.path, o.variables, o.packing),
+        Stage::Grib2(o) => {
+            format!("GRIB2 in {} of {:?}, {:?}, centre {}", o.path, o.variables, o.packing, o.centre)
+        }
         Stage::Png(o) => format!("Png in {} of {:?}", o.path, o.variables),
         other => format!("{other:?}"),
     }

@@ -114,6 +114,7 @@ impl Sink for Grib2Sink {
                 Grib2Packing::Complex => Pack::Complex,
                 Grib2Packing::Png => Pack::Png,
             },
+            centre: self.options.centre,
             grid_relative: !self.earth_winds,
             origin: Some(field.provenance.origin.as_str()).filter(|origin| origin.starts_with("SYNTHETIC")),
             ..Encode::new(field.slot, variable, &field.grid, &field.values, variable.decimal_digits)

@@ -16,7 +16,7 @@ mod scan;
 mod section;
 
 pub use decode::decode_each;
-pub use encode::{Encode, Pack, Precision, Window, encode, index_line};
+pub use encode::{Encode, NO_CENTRE, Pack, Precision, Window, encode, index_line};
 pub use error::Grib2Error;
 pub use header::{Message, headers};
 pub use index::{IndexEntry, parse_index};

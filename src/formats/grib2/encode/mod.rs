@@ -22,6 +22,8 @@ mod steps;
 
 pub use inventory::index_line;
 
+/// No originating centre: what is written is no centre's product.
+pub const NO_CENTRE: u16 = 255;
 /// The number of the template of PNG images, without its `5.`.
 const PNG: u16 = 41;
 
@@ -46,6 +48,8 @@ pub struct Encode<'a> {
     pub ensemble: Option<Ensemble>,
     /// Wind components are along the grid's axes instead of east and north.
     pub grid_relative: bool,
+    /// The originating centre, whose local tables codes from 192 on are of (common code table C-11).
+    pub centre: u16,
     /// Who made the field, written to section 2; read back as the origin where it begins with `SYNTHETIC`.
     pub origin: Option<&'a str>,
 }
@@ -64,6 +68,7 @@ impl<'a> Encode<'a> {
             window: None,
             ensemble: None,
             grid_relative: true,
+            centre: NO_CENTRE,
             origin: None,
         }
     }
@@ -119,7 +124,7 @@ pub struct Window {
     pub statistic: u8,
 }
 
-/// One whole message, with no originating centre and production status "research".
+/// One whole message, of production status "research".
 pub fn encode(field: &Encode) -> Result<Vec<u8>, Grib2Error> {
     let refused = |reason| Grib2Error::Encode { variable: field.variable.name.to_string(), reason };
     let definition = octets(field.grid, field.grid_relative).map_err(refused)?;

@@ -8,8 +8,6 @@ use super::super::product::layout::{self, Layout, Part};
 use super::super::product::{Ensemble, MISSING};
 use super::{Encode, Window, signed};
 
-/// No originating centre: what is written here is no centre's product.
-const CENTRE_MISSING: u16 = 255;
 /// Version of the master tables the codes are from.
 const MASTER_TABLES: u8 = 2;
 /// Codes from 192 on are local ones.
@@ -28,7 +26,7 @@ const HOUR: u8 = 1;
 
 /// Section 1 without its length and number.
 pub(super) fn identification(field: &Encode) -> Vec<u8> {
-    let mut octets = CENTRE_MISSING.to_be_bytes().to_vec();
+    let mut octets = field.centre.to_be_bytes().to_vec();
     octets.extend_from_slice(&[0, 0, MASTER_TABLES, LOCAL_TABLES, START_OF_FORECAST]);
     octets.extend_from_slice(&calendar(field.slot.cycle));
     octets.extend_from_slice(&[RESEARCH, data_type(field.ensemble)]);
