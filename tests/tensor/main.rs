@@ -4,6 +4,7 @@ mod fixtures;
 mod gradients;
 mod linear;
 mod spatial;
+mod training;
 mod values;
 
 use gustfront::tensor::cases::{Array, Case};
