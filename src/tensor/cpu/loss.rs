@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::tensor::ops::loss::{Loss, Penalty, Weights};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
-use super::functions::{exp, sigmoid};
+use super::functions::exp;
 use super::{Cpu, PIECE};
 
 /// Elements whose penalties are summed in f32 before their sum is added in f64.
@@ -235,7 +235,13 @@ fn slopes(op: Penalty, x: &[f32], t: &[f32], weights: Option<&[f32]>, of_target:
             (weights, dy),
             to,
             #[inline(always)]
-            |x, t| (1.0 - t) * sigmoid(x) - positive * t * sigmoid(-x),
+            |x, t| {
+                // σ(|x|) and σ(−|x|) of one exponential, neither of which cancels.
+                let e = exp(-x.abs());
+                let great = 1.0 / (1.0 + e);
+                let (of_x, of_minus) = if x < 0.0 { (e * great, great) } else { (great, e * great) };
+                (1.0 - t) * of_x - positive * t * of_minus
+            },
         ),
     }
 }

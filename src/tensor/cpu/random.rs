@@ -74,10 +74,11 @@ fn draw(from: Distribution, key: RandomKey, first: usize, to: &mut [f32]) {
 /// The four words of [`LANES`] counters in a row, side by side.
 #[inline(always)]
 fn philox(mut key: [u32; 2], first: u32, words: [u32; 3]) -> [[u32; LANES]; 4] {
-    let mut c = [[0; LANES], [words[0]; LANES], [words[1]; LANES], [words[2]; LANES]];
-    for lane in 0..LANES {
-        c[0][lane] = first.wrapping_add(lane as u32);
-    }
+    let counters = std::array::from_fn(
+        #[inline(always)]
+        |lane| first.wrapping_add(lane as u32),
+    );
+    let mut c = [counters, [words[0]; LANES], [words[1]; LANES], [words[2]; LANES]];
     for _ in 0..ROUNDS {
         let mut next = [[0; LANES]; 4];
         for lane in 0..LANES {

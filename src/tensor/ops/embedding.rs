@@ -58,7 +58,7 @@ impl Tensor {
     /// Where the size is odd, or the device is out of memory.
     pub fn position_embedding(device: &Device, places: &[f64], size: usize) -> Result<Tensor> {
         let shape = Shape::from([places.len(), size]);
-        if size % 2 != 0 {
+        if !size.is_multiple_of(2) {
             return Err(TensorError::shape("position_embedding", shape, "an even size"));
         }
         let values: Vec<f32> = places.iter().flat_map(|place| waves(*place, size)).collect();
@@ -72,7 +72,7 @@ impl Tensor {
     /// Where the size is no multiple of 4, or the device is out of memory.
     pub fn position_embedding_2d(device: &Device, rows: usize, columns: usize, size: usize) -> Result<Tensor> {
         let shape = Shape::from([rows * columns, size]);
-        if size % 4 != 0 {
+        if !size.is_multiple_of(4) {
             return Err(TensorError::shape("position_embedding_2d", shape, "a size that is a multiple of 4"));
         }
         let places = (0..rows).flat_map(|row| (0..columns).map(move |column| [column, row]));

@@ -157,7 +157,8 @@ impl Tensor {
                 dx.push(like(dx_t, &now));
                 dg.push(dg_t);
             }
-            (dx.reverse(), dg.reverse());
+            dx.reverse();
+            dg.reverse();
             let (dx, dg) = (stacked(&dx)?, Tensor::cat(&dg.iter().collect::<Vec<_>>(), 0)?);
             let before = Tensor::cat(&states[..steps].iter().collect::<Vec<_>>(), 0)?;
             let dw = dg.matmul_with(&before, true, false)?;
