@@ -11,6 +11,7 @@ pub mod formats;
 pub mod sources;
 pub mod transforms;
 pub mod tensor;
+pub mod nn;
 pub mod models;
 pub mod verify;
 pub mod sinks;

@@ -3,7 +3,7 @@
 mod field;
 mod grid;
 mod map;
-mod random;
+pub(crate) mod random;
 mod time;
 mod variable;
 

@@ -6,15 +6,23 @@ pub struct Philox {
     key: [u32; 2],
 }
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-const ROUNDS: u32 = 10;
+/// What Philox's words are multiplied by.
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+/// What is added to its key from round to round.
+pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+/// Its rounds.
+pub(crate) const ROUNDS: u32 = 10;
 
 impl Philox {
     /// A generator for a seed and a purpose; different purposes share no numbers.
     pub fn new(seed: u64, purpose: u32) -> Self {
         let mixed = seed ^ u64::from(purpose).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         Philox { key: [mixed as u32, (mixed >> 32) as u32] }
+    }
+
+    /// The generator's key, for kernels that work on many counters at once.
+    pub(crate) fn key(&self) -> [u32; 2] {
+        self.key
     }
 
     /// Four random words for a counter.

@@ -6,13 +6,18 @@
 use super::ops::attention::Attention;
 use super::ops::conv::Conv;
 use super::ops::data::Data;
+use super::ops::diffusion::Diffusion;
 use super::ops::elementwise::Elementwise;
 use super::ops::fft::Fft;
 use super::ops::graph::Graphs;
 use super::ops::index::Index;
+use super::ops::loss::Loss;
 use super::ops::matmul::Matmul;
 use super::ops::norm::Norm;
+use super::ops::optimiser::Optimise;
 use super::ops::pool::Pool;
+use super::ops::random::Random;
+use super::ops::recurrent::Recurrent;
 use super::ops::reduce::Reduce;
 use super::ops::resize::Resize;
 use super::ops::softmax::Softmax;
@@ -36,6 +41,11 @@ pub trait Backend:
     + Resize
     + Softmax
     + Splats
+    + Diffusion
+    + Loss
+    + Optimise
+    + Random
+    + Recurrent
     + Send
     + Sync
 {

@@ -5,6 +5,7 @@ mod gradients;
 mod linear;
 mod reference;
 mod spatial;
+mod training;
 mod values;
 
 use gustfront::tensor::cases::{Array, Case};

@@ -17,6 +17,10 @@ mod index;
 mod pool;
 mod resize;
 mod splat;
+mod diffusion;
+mod loss;
+mod random;
+mod recurrent;
 
 use super::{DType, Device, Layout, Result, Tensor};
 use crate::domain::Philox;
@@ -88,6 +92,10 @@ pub fn all() -> Vec<Case> {
         pool::cases(),
         resize::cases(),
         splat::cases(),
+        diffusion::cases(),
+        loss::cases(),
+        random::cases(),
+        recurrent::cases(),
     ]
     .into_iter()
     .flatten()

@@ -61,7 +61,7 @@ impl Elementwise for Cpu {
 impl Broadcast {
     /// How many elements of the fastest dimension follow the `index`-th, and where the operands' elements for it are.
     #[inline(always)]
-    fn run(&self, index: usize) -> (usize, usize, usize) {
+    pub(super) fn run(&self, index: usize) -> (usize, usize, usize) {
         let (mut rest, mut x, mut y) = (index, 0, 0);
         let [.., fastest] = self.sizes;
         let left = fastest - index % fastest;
@@ -75,7 +75,7 @@ impl Broadcast {
 
     /// The operands' steps along the fastest dimension.
     #[inline(always)]
-    fn steps(&self) -> (usize, usize) {
+    pub(super) fn steps(&self) -> (usize, usize) {
         let ([.., x], [.., y]) = (self.x, self.y);
         (x, y)
     }

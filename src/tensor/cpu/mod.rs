@@ -29,6 +29,11 @@ mod softmax;
 mod pool;
 mod resize;
 mod splat;
+mod diffusion;
+mod loss;
+mod optimiser;
+mod random;
+mod recurrent;
 
 pub use level::Level;
 pub use memory::Block;

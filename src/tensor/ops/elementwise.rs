@@ -89,7 +89,8 @@ pub trait Elementwise {
 }
 
 impl Broadcast {
-    fn new(shape: Shape, layout: Layout, x: Shape, y: Shape) -> Self {
+    /// How operands of two shapes meet in one that both broadcast to.
+    pub(crate) fn new(shape: Shape, layout: Layout, x: Shape, y: Shape) -> Self {
         let rank = shape.rank();
         let steps = |from: Shape| {
             let mut padded = [1; MAX_RANK];
@@ -146,7 +147,8 @@ impl Tensor {
         Ok(self.derive(buffer, shape, layout))
     }
 
-    fn broadcast_ready(&self, shape: Shape, layout: Layout) -> Result<Tensor> {
+    /// With as many dimensions as `shape`, in its layout, to be broadcast to it.
+    pub(crate) fn broadcast_ready(&self, shape: Shape, layout: Layout) -> Result<Tensor> {
         let missing = shape.rank() - self.shape.rank();
         let sizes = [&vec![1; missing][..], &self.shape].concat();
         self.reshape_as_is(Shape::of("broadcast", &sizes)?).to_layout(layout)

@@ -1,0 +1,186 @@
+//! Parameters that follow their gradients: AdamW and Adam with clipping by the global norm.
+
+use super::ops::optimiser::{AdamStep, adam_step, clip_scale, global_norm};
+use super::{DType, Parameter, Result, Tensor, TensorError, no_grad};
+
+/// The settings of Adam that do not change from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamOptions {
+    /// How much of the mean gradient, and of the mean squared gradient, stays from step to step.
+    pub betas: (f64, f64),
+    /// What is added to the root of the mean square.
+    pub epsilon: f64,
+    /// How fast values decay.
+    pub weight_decay: f64,
+    /// Whether values decay by themselves (AdamW) or through the gradient (Adam).
+    pub decoupled: bool,
+    /// The greatest norm of all gradients together; longer ones are scaled down to it.
+    pub max_norm: Option<f32>,
+}
+
+impl Default for AdamOptions {
+    /// PyTorch's defaults of AdamW, without clipping.
+    fn default() -> Self {
+        AdamOptions { betas: (0.9, 0.999), epsilon: 1e-8, weight_decay: 1e-2, decoupled: true, max_norm: None }
+    }
+}
+
+/// Adam over parameters, with decoupled decay unless the options say otherwise.
+#[derive(Clone, Debug)]
+pub struct AdamW {
+    parameters: Vec<Parameter>,
+    options: AdamOptions,
+    states: Vec<State>,
+    steps: u64,
+}
+
+/// What Adam remembers of a parameter; all in f32.
+#[derive(Clone, Debug)]
+struct State {
+    /// The value before it is rounded to the parameter's dtype; `None` where that is f32.
+    master: Option<Tensor>,
+    mean: Tensor,
+    square: Tensor,
+}
+
+impl State {
+    fn new(parameter: &Parameter) -> Result<State> {
+        let value = parameter.get().detach();
+        let zeros = || Tensor::zeros(value.device(), value.shape())?.to_layout(value.layout());
+        let master = if value.dtype() == DType::F32 { None } else { Some(value.to_dtype(DType::F32)?) };
+        Ok(State { master, mean: zeros()?, square: zeros()? })
+    }
+}
+
+impl AdamW {
+    /// An optimiser that has taken no step yet.
+    ///
+    /// # Errors
+    /// Where a device is out of memory.
+    pub fn new(parameters: Vec<Parameter>, options: AdamOptions) -> Result<AdamW> {
+        let states = parameters.iter().map(State::new).collect::<Result<_>>()?;
+        Ok(AdamW { parameters, options, states, steps: 0 })
+    }
+
+    /// How many steps were taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Takes one step with the gradients that the parameters hold, each in one pass; parameters without a gradient stay.
+    /// Returns the norm of all gradients before clipping, on their device, where the options ask for clipping.
+    ///
+    /// # Errors
+    /// Where a gradient does not fit its parameter, or a device is out of memory.
+    pub fn step(&mut self, rate: f64) -> Result<Option<Tensor>> {
+        no_grad(|| {
+            let gradients: Vec<Option<Tensor>> = self.parameters.iter().map(Parameter::gradient).collect();
+            let norm = match self.options.max_norm {
+                Some(_) => global_norm(&gradients.iter().flatten().collect::<Vec<_>>())?,
+                None => None,
+            };
+            let scale = match (&norm, self.options.max_norm) {
+                (Some(norm), Some(limit)) => Some(clip_scale(norm, limit)?),
+                _ => None,
+            };
+            self.steps += 1;
+            let step = self.options.step(rate, self.steps);
+            for ((parameter, state), gradient) in self.parameters.iter().zip(&mut self.states).zip(gradients) {
+                if let Some(gradient) = gradient {
+                    state.advance(parameter, &gradient, scale.as_ref(), step)?;
+                }
+            }
+            Ok(norm)
+        })
+    }
+
+    /// Forgets the gradients of all parameters.
+    pub fn clear_gradients(&self) {
+        self.parameters.iter().for_each(Parameter::clear_gradient);
+    }
+
+    /// What is remembered of each parameter, in their order, for a checkpoint: the mean and the mean square of its
+    /// gradient and, where its dtype is not f32, its value in f32.
+    pub fn state(&self) -> Vec<(Tensor, Tensor, Option<Tensor>)> {
+        self.states.iter().map(|s| (s.mean.clone(), s.square.clone(), s.master.clone())).collect()
+    }
+
+    /// Goes on from a checkpoint of [`AdamW::state`] after so many steps.
+    ///
+    /// # Errors
+    /// Where there is not one state of the right shapes a parameter.
+    pub fn restore(&mut self, steps: u64, states: Vec<(Tensor, Tensor, Option<Tensor>)>) -> Result<()> {
+        if states.len() != self.states.len() {
+            let expected = format!("{} states, found {}", self.states.len(), states.len());
+            return Err(TensorError::shape("restore", [states.len()].into(), expected));
+        }
+        for (own, (mean, square, master)) in self.states.iter().zip(&states) {
+            for other in [Some(mean), Some(square), master.as_ref()].into_iter().flatten() {
+                own.mean.expect_same_kind("restore", other)?;
+                if own.mean.shape() != other.shape() {
+                    let expected = "a state of the parameter's shape";
+                    return Err(TensorError::shapes("restore", own.mean.shape(), other.shape(), expected));
+                }
+            }
+            if own.master.is_some() != master.is_some() {
+                return Err(TensorError::shape("restore", mean.shape(), "a value in f32 where the parameter is bf16"));
+            }
+        }
+        self.states = states.into_iter().map(|(mean, square, master)| State { master, mean, square }).collect();
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+impl State {
+    fn advance(
+        &mut self,
+        parameter: &Parameter,
+        gradient: &Tensor,
+        scale: Option<&Tensor>,
+        step: AdamStep,
+    ) -> Result<()> {
+        let held = parameter.get().detach();
+        let value = self.master.as_ref().unwrap_or(&held);
+        let [value, mean, square] = adam_step([value, &self.mean, &self.square], gradient, scale, step)?;
+        parameter.set(value.to_dtype(held.dtype())?)?;
+        (self.mean, self.square) = (mean, square);
+        if self.master.is_some() {
+            self.master = Some(value);
+        }
+        Ok(())
+    }
+}
+
+impl AdamOptions {
+    /// The numbers of step `step`, from 1 on.
+    fn step(&self, rate: f64, step: u64) -> AdamStep {
+        let power = i32::try_from(step).unwrap_or(i32::MAX);
+        let (beta1, beta2) = self.betas;
+        AdamStep {
+            rate: rate as f32,
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            epsilon: self.epsilon as f32,
+            decay: self.weight_decay as f32,
+            decoupled: self.decoupled,
+            correction1: (1.0 - beta1.powi(power)) as f32,
+            correction2: (1.0 - beta2.powi(power)).sqrt() as f32,
+        }
+    }
+}
+
+/// Tensors scaled down together so that the norm of all their elements is at most `limit`, and that norm before; as
+/// PyTorch's `clip_grad_norm_`.
+///
+/// # Errors
+/// Where there are none, their dtypes or devices differ, or the device is out of memory.
+pub fn clipped_by_global_norm(gradients: &[&Tensor], limit: f32) -> Result<(Vec<Tensor>, Tensor)> {
+    let none = || TensorError::shape("clipped_by_global_norm", [0].into(), "at least one tensor");
+    no_grad(|| {
+        let norm = global_norm(gradients)?.ok_or_else(none)?;
+        let scale = clip_scale(&norm, limit)?;
+        let scaled = |x: &&Tensor| x.to_dtype(DType::F32)?.mul(&scale)?.to_dtype(x.dtype());
+        Ok((gradients.iter().map(scaled).collect::<Result<_>>()?, norm))
+    })
+}

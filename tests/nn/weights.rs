@@ -1,0 +1,145 @@
+//! Files of weights: there and back, what PyTorch writes, what is refused.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gustfront::nn::{BatchNorm2d, Builder, Linear, NnError, Parameters, WeightFile};
+use gustfront::tensor::{Cpu, DType, Device};
+
+fn network(device: &Device, seed: u64) -> Parameters {
+    let builder = Builder::new(device, seed);
+    let _ = Linear::new(&builder.at("first"), 3, 4).expect("a layer");
+    let _ = BatchNorm2d::new(&builder.at("norm"), 4).expect("a layer");
+    builder.parameters()
+}
+
+fn values(parameters: &Parameters) -> Vec<(String, Vec<f32>)> {
+    let value = |(name, entry): (&String, &gustfront::nn::Entry)| {
+        let held = entry.parameter.get();
+        let whole = || held.to_indices().expect("indices").into_iter().map(|x| x as f32).collect();
+        (name.clone(), if held.dtype() == DType::I32 { whole() } else { held.to_vec().expect("values") })
+    };
+    parameters.iter().map(value).collect()
+}
+
+fn notes() -> BTreeMap<String, String> {
+    ["seed", "model", "épreuve"].map(|key| (key.to_owned(), format!("{key} \"note\""))).into()
+}
+
+/// A file of tensors of raw bytes, as anybody may write one.
+fn file(path: &Path, tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> PathBuf {
+    let mut begin = 0;
+    let about = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        begin += bytes.len();
+        let offsets = format!("[{}, {begin}]", begin - bytes.len());
+        format!(r#""{name}": {{"dtype": "{dtype}", "shape": {shape:?}, "data_offsets": {offsets}}}"#)
+    });
+    let header = format!("{{{}}}", about.collect::<Vec<_>>().join(", "));
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    tensors.iter().for_each(|(.., raw)| bytes.extend(raw));
+    fs::write(path, bytes).expect("a file");
+    path.to_owned()
+}
+
+fn halves(values: &[f32], dtype: DType) -> Vec<u8> {
+    let bits = |x: &f32| match dtype {
+        DType::Bf16 => half::bf16::from_f32(*x).to_le_bytes(),
+        _ => half::f16::from_f32(*x).to_le_bytes(),
+    };
+    values.iter().flat_map(bits).collect()
+}
+
+#[test]
+fn what_is_saved_is_loaded() {
+    let (device, folder) = (Cpu::device(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("network.safetensors");
+    let (one, other) = (network(&device, 1), network(&device, 2));
+    assert_ne!(values(&one), values(&other));
+    one.save(&path, &notes()).expect("a file");
+    assert_eq!(other.load(&path).expect("weights"), notes());
+    assert_eq!(values(&one), values(&other));
+    let bytes = fs::read(&path).expect("bytes");
+    other.save(&path, &notes()).expect("a file");
+    assert_eq!(fs::read(&path).expect("bytes"), bytes);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else is left");
+}
+
+#[test]
+fn every_difference_is_named() {
+    let (device, folder) = (Cpu::device(), tempfile::tempdir().expect("a folder"));
+    let parameters = network(&device, 1);
+    let before = values(&parameters);
+    let zeros = |n: usize| vec![0; 4 * n];
+    let tensors: [(&str, &str, &[usize], Vec<u8>); 3] = [
+        ("first.weight", "F32", &[3, 4], zeros(12)),
+        ("first.bias", "F32", &[4], zeros(4)),
+        ("second.bias", "F32", &[4], zeros(4)),
+    ];
+    let path = file(&folder.path().join("other.safetensors"), &tensors);
+    let error = parameters.load(&path).expect_err("another network");
+    let NnError::Mismatch { missing, surplus, misshapen, .. } = &error else { panic!("{error}") };
+    let absent = ["bias", "num_batches_tracked", "running_mean", "running_var", "weight"];
+    assert_eq!(*missing, absent.map(|name| format!("norm.{name}")));
+    assert_eq!(*surplus, ["second.bias"]);
+    assert_eq!(*misshapen, ["first.weight [3, 4] for [4, 3]"]);
+    assert!(error.to_string().contains("5 missing: norm.bias, "), "{error}");
+    assert_eq!(values(&parameters), before, "nothing is changed");
+}
+
+#[test]
+fn narrow_and_wide_numbers_are_read() {
+    let (device, folder) = (Cpu::device(), tempfile::tempdir().expect("a folder"));
+    let builder = Builder::new(&device, 1);
+    let _ = Linear::new(&builder.at("a"), 2, 1).expect("a layer");
+    let _ = Linear::new(&builder.at("b"), 2, 1).expect("a layer");
+    let tensors: [(&str, &str, &[usize], Vec<u8>); 4] = [
+        ("model.a.weight", "BF16", &[1, 2], halves(&[1.5, -3.0], DType::Bf16)),
+        ("model.a.bias", "F16", &[1], halves(&[0.1], DType::F32)),
+        ("model.b.weight", "F64", &[1, 2], [0.1f64, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect()),
+        ("model.b.bias", "F32", &[1], 7.0f32.to_le_bytes().to_vec()),
+    ];
+    let path = file(&folder.path().join("narrow.safetensors"), &tensors);
+    let file = WeightFile::open(&path).expect("a file");
+    builder.parameters().load_from(&file, "model.").expect("weights");
+    let found: Vec<f32> = values(&builder.parameters()).into_iter().flat_map(|(_, values)| values).collect();
+    assert_eq!(found, [half::f16::from_f32(0.1).to_f32(), 1.5, -3.0, 7.0, 0.1, 2.0]);
+    let table = file.statistics().expect("a table");
+    assert_eq!(table.iter().map(|row| row.dtype.as_str()).collect::<Vec<_>>(), ["F16", "BF16", "F32", "F64"]);
+    let weight = &table[1];
+    assert_eq!((weight.name.as_str(), weight.count, weight.shape.as_slice()), ("model.a.weight", 2, &[1, 2][..]));
+    assert_eq!((weight.mean, weight.deviation, weight.least, weight.greatest), (-0.75, 2.25, -3.0, 1.5));
+}
+
+#[test]
+fn what_is_no_file_of_weights_is_refused() {
+    let (device, folder) = (Cpu::device(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("network.safetensors");
+    let parameters = network(&device, 1);
+    assert!(matches!(parameters.load(&path), Err(NnError::File { .. })));
+    parameters.save(&path, &BTreeMap::new()).expect("a file");
+    let bytes = fs::read(&path).expect("bytes");
+    for length in [0, 7, 8, 40, bytes.len() - 1] {
+        fs::write(&path, &bytes[..length]).expect("a file");
+        assert!(matches!(parameters.load(&path), Err(NnError::Format { .. })), "{length} bytes");
+    }
+    let path = file(&path, &[("flags", "BOOL", &[1], vec![1])]);
+    assert!(matches!(WeightFile::open(&path).expect("a file").statistics(), Err(NnError::DType { .. })));
+    let nowhere = folder.path().join("no folder").join("network.safetensors");
+    assert!(matches!(parameters.save(&nowhere, &BTreeMap::new()), Err(NnError::File { .. })));
+}
+
+#[test]
+fn counts_that_do_not_fit_are_refused() {
+    let (device, folder) = (Cpu::device(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("network.safetensors");
+    let parameters = network(&device, 1);
+    parameters.save(&path, &BTreeMap::new()).expect("a file");
+    let mut bytes = fs::read(&path).expect("bytes");
+    // The one whole number is the widest, and lies first.
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("a length")) as usize;
+    bytes[8 + header + 5] = 1;
+    fs::write(&path, bytes).expect("a file");
+    assert!(matches!(parameters.load(&path), Err(NnError::Whole { .. })));
+}
