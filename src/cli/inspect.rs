@@ -1,4 +1,4 @@
-//! `gustfront inspect`: what is in a GRIB2 file, an index or a Zarr store.
+//! `gustfront inspect`: what is in a GRIB2 file, an index, a file of weights or a Zarr store.
 
 mod grib2;
 mod index;
@@ -6,6 +6,7 @@ mod names;
 mod picture;
 mod statistics;
 mod store;
+mod weights;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -15,21 +16,22 @@ use anyhow::{Context, bail, ensure};
 use super::output::{complain, told};
 use super::{BadUsage, Exit};
 
-/// Show what is in GRIB2 files, their indexes or Zarr stores.
+/// Show what is in GRIB2 files, their indexes, files of weights or Zarr stores.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2.idx
   gustfront inspect out/archive.zarr
+  gustfront inspect model.safetensors
   gustfront inspect --json *.grib2 | jq -r 'select(.missing > 0) | .variable'
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --repeat 20
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --field 3 --png field.png")]
 pub(crate) struct Args {
-    /// GRIB2 files, index files (.idx), or Zarr stores: folders or s3://bucket/prefix
+    /// GRIB2 files, index files (.idx), weights (.safetensors), or Zarr stores: folders or s3://bucket/prefix
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
-    /// Print one JSON object a line: a field, an index line, skipped bytes or a store
+    /// Print one JSON object a line: a field, an index line, skipped bytes, a tensor or a store
     #[arg(long)]
     pub(crate) json: bool,
     /// Unpack every field N times on one core and show the median time in milliseconds
@@ -67,6 +69,10 @@ fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit>
     if file.starts_with("s3://") || Path::new(file).is_dir() {
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of a store"));
         return store::print(file, args.json, out).map(|()| Exit::Done);
+    }
+    if file.ends_with(".safetensors") {
+        ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of weights"));
+        return weights::print(file, args.json, out).map(|()| Exit::Done);
     }
     let bytes = std::fs::read(file).context("cannot be read")?;
     if file.ends_with(".idx") {
