@@ -24,7 +24,7 @@ impl Message {
     fn check_room(&self, bytes: &[u8], more: usize) -> Result<(), Grib2Error> {
         let data = part(bytes, 7, &self.data)?;
         self.packing.check(&data, self.packed)?;
-        limits::check_data(&data, self.points)?;
+        limits::check_data(&data, self.packing.is_constant(), self.points)?;
         let room = Vec::<f32>::new().try_reserve_exact(more);
         room.map_err(|_| Grib2Error::Memory { bytes: more * size_of::<f32>() })
     }

@@ -23,11 +23,9 @@ pub(super) fn check_points(section: &Section, points: usize, bytes: usize) -> Re
     Err(section.damaged(7, format!("at most {most} points in a message of {bytes} bytes, found {points}")))
 }
 
-/// Checks the points of a field against the section 7 that they are in.
-///
-/// A field of no data at all is one value at every point.
-pub(super) fn check_data(data: &Section, points: usize) -> Result<(), Grib2Error> {
-    let bytes = data.rest(6).len();
+/// Checks the points of a field against the section 7 that they are in, of which a constant field needs nothing.
+pub(super) fn check_data(data: &Section, constant: bool, points: usize) -> Result<(), Grib2Error> {
+    let bytes = if constant { 0 } else { data.rest(6).len() };
     let most = FREE_POINTS.saturating_add(bytes.saturating_mul(POINTS_A_BYTE));
     if points <= most {
         return Ok(());

@@ -138,6 +138,14 @@ impl fmt::Display for Packing {
 }
 
 impl Packing {
+    /// Whether the field is one value, whatever section 7 holds.
+    pub(super) fn is_constant(&self) -> bool {
+        match self {
+            Packing::Complex(complex) => complex.groups == 0,
+            _ => self.scale().is_some_and(|scale| scale.bits == 0),
+        }
+    }
+
     /// Checks that section 7 can hold `count` values, as far as that can be told without unpacking it.
     pub(super) fn check(&self, data: &Section, count: usize) -> Result<(), Grib2Error> {
         match self {
