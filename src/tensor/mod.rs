@@ -1,6 +1,6 @@
 //! Tensors with gradients on a device: the operations that the models are made of.
 //!
-//! An operation lives in files of one name: its shapes and its gradient in `ops/`, its family in [`backend`], its loops
+//! An operation lives in files of one name: its shapes and its gradient in `ops/`, its family in `backend.rs`, its loops
 //! in `cpu/`. Shapes are PyTorch's (batch, channels, rows, columns); images lie channels-last in memory.
 
 mod autograd;
