@@ -90,6 +90,14 @@ pub enum TensorError {
         /// What the device holds already.
         held: usize,
     },
+    /// The device, or a kernel on it, failed.
+    #[error("{device}: {what}")]
+    Device {
+        /// The device.
+        device: String,
+        /// What failed.
+        what: String,
+    },
 }
 
 impl TensorError {

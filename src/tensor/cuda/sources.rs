@@ -1,0 +1,11 @@
+//! The text of every kernel file, part of the program.
+
+/// What every kernel file includes.
+pub const COMMON: &str = include_str!("../../../kernels/common.cuh");
+
+/// Every kernel file: its name without the ending, and its text.
+pub const FAMILIES: &[(&str, &str)] = &[
+    ("elementwise", include_str!("../../../kernels/elementwise.cu")),
+    ("memory", include_str!("../../../kernels/memory.cu")),
+    ("reduce", include_str!("../../../kernels/reduce.cu")),
+];
