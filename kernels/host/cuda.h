@@ -258,6 +258,14 @@ const char* launch(void (*kernel)(Parameters...), const Launch& given, void** ar
     return nullptr;
 }
 
+// How long each argument of a kernel is, in bytes; how many there are.
+template <class... Parameters>
+unsigned sizes(void (*)(Parameters...), size_t* bytes) {
+    unsigned count = 0;
+    ((bytes[count++] = sizeof(std::decay_t<Parameters>)), ...);
+    return count;
+}
+
 // Shows a value to the lanes of a mask, and takes what `of` reads from theirs.
 template <class T, class F>
 auto exchange(unsigned mask, T value, F of) {

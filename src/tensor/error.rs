@@ -81,14 +81,19 @@ pub enum TensorError {
     #[error("backward of {0}: nothing was recorded; expected a result of tensors that ask for gradients")]
     NotRecorded(Shape),
     /// The device cannot hold so much.
-    #[error("{device}: {bytes} bytes could not be had; {held} are held")]
+    #[error(
+        "{device}: {bytes} bytes could not be had; {held} are held by this program and {free} are free: take smaller \
+         batches or patches, or end what else runs there"
+    )]
     Memory {
         /// The device.
         device: String,
         /// What was asked for.
         bytes: usize,
-        /// What the device holds already.
+        /// What this program holds there already.
         held: usize,
+        /// What nobody holds.
+        free: usize,
     },
     /// The device, or a kernel on it, failed.
     #[error("{device}: {what}")]

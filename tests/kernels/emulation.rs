@@ -5,8 +5,9 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
-use gustfront::tensor::cuda::{Address, COMMON, Cuda, FAMILIES, Kernel, Machine, Shape};
+use gustfront::tensor::cuda::{Address, Cuda, FAMILIES, Kernel, Machine, RecordingId, Shape};
 use gustfront::tensor::{Device, TensorError};
 use libloading::{Library, Symbol};
 
@@ -39,12 +40,19 @@ struct Launch {
 
 type Entry = unsafe extern "C" fn(*const Launch, *const *const c_void) -> *const c_char;
 
+type Sizes = unsafe extern "C" fn(*mut usize) -> u32;
+
+/// More parameters than any kernel has.
+const MOST_PARAMETERS: usize = 64;
+
 /// The host as a machine for kernels.
 #[derive(Debug)]
 pub(crate) struct Emulated {
     order: Order,
     families: Families,
     memory: Mutex<BTreeMap<Address, Allocation>>,
+    recordings: Mutex<Recordings>,
+    times: Mutex<Times>,
 }
 
 /// The sources that kernels come from, by family.
@@ -58,12 +66,118 @@ pub(crate) enum Families {
 
 /// A device for kernels of the program.
 pub(crate) fn device(order: Order) -> Device {
+    cuda(order)
+}
+
+/// The same, for what only a GPU offers.
+pub(crate) fn cuda(order: Order) -> Arc<Cuda> {
     Cuda::on(Box::new(Emulated::new(order, Families::Own)))
 }
 
 impl Emulated {
     pub(crate) fn new(order: Order, families: Families) -> Self {
-        Emulated { order, families, memory: Mutex::default() }
+        let (memory, recordings, times) = Default::default();
+        Emulated { order, families, memory, recordings, times }
+    }
+
+    /// Does one thing that was asked before.
+    fn again(&self, step: &Step) -> Result<(), TensorError> {
+        match step {
+            Step::Lend { address, bytes } => {
+                self.lend_now(*address, *bytes);
+                Ok(())
+            }
+            Step::Write { to, bytes } => self.write_now(*to, bytes),
+            Step::Launch { family, name, shape, arguments } => {
+                let pointers: Vec<*const c_void> = arguments.iter().map(|words| words.as_ptr().cast()).collect();
+                // SAFETY: the arguments are copies of those that were asked for, as long as the kernel takes them.
+                unsafe { self.launch_now(Kernel { family, name }, *shape, &pointers) }
+            }
+        }
+    }
+
+    fn lend_now(&self, address: Address, bytes: usize) {
+        if let Some(allocation) = self.memory.lock().expect("memory").get_mut(&address) {
+            allocation.lend(bytes);
+        }
+    }
+
+    fn write_now(&self, to: Address, bytes: &[u8]) -> Result<(), TensorError> {
+        // SAFETY: the backend writes no more than it allocated.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
+        self.touched().map_or(Ok(()), |_| Err(self.fail("an upload is longer than its memory")))
+    }
+
+    /// Writes a step down where something is recorded; else gives it back.
+    fn noted(&self, step: Step) -> Option<Step> {
+        match &mut self.recordings.lock().expect("recordings").current {
+            Some(steps) => {
+                steps.push(step);
+                None
+            }
+            None => Some(step),
+        }
+    }
+
+    fn records(&self) -> bool {
+        self.recordings.lock().expect("recordings").current.is_some()
+    }
+
+    fn library(&self, kernel: Kernel<'_>) -> Result<Arc<Library>, TensorError> {
+        let source = self.source(kernel.family).ok_or_else(|| self.fail(format!("no kernels/{}.cu", kernel.family)))?;
+        library(kernel.family, source).map_err(|e| self.fail(e))
+    }
+
+    /// # Safety
+    /// As [`Machine::launch`].
+    unsafe fn copied(&self, kernel: Kernel<'_>, arguments: &[*const c_void]) -> Result<Vec<Vec<u64>>, TensorError> {
+        let (library, mut sizes) = (self.library(kernel)?, [0; MOST_PARAMETERS]);
+        // SAFETY: the generated entries have this type.
+        let tell: Symbol<'_, Sizes> = unsafe { library.get(format!("sizes_{}", kernel.name)) }
+            .map_err(|_| self.fail(format!("no kernel {}", kernel.name)))?;
+        // SAFETY: no kernel has more parameters.
+        let count = unsafe { tell(sizes.as_mut_ptr()) } as usize;
+        assert_eq!(count, arguments.len(), "arguments of {}", kernel.name);
+        let copy = |(argument, bytes): (&*const c_void, &usize)| {
+            let mut words = vec![0u64; bytes.div_ceil(8)];
+            // SAFETY: the argument is as long as its parameter's type.
+            unsafe { std::ptr::copy_nonoverlapping(argument.cast::<u8>(), words.as_mut_ptr().cast(), *bytes) };
+            words
+        };
+        Ok(arguments.iter().zip(&sizes).map(copy).collect())
+    }
+
+    /// # Safety
+    /// As [`Machine::launch`].
+    unsafe fn launch_now(
+        &self,
+        kernel: Kernel<'_>,
+        shape: Shape,
+        arguments: &[*const c_void],
+    ) -> Result<(), TensorError> {
+        let library = self.library(kernel)?;
+        let name = CString::new(format!("host_{}", kernel.name)).map_err(|e| self.fail(e.to_string()))?;
+        // SAFETY: the generated entries have this type.
+        let entry: Symbol<'_, Entry> = unsafe { library.get(name.as_bytes_with_nul()) }
+            .map_err(|_| self.fail(format!("no kernel {} in kernels/{}.cu", kernel.name, kernel.family)))?;
+        let order = match self.order {
+            Order::Forward => 0,
+            Order::Reversed => 1,
+            Order::Shuffled(seed) => seed,
+        };
+        let launch = Launch { grid: shape.grid, block: shape.block, shared_bytes: shape.shared_bytes, order };
+        let start = Instant::now();
+        // SAFETY: the caller's contract; the failure's text lives until the thread's next launch.
+        let failure = unsafe {
+            let text = entry(&launch, arguments.as_ptr());
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        };
+        self.times.lock().expect("times").add(kernel.family, start);
+        match failure {
+            Some(what) => Err(self.fail(format!("{}: {what}", kernel.name))),
+            None if self.touched().is_some() => Err(self.fail(format!("{} wrote outside its memory", kernel.name))),
+            None => Ok(()),
+        }
     }
 
     fn source(&self, family: &str) -> Option<&str> {
@@ -81,6 +195,39 @@ impl Emulated {
     fn touched(&self) -> Option<Address> {
         let memory = self.memory.lock().expect("memory");
         memory.iter().find(|(_, allocation)| !allocation.intact()).map(|(address, _)| *address)
+    }
+}
+
+/// Bytes of memory that the machine says it has.
+const MEMORY: usize = 1 << 40;
+
+/// Something that is asked of the machine.
+#[derive(Debug)]
+enum Step {
+    Lend { address: Address, bytes: usize },
+    Write { to: Address, bytes: Vec<u8> },
+    Launch { family: &'static str, name: String, shape: Shape, arguments: Vec<Vec<u64>> },
+}
+
+/// What was written down, and what is being written down.
+#[derive(Debug, Default)]
+struct Recordings {
+    current: Option<Vec<Step>>,
+    kept: Vec<Option<Arc<[Step]>>>,
+}
+
+/// How long kernels took.
+#[derive(Debug, Default)]
+struct Times {
+    on: bool,
+    seconds: BTreeMap<&'static str, f64>,
+}
+
+impl Times {
+    fn add(&mut self, family: &'static str, start: Instant) {
+        if self.on {
+            *self.seconds.entry(family).or_default() += start.elapsed().as_secs_f64();
+        }
     }
 }
 
@@ -133,46 +280,76 @@ impl Machine for Emulated {
     }
 
     fn lend(&self, address: Address, bytes: usize) {
-        if let Some(allocation) = self.memory.lock().expect("memory").get_mut(&address) {
-            allocation.lend(bytes);
+        if self.noted(Step::Lend { address, bytes }).is_some() {
+            self.lend_now(address, bytes);
         }
     }
 
     fn write(&self, to: Address, bytes: &[u8]) -> Result<(), TensorError> {
-        // SAFETY: the backend writes no more than it allocated.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
-        self.touched().map_or(Ok(()), |_| Err(self.fail("an upload is longer than its memory")))
+        if self.records() {
+            self.noted(Step::Write { to, bytes: bytes.to_vec() });
+            return Ok(());
+        }
+        self.write_now(to, bytes)
     }
 
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), TensorError> {
+        if self.records() {
+            return Err(self.fail("a download cannot be part of what is recorded"));
+        }
         // SAFETY: the backend reads no more than it allocated.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
     unsafe fn launch(&self, kernel: Kernel<'_>, shape: Shape, arguments: &[*const c_void]) -> Result<(), TensorError> {
-        let source = self.source(kernel.family).ok_or_else(|| self.fail(format!("no kernels/{}.cu", kernel.family)))?;
-        let library = library(kernel.family, source).map_err(|e| self.fail(e))?;
-        let name = CString::new(format!("host_{}", kernel.name)).map_err(|e| self.fail(e.to_string()))?;
-        // SAFETY: the generated entries have this type.
-        let entry: Symbol<'_, Entry> = unsafe { library.get(name.as_bytes_with_nul()) }
-            .map_err(|_| self.fail(format!("no kernel {} in kernels/{}.cu", kernel.name, kernel.family)))?;
-        let order = match self.order {
-            Order::Forward => 0,
-            Order::Reversed => 1,
-            Order::Shuffled(seed) => seed,
-        };
-        let launch = Launch { grid: shape.grid, block: shape.block, shared_bytes: shape.shared_bytes, order };
-        // SAFETY: the caller's contract; the failure's text lives until the thread's next launch.
-        let failure = unsafe {
-            let text = entry(&launch, arguments.as_ptr());
-            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
-        };
-        match failure {
-            Some(what) => Err(self.fail(format!("{}: {what}", kernel.name))),
-            None if self.touched().is_some() => Err(self.fail(format!("{} wrote outside its memory", kernel.name))),
-            None => Ok(()),
+        if !self.records() {
+            // SAFETY: the caller's contract.
+            return unsafe { self.launch_now(kernel, shape, arguments) };
         }
+        // SAFETY: the caller's contract.
+        let arguments = unsafe { self.copied(kernel, arguments) }?;
+        self.noted(Step::Launch { family: kernel.family, name: kernel.name.to_owned(), shape, arguments });
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<(), TensorError> {
+        Ok(())
+    }
+
+    fn memory(&self) -> Result<(usize, usize), TensorError> {
+        let held: usize = self.memory.lock().expect("memory").values().map(|a| 16 * a.words.len()).sum();
+        Ok((MEMORY - held, MEMORY))
+    }
+
+    fn time_kernels(&self, on: bool) {
+        self.times.lock().expect("times").on = on;
+    }
+
+    fn kernel_seconds(&self) -> Result<BTreeMap<&'static str, f64>, TensorError> {
+        Ok(self.times.lock().expect("times").seconds.clone())
+    }
+
+    fn begin_recording(&self) -> Result<(), TensorError> {
+        let before = self.recordings.lock().expect("recordings").current.replace(Vec::new());
+        before.map_or(Ok(()), |_| Err(self.fail("something is being recorded already")))
+    }
+
+    fn end_recording(&self) -> Result<RecordingId, TensorError> {
+        let mut recordings = self.recordings.lock().expect("recordings");
+        let steps = recordings.current.take().ok_or_else(|| self.fail("nothing is being recorded"))?;
+        let id = RecordingId(recordings.kept.len() as u64);
+        recordings.kept.push(Some(steps.into()));
+        Ok(id)
+    }
+
+    fn replay(&self, recording: RecordingId) -> Result<(), TensorError> {
+        let steps = self.recordings.lock().expect("recordings").kept[recording.0 as usize].clone();
+        steps.ok_or_else(|| self.fail("the recording is gone"))?.iter().try_for_each(|step| self.again(step))
+    }
+
+    fn forget(&self, recording: RecordingId) {
+        self.recordings.lock().expect("recordings").kept[recording.0 as usize] = None;
     }
 }
 
@@ -218,7 +395,7 @@ fn compile(family: &str, source: &str) -> Result<PathBuf, String> {
 fn fingerprint(source: &str) -> Result<u64, String> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    (source, COMMON).hash(&mut hasher);
+    source.hash(&mut hasher);
     let mut files: Vec<PathBuf> = [kernels(), kernels().join("host")]
         .iter()
         .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
@@ -258,6 +435,7 @@ fn names(text: &str) -> Vec<String> {
 fn entry(name: &str) -> String {
     format!(
         "extern \"C\" const char* host_{name}(const host::Launch* launch, void** arguments) {{\n    \
-         return host::launch({name}, *launch, arguments);\n}}\n"
+         return host::launch({name}, *launch, arguments);\n}}\n\
+         extern \"C\" unsigned sizes_{name}(size_t* bytes) {{ return host::sizes({name}, bytes); }}\n"
     )
 }

@@ -8,7 +8,7 @@ use crate::tensor::{DType, Result, Slice};
 
 use super::Cuda;
 use super::machine::{Kernel, Shape};
-use super::memory::Block;
+use super::reuse::Block;
 
 /// Threads of a block where a kernel has no other wish.
 pub(super) const THREADS: u32 = 256;
@@ -109,6 +109,8 @@ impl Launch<'_> {
         let arguments: Vec<*const c_void> =
             self.starts.iter().map(|start| self.words[*start..].as_ptr().cast()).collect();
         let kernel = Kernel { family: self.family, name: &self.name };
+        let _turn = self.cuda.pool.turn();
+        self.cuda.counters.launched(self.family);
         // SAFETY: every launch names its kernel's parameters in their order, with addresses of blocks that outlive it
         // in the machine's order; `tests/kernels` runs each of them between guards.
         unsafe { self.cuda.machine().launch(kernel, self.shape, &arguments) }

@@ -1,5 +1,6 @@
 //! What a machine that runs kernels provides: memory, copies and launches, all in one order.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fmt;
 
@@ -28,8 +29,12 @@ pub struct Shape {
     pub shared_bytes: u32,
 }
 
+/// Something written down with [`Machine::begin_recording`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordingId(pub u64);
+
 /// A GPU, or what stands for one. Everything that is asked of it is done in the order in which it was asked;
-/// only [`Machine::read`] waits.
+/// only [`Machine::read`] and [`Machine::wait`] wait.
 pub trait Machine: fmt::Debug + Send + Sync {
     /// Its name for people.
     fn name(&self) -> String;
@@ -74,4 +79,46 @@ pub trait Machine: fmt::Debug + Send + Sync {
     /// # Errors
     /// Where the kernel cannot be compiled or started.
     unsafe fn launch(&self, kernel: Kernel<'_>, shape: Shape, arguments: &[*const c_void]) -> Result<()>;
+
+    /// Returns once everything that was asked is done.
+    ///
+    /// # Errors
+    /// Where anything asked before failed.
+    fn wait(&self) -> Result<()>;
+
+    /// Bytes of its memory that nobody holds, and all that there are.
+    ///
+    /// # Errors
+    /// Where the machine fails.
+    fn memory(&self) -> Result<(usize, usize)>;
+
+    /// Whether the time of each kernel is taken from now on, which costs some time itself.
+    fn time_kernels(&self, on: bool);
+
+    /// Seconds that kernels took while their time was taken, by family; waits for them.
+    ///
+    /// # Errors
+    /// Where the machine fails.
+    fn kernel_seconds(&self) -> Result<BTreeMap<&'static str, f64>>;
+
+    /// From now on launches and writes are written down instead of done; reads are refused.
+    ///
+    /// # Errors
+    /// Where something is being written down already.
+    fn begin_recording(&self) -> Result<()>;
+
+    /// Ends what [`Machine::begin_recording`] began.
+    ///
+    /// # Errors
+    /// Where what was asked meanwhile cannot be done again.
+    fn end_recording(&self) -> Result<RecordingId>;
+
+    /// Does once more what was written down, with the same memory, in the order of everything else.
+    ///
+    /// # Errors
+    /// As for what was written down.
+    fn replay(&self, recording: RecordingId) -> Result<()>;
+
+    /// Lets go of something written down.
+    fn forget(&self, recording: RecordingId);
 }

@@ -1,7 +1,7 @@
-//! Device memory that is used again: after the first step of a loop nothing is asked of the driver.
+//! Tensors' memory on a device: uploads, downloads, small constants, and elements that move.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
@@ -9,110 +9,14 @@ use crate::tensor::backend::{Gather, MemoryUse};
 use crate::tensor::{Buffer, DType, MAX_RANK, Memory, Result, Slice};
 
 use super::Cuda;
-use super::machine::{Address, Machine};
-
-/// What memory is handed out in multiples of, in bytes.
-const GRANULE: usize = 512;
-
-/// Memory of a machine that waits to be used again, by its size.
-#[derive(Debug)]
-pub(super) struct Pool {
-    pub(super) machine: Box<dyn Machine>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    free: BTreeMap<usize, Vec<Address>>,
-    usage: MemoryUse,
-}
-
-/// Memory of a GPU; it goes back to the device's pool when it is dropped.
-#[derive(Debug)]
-pub struct Block {
-    address: Address,
-    /// What it takes of the pool.
-    size: usize,
-    pool: Arc<Pool>,
-}
-
-impl Block {
-    pub(super) fn address(&self) -> Address {
-        self.address
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        state.usage.used_bytes -= self.size;
-        state.free.entry(self.size).or_default().push(self.address);
-    }
-}
-
-impl Pool {
-    pub(super) fn new(machine: Box<dyn Machine>) -> Arc<Self> {
-        Arc::new(Pool { machine, state: Mutex::default() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Memory of at least so many bytes, holding anything.
-    pub(super) fn take(pool: &Arc<Pool>, bytes: usize) -> Result<Block> {
-        let size = size_class(bytes.div_ceil(GRANULE).max(1)) * GRANULE;
-        let found = pool.lock().free.get_mut(&size).and_then(Vec::pop);
-        let address = match found {
-            Some(address) => address,
-            None => pool.grow(size)?,
-        };
-        pool.machine.lend(address, bytes);
-        let mut state = pool.lock();
-        state.usage.used_bytes += size;
-        state.usage.peak_bytes = state.usage.peak_bytes.max(state.usage.used_bytes);
-        Ok(Block { address, size, pool: pool.clone() })
-    }
-
-    /// New memory of the machine; where it has none left, what waits in the pool is given back first.
-    fn grow(&self, size: usize) -> Result<Address> {
-        let address = self.machine.allocate(size).or_else(|_| {
-            self.release();
-            self.machine.allocate(size)
-        })?;
-        let mut state = self.lock();
-        state.usage.allocations += 1;
-        state.usage.held_bytes += size;
-        Ok(address)
-    }
-
-    /// Gives what waits in the pool back to the machine.
-    fn release(&self) {
-        let mut state = self.lock();
-        for (size, addresses) in std::mem::take(&mut state.free) {
-            state.usage.held_bytes -= size * addresses.len();
-            addresses.into_iter().for_each(|address| self.machine.free(address, size));
-        }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-/// Granules rounded up to one of eight sizes an octave, so that blocks of nearly one size serve each other.
-fn size_class(granules: usize) -> usize {
-    let step = (granules.next_power_of_two() / 16).max(1);
-    granules.div_ceil(step) * step
-}
+use super::machine::Address;
+use super::reuse::{Block, Pool};
 
 impl Slice<'_> {
     /// Where the slice begins on the machine; 0, which no kernel may touch, for memory of another device.
     pub(super) fn address(&self) -> Address {
         match self.buffer {
-            Buffer::Cuda(block) => block.address + (self.offset * self.dtype.bytes()) as Address,
+            Buffer::Cuda(block) => block.address() + (self.offset * self.dtype.bytes()) as Address,
             Buffer::Cpu(_) => 0,
         }
     }
@@ -122,6 +26,13 @@ impl Slice<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Constants {
     held: Mutex<HashMap<Vec<u64>, Arc<Block>>>,
+}
+
+impl Constants {
+    /// Lets go of all.
+    pub(super) fn clear(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// How many constants are kept before all are let go: some for every size of every layer.
@@ -158,14 +69,28 @@ impl Cuda {
             held.clear();
         }
         let block = Arc::new(Pool::take(&self.pool, bytes.len())?);
-        self.machine().write(block.address, bytes)?;
+        self.write(block.address(), bytes)?;
         held.insert(key, block.clone());
         Ok(block)
     }
 
+    /// Bytes onto the device; they are taken before this returns.
+    fn write(&self, to: Address, bytes: &[u8]) -> Result<()> {
+        let _turn = self.pool.turn();
+        self.counters.uploaded(bytes.len());
+        self.machine().write(to, bytes)
+    }
+
+    /// Bytes back, once everything asked before is done.
+    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        let _turn = self.pool.turn();
+        self.counters.downloaded(bytes.len());
+        self.machine().read(from, bytes)
+    }
+
     fn upload_bytes(&self, bytes: &[u8]) -> Result<Buffer> {
         let block = Pool::take(&self.pool, bytes.len())?;
-        self.machine().write(block.address, bytes)?;
+        self.write(block.address(), bytes)?;
         Ok(Buffer::Cuda(block))
     }
 }
@@ -176,7 +101,7 @@ impl Memory for Cuda {
     }
 
     fn memory_use(&self) -> MemoryUse {
-        self.pool.lock().usage
+        self.pool.usage()
     }
 
     fn upload(&self, values: &[f32]) -> Result<Buffer> {
@@ -189,14 +114,14 @@ impl Memory for Cuda {
 
     fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()> {
         if x.dtype == DType::F32 {
-            return self.machine().read(x.address(), bytemuck::cast_slice_mut(values));
+            return self.read(x.address(), bytemuck::cast_slice_mut(values));
         }
         let wide = self.cast(x, DType::F32)?;
         self.download(Slice { buffer: &wide, offset: 0, len: x.len, dtype: DType::F32 }, values)
     }
 
     fn download_indices(&self, x: Slice<'_>, values: &mut [i32]) -> Result<()> {
-        self.machine().read(x.address(), bytemuck::cast_slice_mut(values))
+        self.read(x.address(), bytemuck::cast_slice_mut(values))
     }
 
     fn fill(&self, len: usize, value: f32, dtype: DType) -> Result<Buffer> {

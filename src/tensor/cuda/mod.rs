@@ -5,8 +5,10 @@
 
 mod attention;
 mod conv;
+mod counters;
 mod data;
 mod diffusion;
+mod driver;
 mod elementwise;
 mod fft;
 mod graph;
@@ -17,36 +19,73 @@ mod machine;
 mod matmul;
 mod memory;
 mod norm;
+mod nvrtc;
 mod optimiser;
 mod pool;
+mod program;
 mod random;
+mod record;
 mod recurrent;
 mod reduce;
 mod resize;
+mod reuse;
 mod softmax;
 mod sources;
 mod splat;
 
-pub use machine::{Address, Kernel, Machine, Shape};
-pub use memory::Block;
-pub use sources::{COMMON, FAMILIES};
+pub use counters::{Copies, Work};
+pub use driver::Driver;
+pub use machine::{Address, Kernel, Machine, RecordingId, Shape};
+pub use nvrtc::{Compiled, NVRTC_VARIABLE};
+pub use program::{Programs, cache_folder, compile_family};
+pub use record::Replay;
+pub use reuse::Block;
+pub use sources::{FAMILIES, HEADERS};
 
 use std::sync::Arc;
 
-use super::{Backend, Device};
-use memory::{Constants, Pool};
+use super::{Backend, Result};
+use counters::Counters;
+use memory::Constants;
+use reuse::Pool;
 
 /// A GPU as a device.
 #[derive(Debug)]
 pub struct Cuda {
     pool: Arc<Pool>,
     constants: Constants,
+    counters: Counters,
 }
 
 impl Cuda {
+    /// How many GPUs there are.
+    ///
+    /// # Errors
+    /// Where there is no driver, or it does not work.
+    pub fn count() -> Result<usize> {
+        Driver::count()
+    }
+
+    /// The GPU of a number, counted from 0.
+    ///
+    /// # Errors
+    /// Where there is no driver or no such GPU, or it cannot be used.
+    pub fn device(ordinal: usize) -> Result<Arc<Self>> {
+        Ok(Cuda::on(Box::new(Driver::open(ordinal)?)))
+    }
+
     /// A device that runs its kernels on a machine.
-    pub fn on(machine: Box<dyn Machine>) -> Device {
-        Arc::new(Cuda { pool: Pool::new(machine), constants: Constants::default() })
+    pub fn on(machine: Box<dyn Machine>) -> Arc<Self> {
+        Arc::new(Cuda { pool: Pool::new(machine), constants: Constants::default(), counters: Counters::default() })
+    }
+
+    /// Returns once everything that was asked is done.
+    ///
+    /// # Errors
+    /// Where anything asked before failed.
+    pub fn wait(&self) -> Result<()> {
+        let _turn = self.pool.turn();
+        self.machine().wait()
     }
 
     fn machine(&self) -> &dyn Machine {
