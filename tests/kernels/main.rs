@@ -1,7 +1,13 @@
 //! Every CUDA kernel, run on the host: its values, its gradients, and the harness that would notice if one were wrong.
 
 mod backend;
+mod compare;
+mod compile;
 mod emulation;
+mod gpu_check;
 mod harness;
+#[allow(dead_code, unreachable_pub, reason = "other test files include it as a module of their own")]
+#[path = "../common/python.rs"]
+mod python;
 mod recording;
 mod values;

@@ -1,7 +1,7 @@
 //! Tensors' memory on a device: uploads, downloads, small constants, and elements that move.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
 
@@ -25,15 +25,21 @@ impl Slice<'_> {
 /// Small arrays that launches need again and again, kept on the machine by what they hold.
 #[derive(Debug, Default)]
 pub(super) struct Constants {
-    held: Mutex<HashMap<Vec<u64>, Arc<Block>>>,
+    held: Mutex<Held>,
 }
 
 impl Constants {
     /// Lets go of all.
     pub(super) fn clear(&self) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+type Held = HashMap<Vec<u64>, Arc<Block>>;
 
 /// How many constants are kept before all are let go: some for every size of every layer.
 const MOST_CONSTANTS: usize = 4096;
@@ -61,15 +67,16 @@ impl Cuda {
         let mut key = vec![0u64; bytes.len().div_ceil(8) + 1];
         key[0] = bytes.len() as u64;
         bytemuck::cast_slice_mut::<u64, u8>(&mut key[1..])[..bytes.len()].copy_from_slice(bytes);
-        let mut held = self.constants.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(block) = held.get(&key) {
+        if let Some(block) = self.constants.lock().get(&key) {
             return Ok(block.clone());
         }
+        // Not under the lock: whoever waits here for the end of a recording must not keep that from its constants.
+        let block = Arc::new(Pool::take(&self.pool, bytes.len())?);
+        self.write(block.address(), bytes)?;
+        let mut held = self.constants.lock();
         if held.len() >= MOST_CONSTANTS {
             held.clear();
         }
-        let block = Arc::new(Pool::take(&self.pool, bytes.len())?);
-        self.write(block.address(), bytes)?;
         held.insert(key, block.clone());
         Ok(block)
     }

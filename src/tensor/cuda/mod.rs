@@ -36,7 +36,7 @@ mod splat;
 pub use counters::{Copies, Work};
 pub use driver::Driver;
 pub use machine::{Address, Kernel, Machine, RecordingId, Shape};
-pub use nvrtc::{Compiled, NVRTC_VARIABLE};
+pub use nvrtc::{Compiled, NVRTC_VARIABLE, Nvrtc};
 pub use program::{Programs, cache_folder, compile_family};
 pub use record::Replay;
 pub use reuse::Block;

@@ -17,7 +17,7 @@ type Texts = *const *const c_char;
 
 /// The compiler's library.
 #[derive(Debug)]
-pub(super) struct Nvrtc {
+pub struct Nvrtc {
     version: (c_int, c_int),
     create: unsafe extern "C" fn(*mut Program, *const c_char, *const c_char, c_int, Texts, Texts) -> c_int,
     compile: unsafe extern "C" fn(Program, c_int, Texts) -> c_int,
@@ -51,13 +51,13 @@ impl Nvrtc {
     ///
     /// # Errors
     /// Where there is none, or it is not what it seems; the text says what to do.
-    pub(super) fn load() -> Result<Self, String> {
+    pub fn load() -> Result<Self, String> {
         if let Some(named) = std::env::var_os(NVRTC_VARIABLE) {
-            return Nvrtc::open(Path::new(&named))
-                .map_err(|e| format!("{NVRTC_VARIABLE} names {}: {e}", named.display()));
+            return Nvrtc::at(Path::new(&named))
+                .map_err(|e| format!("what {NVRTC_VARIABLE} names cannot be loaded: {e}"));
         }
         let tried: Vec<PathBuf> = candidates();
-        tried.iter().find_map(|path| Nvrtc::open(path).ok()).ok_or_else(|| {
+        tried.iter().find_map(|path| Nvrtc::at(path).ok()).ok_or_else(|| {
             format!(
                 "the kernels cannot be compiled: no {} here; install a CUDA 13 toolkit, or `pip install \
                  nvidia-cuda-nvrtc` and set {NVRTC_VARIABLE} to its libnvrtc.so.13",
@@ -66,9 +66,13 @@ impl Nvrtc {
         })
     }
 
-    fn open(path: &Path) -> Result<Self, String> {
+    /// The library of a path.
+    ///
+    /// # Errors
+    /// Where it is not there, or not what it seems.
+    pub fn at(path: &Path) -> Result<Self, String> {
         // SAFETY: the library's initialisers are NVIDIA's and ask nothing of the program.
-        let library = unsafe { Library::new(path) }.map_err(|e| e.to_string())?;
+        let library = unsafe { Library::new(path) }.map_err(|e| format!("{}: {}", path.display(), told(&e)))?;
         // SAFETY: every function has the type that NVRTC's documentation gives it since its version 11.1.
         unsafe {
             let nvrtc = Nvrtc {
@@ -92,7 +96,7 @@ impl Nvrtc {
     }
 
     /// Its version, such as 13.5.
-    pub(super) fn version(&self) -> (i32, i32) {
+    pub fn version(&self) -> (i32, i32) {
         self.version
     }
 
@@ -100,7 +104,7 @@ impl Nvrtc {
     ///
     /// # Errors
     /// With the compiler's words, where the text or an option is wrong.
-    pub(super) fn compile(&self, name: &str, text: &str, options: &[String]) -> Result<Compiled, String> {
+    pub fn compile(&self, name: &str, text: &str, options: &[String]) -> Result<Compiled, String> {
         let (name, text) = (terminated(name)?, terminated(text)?);
         let options: Vec<CString> = options.iter().map(|option| terminated(option)).collect::<Result<_, _>>()?;
         let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
@@ -143,7 +147,15 @@ impl Nvrtc {
 /// It is of this type.
 unsafe fn symbol<F: Copy>(library: &Library, name: &CStr) -> Result<F, String> {
     // SAFETY: the caller's contract.
-    unsafe { library.get::<F>(name.to_bytes_with_nul()) }.map(|f| *f).map_err(|e| e.to_string())
+    unsafe { library.get::<F>(name.to_bytes_with_nul()) }.map(|f| *f).map_err(|e| told(&e))
+}
+
+/// An error of the loader with the reason behind it.
+fn told(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(reason) => format!("{error}: {reason}"),
+        None => error.to_string(),
+    }
 }
 
 fn version(ask: unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int) -> Result<(c_int, c_int), String> {

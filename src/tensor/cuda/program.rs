@@ -18,13 +18,21 @@ pub struct Programs {
     /// The driver's version as it tells it: code that one accepts another may refuse.
     driver: i32,
     folder: Option<PathBuf>,
+    /// Looked for when it is first needed.
+    compiler: OnceLock<Result<Nvrtc, String>>,
     compiled: AtomicU64,
 }
 
 impl Programs {
     /// The kernels for a compute capability such as 90, kept in a folder where one is given.
     pub fn new(capability: u32, driver: i32, folder: Option<PathBuf>) -> Self {
-        Programs { architecture: architecture(capability), driver, folder, compiled: AtomicU64::new(0) }
+        let (compiler, compiled) = (OnceLock::new(), AtomicU64::new(0));
+        Programs { architecture: architecture(capability), driver, folder, compiler, compiled }
+    }
+
+    /// The same with a compiler that is there already.
+    pub fn with_compiler(self, compiler: Nvrtc) -> Self {
+        Programs { compiler: OnceLock::from(Ok(compiler)), ..self }
     }
 
     /// The machine code of a family: what is kept, else compiled now and kept. A folder that cannot be written to
@@ -33,7 +41,8 @@ impl Programs {
     /// # Errors
     /// Where there is no compiler, or with its words.
     pub fn code(&self, family: &str) -> Result<Vec<u8>, String> {
-        let (compiler, unit) = (compiler()?, Unit::of(family, &self.architecture)?);
+        let compiler = self.compiler.get_or_init(Nvrtc::load).as_ref().map_err(String::clone)?;
+        let unit = Unit::of(family, &self.architecture)?;
         let key = fingerprint(&(&unit, compiler.version(), self.driver));
         let path = self.folder.as_ref().map(|f| f.join(format!("{family}-{}-{key:016x}.cubin", self.architecture)));
         if let Some(code) = path.as_deref().and_then(kept) {
@@ -55,9 +64,9 @@ impl Programs {
 /// Compiles a family for an architecture such as `sm_90a`, with registers and spills of each kernel in the log.
 ///
 /// # Errors
-/// Where there is no compiler, or with its words.
-pub fn compile_family(family: &str, architecture: &str) -> Result<Compiled, String> {
-    Unit::of(family, architecture)?.compile(compiler()?)
+/// With the compiler's words, where a kernel does not compile.
+pub fn compile_family(compiler: &Nvrtc, family: &str, architecture: &str) -> Result<Compiled, String> {
+    Unit::of(family, architecture)?.compile(compiler)
 }
 
 /// What is compiled at once.
@@ -92,12 +101,6 @@ pub fn cache_folder() -> Option<PathBuf> {
 /// What code is compiled for; on 9.0 with the instructions that no later device has.
 fn architecture(capability: u32) -> String {
     format!("sm_{capability}{}", if capability == 90 { "a" } else { "" })
-}
-
-/// The compiler, looked for once.
-fn compiler() -> Result<&'static Nvrtc, String> {
-    static COMPILER: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
-    COMPILER.get_or_init(Nvrtc::load).as_ref().map_err(String::clone)
 }
 
 fn fingerprint(of: &impl Hash) -> u64 {
