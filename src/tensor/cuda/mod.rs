@@ -24,6 +24,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod softmax;
+mod sort;
 mod sources;
 mod splat;
 
