@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use gustfront::tensor::cuda::{Address, COMMON, Cuda, FAMILIES, Kernel, Machine, Shape};
+use gustfront::tensor::cuda::{Address, Cuda, FAMILIES, Kernel, Machine, Shape};
 use gustfront::tensor::{Device, TensorError};
 use libloading::{Library, Symbol};
 
@@ -218,7 +218,7 @@ fn compile(family: &str, source: &str) -> Result<PathBuf, String> {
 fn fingerprint(source: &str) -> Result<u64, String> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    (source, COMMON).hash(&mut hasher);
+    source.hash(&mut hasher);
     let mut files: Vec<PathBuf> = [kernels(), kernels().join("host")]
         .iter()
         .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())

@@ -30,7 +30,7 @@ mod splat;
 
 pub use machine::{Address, Kernel, Machine, Shape};
 pub use memory::Block;
-pub use sources::{COMMON, FAMILIES};
+pub use sources::{FAMILIES, HEADERS};
 
 use std::sync::Arc;
 

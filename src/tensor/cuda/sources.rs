@@ -1,7 +1,13 @@
 //! The text of every kernel file, part of the program.
 
-/// What every kernel file includes.
-pub const COMMON: &str = include_str!("../../../kernels/common.cuh");
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// Every header that kernel files include: its name and its text.
+pub const HEADERS: &[(&str, &str)] = &[
+    ("common.cuh", include_str!("../../../kernels/common.cuh")),
+    ("functions.cuh", include_str!("../../../kernels/functions.cuh")),
+];
 
 /// Every kernel file: its name without the ending, and its text.
 pub const FAMILIES: &[(&str, &str)] = &[
@@ -16,3 +22,66 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("sort", include_str!("../../../kernels/sort.cu")),
     ("splat", include_str!("../../../kernels/splat.cu")),
 ];
+
+/// The text of a family.
+pub fn family(name: &str) -> Option<&'static str> {
+    FAMILIES.iter().find(|(family, _)| *family == name).map(|(_, text)| *text)
+}
+
+/// A kernel file with each of [`HEADERS`] pasted where it is included first; compilers still name the lines of the files.
+pub fn pasted(file: &str, text: &str) -> String {
+    let mut result = String::new();
+    paste(file, text, &mut BTreeSet::new(), &mut result);
+    result
+}
+
+fn paste<'a>(file: &str, text: &'a str, seen: &mut BTreeSet<&'a str>, result: &mut String) {
+    // Writing to a string does not fail.
+    let _ = writeln!(result, "#line 1 \"{file}\"");
+    for (number, line) in text.lines().enumerate() {
+        match included(line) {
+            None if line.trim() == "#pragma once" => result.push('\n'),
+            None => result.extend([line, "\n"]),
+            Some((name, _)) if !seen.insert(name) => result.push('\n'),
+            Some((name, header)) => {
+                paste(name, header, seen, result);
+                let _ = writeln!(result, "#line {} \"{file}\"", number + 2);
+            }
+        }
+    }
+}
+
+/// The header that a line includes, where it is one of ours.
+fn included(line: &str) -> Option<(&'static str, &'static str)> {
+    let name = line.trim().strip_prefix("#include \"")?.strip_suffix('"')?;
+    HEADERS.iter().find(|(header, _)| *header == name).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_pasted_once_and_lines_keep_their_numbers() {
+        let text = pasted("a.cu", "// one\n#include \"functions.cuh\"\n#include \"common.cuh\"\nint four;\n");
+        assert_eq!(text.matches("struct bf16 {").count(), 1);
+        assert!(text.find("struct bf16 {") < text.find("struct Function {"));
+        assert!(!text.contains("#include \"functions") && !text.contains("#pragma once"));
+        assert!(text.ends_with("#line 3 \"a.cu\"\n\nint four;\n"), "{}", &text[text.len() - 60..]);
+    }
+
+    #[test]
+    fn every_file_of_kernels_is_part_of_the_program() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let known = match path.extension().and_then(|e| e.to_str()) {
+                Some("cu") => family(name.trim_end_matches(".cu")).is_some(),
+                Some("cuh") => HEADERS.iter().any(|(header, _)| *header == name),
+                _ => true,
+            };
+            assert!(known, "{name} is not named in sources.rs");
+        }
+    }
+}
