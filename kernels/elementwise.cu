@@ -27,7 +27,8 @@ struct MapWork {
     Function function;
     __device__ __forceinline__ void pack(i64 i) const {
         Pack values = reinterpret_cast<const Pack*>(x)[i];
-        for (T& value : values.of) value = from_float<T>(apply(function, to_float(value)));
+#pragma unroll
+        for (int k = 0; k < Wide<T>::LEN; ++k) values.of[k] = from_float<T>(apply(function, to_float(values.of[k])));
         reinterpret_cast<Pack*>(y)[i] = values;
     }
     __device__ __forceinline__ void one(i64 i) const { y[i] = from_float<T>(apply(function, to_float(x[i]))); }
@@ -45,6 +46,7 @@ struct GradWork {
     __device__ __forceinline__ void pack(i64 i) const {
         Pack values = reinterpret_cast<const Pack*>(x)[i];
         const Pack slopes = reinterpret_cast<const Pack*>(dy)[i];
+#pragma unroll
         for (int k = 0; k < Wide<T>::LEN; ++k) values.of[k] = grad(values.of[k], slopes.of[k]);
         reinterpret_cast<Pack*>(dx)[i] = values;
     }

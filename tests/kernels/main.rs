@@ -1,5 +1,6 @@
 //! Every CUDA kernel, run on the host: its values, its gradients, and the harness that would notice if one were wrong.
 
+mod backend;
 mod emulation;
 mod harness;
 mod values;
