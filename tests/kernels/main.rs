@@ -3,4 +3,5 @@
 mod backend;
 mod emulation;
 mod harness;
+mod sizes;
 mod values;
