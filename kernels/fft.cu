@@ -107,21 +107,21 @@ __device__ void rows_inverse(const float2* __restrict__ x, T* y, const float2* r
 }
 
 #define FFT(suffix, T)                                                                                             \
-    extern "C" __global__ __launch_bounds__(1024) void fft_rows_forward_##suffix(const T* x, float2* y,            \
+    extern "C" __global__ __launch_bounds__(512) void fft_rows_forward_##suffix(const T* x, float2* y,            \
                                                                                  const float2* roots, FftSizes s) {\
         rows_forward(x, y, roots, s);                                                                              \
     }                                                                                                              \
-    extern "C" __global__ __launch_bounds__(1024) void fft_columns_forward_##suffix(const float* x, T* y,          \
+    extern "C" __global__ __launch_bounds__(512) void fft_columns_forward_##suffix(const float* x, T* y,          \
                                                                                     const float2* roots,           \
                                                                                     FftSizes s) {                  \
         columns(x, y, roots, false, s);                                                                            \
     }                                                                                                              \
-    extern "C" __global__ __launch_bounds__(1024) void fft_columns_inverse_##suffix(const T* x, float* y,          \
+    extern "C" __global__ __launch_bounds__(512) void fft_columns_inverse_##suffix(const T* x, float* y,          \
                                                                                     const float2* roots,           \
                                                                                     FftSizes s) {                  \
         columns(x, y, roots, true, s);                                                                             \
     }                                                                                                              \
-    extern "C" __global__ __launch_bounds__(1024) void fft_rows_inverse_##suffix(const float2* x, T* y,            \
+    extern "C" __global__ __launch_bounds__(512) void fft_rows_inverse_##suffix(const float2* x, T* y,            \
                                                                                  const float2* roots, FftSizes s) {\
         rows_inverse(x, y, roots, s);                                                                              \
     }

@@ -2,8 +2,9 @@
 //
 // A thread works on 16 bytes of channels of one pixel where channels allow it, else on one channel.
 //
-// max_pool       windows of 2×2 and 3×3 load all their pixels before they compare; reads x once from memory, writes the
-//                greatest and, as 4-byte indices, where it lies in its plane.
+// max_pool_2     windows of up to 2×2 pixels, max_pool_3 of up to 3×3: all loads are on their way before the first is
+//                compared. Reads x once from memory, writes the greatest and, as 4-byte indices, where it lies.
+// max_pool_any   any other window, pixel after pixel.
 // max_pool_grad  each input gathers from the windows that it lies in; reads dy and the indices once, writes dx once.
 #include "common.cuh"
 
@@ -112,16 +113,6 @@ __device__ void max_pool(const T* x, T* y, int* index, const PoolSizes& s) {
 }
 
 template <class T, int N>
-__device__ void max_pool_any(const T* x, T* y, int* index, const PoolSizes& s) {
-    if (s.kernel_rows <= 2 && s.kernel_columns <= 2)
-        max_pool<T, N, 2>(x, y, index, s);
-    else if (s.kernel_rows <= 3 && s.kernel_columns <= 3)
-        max_pool<T, N, 3>(x, y, index, s);
-    else
-        max_pool<T, N, 0>(x, y, index, s);
-}
-
-template <class T, int N>
 __device__ void max_pool_grad(const int* __restrict__ index, const T* __restrict__ dy, T* dx, const PoolSizes& s) {
     constexpr int PART = N < 4 ? N : 4;
     const int packs = s.channels / N;
@@ -156,17 +147,21 @@ __device__ void max_pool_grad(const int* __restrict__ index, const T* __restrict
     }
 }
 
-#define POOL(suffix, T)                                                                                         \
-    extern "C" __global__ void max_pool_##suffix(const T* x, T* y, int* index, PoolSizes s) {                   \
-        if (s.wide > 1)                                                                                         \
-            max_pool_any<T, Wide<T>::LEN>(x, y, index, s);                                                      \
-        else                                                                                                    \
-            max_pool_any<T, 1>(x, y, index, s);                                                                 \
-    }                                                                                                           \
-    extern "C" __global__ void max_pool_grad_##suffix(const int* index, const T* dy, T* dx, PoolSizes s) {      \
-        if (s.wide > 1)                                                                                         \
-            max_pool_grad<T, Wide<T>::LEN>(index, dy, dx, s);                                                   \
-        else                                                                                                    \
-            max_pool_grad<T, 1>(index, dy, dx, s);                                                              \
+#define MAX_POOL(name, suffix, T, K)                                                              \
+    extern "C" __global__ void name##_##suffix(const T* x, T* y, int* index, PoolSizes s) {       \
+        if (s.wide > 1)                                                                           \
+            max_pool<T, Wide<T>::LEN, K>(x, y, index, s);                                         \
+        else                                                                                      \
+            max_pool<T, 1, K>(x, y, index, s);                                                    \
+    }
+#define POOL(suffix, T)                                                                                     \
+    MAX_POOL(max_pool_2, suffix, T, 2)                                                                      \
+    MAX_POOL(max_pool_3, suffix, T, 3)                                                                      \
+    MAX_POOL(max_pool_any, suffix, T, 0)                                                                    \
+    extern "C" __global__ void max_pool_grad_##suffix(const int* index, const T* dy, T* dx, PoolSizes s) {  \
+        if (s.wide > 1)                                                                                     \
+            max_pool_grad<T, Wide<T>::LEN>(index, dy, dx, s);                                               \
+        else                                                                                                \
+            max_pool_grad<T, 1>(index, dy, dx, s);                                                          \
     }
 EACH_DTYPE(POOL)

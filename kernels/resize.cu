@@ -6,6 +6,7 @@
 // a thread on 16 bytes of neighbours, of one output where channels lie inside.
 //
 // resample          reads each input once from memory (neighbouring outputs share it in cache), writes once.
+// resample_single   the same where no output has more than one tap: padding, crops, nearest neighbours.
 // resample_rows     the row taps alone, into f32: for windows of many inputs.
 // resample_columns  the column taps alone, of f32.
 #include "common.cuh"
@@ -84,32 +85,49 @@ __device__ __forceinline__ void store(U* y, const float (&sums)[N]) {
     *reinterpret_cast<Pack<U, N>*>(y) = result;
 }
 
-template <class T, class U, int N>
-__device__ __forceinline__ void resample_row(const T* x, const u32* row_taps, const u32* column_taps, U* y, int row,
-                                             const ResampleSizes& s) {
-    const TapList rows = taps_of(row_taps, s.rows_out, row);
+// Outputs are worked out by `Of`, from the plane and the taps of both dimensions.
+template <class T, int N, class Of>
+__device__ __forceinline__ void each_output(const T* x, const u32* row_taps, const u32* column_taps, T* y,
+                                            const ResampleSizes& s, Of of) {
+    const i64 plane = i64(s.rows) * s.columns * s.inner, row_len = i64(s.columns_out) * s.inner;
     const int packs = s.inner / N;
-    const i64 row_step = i64(s.columns) * s.inner;
-    for (i64 i = grid_thread(); i < i64(s.columns_out) * packs; i += grid_threads()) {
-        const int column = int(i / packs), at = int(i - i64(column) * packs) * N;
-        const TapList columns = taps_of(column_taps, s.columns_out, column);
-        float sums[N] = {};
-        if (rows.len <= 2 && columns.len <= 2)
-            few_taps<T, N>(x + at, rows, columns, row_step, s.inner, sums);
-        else
-            many_taps<T, N>(x + at, rows, columns, row_step, s.inner, sums);
-        if (rows.len == 0 || columns.len == 0)
-            for (float& sum : sums) sum = s.empty;
-        store<T, U, N>(y + i * N, sums);
-    }
+    for (i64 outer = blockIdx.z; outer < s.outer; outer += gridDim.z)
+        for (int row = blockIdx.y; row < s.rows_out; row += gridDim.y) {
+            const TapList rows = taps_of(row_taps, s.rows_out, row);
+            T* to = y + (outer * s.rows_out + row) * row_len;
+            for (i64 i = grid_thread(); i < i64(s.columns_out) * packs; i += grid_threads()) {
+                const int column = int(i / packs), at = int(i - i64(column) * packs) * N;
+                const TapList columns = taps_of(column_taps, s.columns_out, column);
+                float sums[N] = {};
+                of(x + outer * plane + at, rows, columns, sums);
+                if (rows.len == 0 || columns.len == 0)
+                    for (float& sum : sums) sum = s.empty;
+                store<T, T, N>(to + i * N, sums);
+            }
+        }
 }
 
-template <class T, class U, int N>
-__device__ void resample(const T* x, const u32* rows, const u32* columns, U* y, const ResampleSizes& s) {
-    const i64 plane = i64(s.rows) * s.columns * s.inner, row_len = i64(s.columns_out) * s.inner;
-    for (i64 outer = blockIdx.z; outer < s.outer; outer += gridDim.z)
-        for (int row = blockIdx.y; row < s.rows_out; row += gridDim.y)
-            resample_row<T, U, N>(x + outer * plane, rows, columns, y + (outer * s.rows_out + row) * row_len, row, s);
+template <class T, int N>
+__device__ void resample(const T* x, const u32* rows, const u32* columns, T* y, const ResampleSizes& s) {
+    const i64 row_step = i64(s.columns) * s.inner;
+    each_output<T, N>(x, rows, columns, y, s,
+                      [&](const T* from, const TapList& rows, const TapList& columns, float(&sums)[N]) {
+                          if (rows.len <= 2 && columns.len <= 2)
+                              few_taps<T, N>(from, rows, columns, row_step, s.inner, sums);
+                          else
+                              many_taps<T, N>(from, rows, columns, row_step, s.inner, sums);
+                      });
+}
+
+template <class T, int N>
+__device__ void resample_single(const T* x, const u32* rows, const u32* columns, T* y, const ResampleSizes& s) {
+    const i64 row_step = i64(s.columns) * s.inner;
+    each_output<T, N>(x, rows, columns, y, s,
+                      [&](const T* from, const TapList& rows, const TapList& columns, float(&sums)[N]) {
+                          if (rows.len == 0 || columns.len == 0) return;
+                          const T* at = from + rows.source(0) * row_step + i64(columns.source(0)) * s.inner;
+                          add_scaled(sums, *reinterpret_cast<const Pack<T, N>*>(at), rows.weight(0) * columns.weight(0));
+                      });
 }
 
 // One dimension alone: (outer, from, inner) to (outer, to, inner), for `rows` = from and `rows_out` = to.
@@ -131,14 +149,17 @@ __device__ void resample_axis(const T* __restrict__ x, const u32* taps, U* y, co
         }
 }
 
+#define RESAMPLE_BOTH(name, suffix, T)                                                                          \
+    extern "C" __global__ void name##_##suffix(const T* x, const u32* rows, const u32* columns, T* y,           \
+                                               ResampleSizes s) {                                               \
+        if (s.wide > 1)                                                                                         \
+            name<T, Wide<T>::LEN>(x, rows, columns, y, s);                                                      \
+        else                                                                                                    \
+            name<T, 1>(x, rows, columns, y, s);                                                                 \
+    }
 #define RESAMPLE(suffix, T)                                                                                         \
-    extern "C" __global__ void resample_##suffix(const T* x, const u32* rows, const u32* columns, T* y,             \
-                                                 ResampleSizes s) {                                                 \
-        if (s.wide > 1)                                                                                             \
-            resample<T, T, Wide<T>::LEN>(x, rows, columns, y, s);                                                   \
-        else                                                                                                        \
-            resample<T, T, 1>(x, rows, columns, y, s);                                                              \
-    }                                                                                                               \
+    RESAMPLE_BOTH(resample, suffix, T)                                                                              \
+    RESAMPLE_BOTH(resample_single, suffix, T)                                                                       \
     extern "C" __global__ void resample_rows_##suffix(const T* x, const u32* taps, float* y, ResampleSizes s) {     \
         if (s.wide > 1)                                                                                             \
             resample_axis<T, float, Wide<T>::LEN>(x, taps, y, s);                                                   \

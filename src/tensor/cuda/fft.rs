@@ -49,6 +49,8 @@ const ENOUGH: usize = 2048;
 const SHARED_BYTES: usize = 80 * 1024;
 /// The most shared memory of a block on compute capability 8.0.
 const MOST_SHARED_BYTES: usize = 163 * 1024;
+/// The most threads of a block, as the kernels are compiled for.
+const MOST_THREADS: usize = 512;
 /// Columns of a prime radix's matrix that a thread works on.
 const TOGETHER: usize = 4;
 
@@ -89,7 +91,7 @@ impl FftPlan {
         };
         plan.radices.iter_mut().zip(radices).for_each(|(to, radix)| *to = radix as i32);
         let fits = |across: &usize| FftPlan { across: *across as i32, ..plan }.shared_bytes() <= SHARED_BYTES;
-        plan.across = [8, 4, 2].into_iter().filter(|across| *across <= wanted).find(fits).unwrap_or(1);
+        plan.across = [8, 4, 2].into_iter().filter(|across| *across <= wanted).find(fits).unwrap_or(1) as i32;
         plan
     }
 
@@ -105,7 +107,7 @@ impl FftPlan {
             0 => n * across / 4,
             p => (p / 2 + 1) * (n / p * across).div_ceil(TOGETHER),
         };
-        work.div_ceil(work.div_ceil(1024).max(1)).next_multiple_of(32).max(64)
+        work.div_ceil(work.div_ceil(MOST_THREADS).max(1)).next_multiple_of(32).max(64)
     }
 }
 
@@ -204,7 +206,7 @@ mod tests {
             let radices = &plan.radices[..plan.stages as usize];
             assert_eq!(radices.iter().product::<i32>(), n as i32);
             assert!(radices.iter().all(|radix| *radix <= 7 || (2..*radix).all(|d| radix % d != 0)), "{radices:?}");
-            assert!(plan.shared_bytes() <= SHARED_BYTES && plan.threads() <= 1024);
+            assert!(plan.shared_bytes() <= SHARED_BYTES && plan.threads() <= MOST_THREADS);
         }
         assert_eq!(FftPlan::new(1799, 1).radices[..2], [257, 7]);
         assert_eq!(FftPlan::new(1059, MOST_ACROSS).across, 4);

@@ -42,6 +42,15 @@ impl PoolSizes {
     }
 }
 
+/// The kernel that holds windows of the size.
+fn kernel_of(sizes: Pool2d) -> &'static str {
+    match sizes.window.kernel {
+        [0..=2, 0..=2] => "max_pool_2",
+        [0..=3, 0..=3] => "max_pool_3",
+        _ => "max_pool_any",
+    }
+}
+
 /// A block for a part of a row, a row of blocks for each of so many rows.
 fn over_rows(launch: Launch<'_>, rows: usize, width: usize) -> Launch<'_> {
     launch.grid(width.div_ceil(THREADS as usize), blocks(rows), 1)
@@ -53,7 +62,7 @@ impl Pool for Cuda {
         let len = rows * sizes.columns_out * sizes.channels;
         let (y, index) = (self.take(len, x.dtype)?, self.take(len, DType::I32)?);
         let launch =
-            over_rows(self.kernel("pool", "max_pool", x.dtype), rows, sizes.columns_out * sizes.channels / wide);
+            over_rows(self.kernel("pool", kernel_of(sizes), x.dtype), rows, sizes.columns_out * sizes.channels / wide);
         launch.input(x).output(&y).output(&index).value(PoolSizes::new(sizes, wide)).run()?;
         Ok((Buffer::Cuda(y), Buffer::Cuda(index)))
     }
