@@ -4,7 +4,7 @@
 // nothing depends on the order in which blocks run.
 //
 // sort_count  how often each digit occurs in each stretch; reads the keys once.
-// sort_scan   a block a digit: its sums over the stretches before.
+// sort_scan   a warp a digit: its sums over the stretches before.
 // sort_place  puts each element behind those of smaller digits, of earlier stretches and earlier in its own; reads and
 //             writes keys and places once.
 #include "common.cuh"
@@ -20,23 +20,24 @@ struct SortSizes {
 
 __device__ __forceinline__ u32 digit_of(u32 key, int shift) { return key >> shift & (DIGITS - 1); }
 
-// The sum of the values of the threads before, of 256; `all` becomes the sum of all.
-__device__ __forceinline__ u32 block_sum_before(u32 value, u32* scratch, u32& all) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    u32 sum = value;
+// The sum of the values of the lanes up to this one.
+__device__ __forceinline__ u32 warp_sum_up_to(u32 value) {
+    const int lane = threadIdx.x % 32;
     for (int step = 1; step < 32; step *= 2) {
-        const u32 other = __shfl_up_sync(ALL_LANES, sum, step);
-        if (lane >= step) sum += other;
+        const u32 other = __shfl_up_sync(ALL_LANES, value, step);
+        if (lane >= step) value += other;
     }
+    return value;
+}
+
+// The sum of the values of the threads before, of 256.
+__device__ __forceinline__ u32 block_sum_before(u32 value, u32* scratch) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const u32 sum = warp_sum_up_to(value);
     if (lane == 31) scratch[warp] = sum;
     __syncthreads();
     u32 before = 0;
-    all = 0;
-    for (int w = 0; w < WARPS; ++w) {
-        before += w < warp ? scratch[w] : 0;
-        all += scratch[w];
-    }
-    __syncthreads();
+    for (int w = 0; w < warp; ++w) before += scratch[w];
     return before + sum - value;
 }
 
@@ -55,18 +56,17 @@ extern "C" __global__ void sort_count(const u32* keys, u32* counts, SortSizes s)
 
 // `totals` becomes how often each digit occurs.
 extern "C" __global__ void sort_scan(u32* counts, u32* totals, SortSizes s) {
-    __shared__ u32 scratch[WARPS];
-    const u64 row = u64(blockIdx.y) * DIGITS + blockIdx.x;
+    const int lane = threadIdx.x % 32;
+    const u64 row = u64(blockIdx.y) * DIGITS + blockIdx.x * WARPS + threadIdx.x / 32;
+    u32* of_digit = counts + row * s.stretches;
     u32 before = 0;
-    for (int first = 0; first < s.stretches; first += DIGITS) {
-        const int stretch = first + threadIdx.x;
-        u32* at = counts + row * s.stretches + stretch;
-        u32 all;
-        const u32 sum = block_sum_before(stretch < s.stretches ? *at : 0, scratch, all);
-        if (stretch < s.stretches) *at = before + sum;
-        before += all;
+    for (int first = 0; first < s.stretches; first += 32) {
+        const int stretch = first + lane;
+        const u32 own = stretch < s.stretches ? of_digit[stretch] : 0, sum = warp_sum_up_to(own);
+        if (stretch < s.stretches) of_digit[stretch] = before + sum - own;
+        before += __shfl_sync(ALL_LANES, sum, 31);
     }
-    if (threadIdx.x == 0) totals[row] = before;
+    if (lane == 0) totals[row] = before;
 }
 
 // The places before the first pass, `from` null, are the elements' own.
@@ -75,9 +75,8 @@ extern "C" __global__ void sort_place(const u32* keys, const u32* from, const u3
     __shared__ u32 scratch[WARPS], next[WARPS][DIGITS];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const u64 list = blockIdx.y, start = list * s.len, first = u64(blockIdx.x) * s.chunks * DIGITS;
-    u32 all;
     // Where the next element of the digit of this thread's number goes.
-    u32 base = block_sum_before(totals[list * DIGITS + threadIdx.x], scratch, all) +
+    u32 base = block_sum_before(totals[list * DIGITS + threadIdx.x], scratch) +
                counts[(list * DIGITS + threadIdx.x) * s.stretches + blockIdx.x];
     for (int chunk = 0; chunk < s.chunks; ++chunk) {
         for (int w = 0; w < WARPS; ++w) next[w][threadIdx.x] = 0;

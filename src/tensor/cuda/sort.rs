@@ -19,10 +19,12 @@ struct SortSizes {
 
 /// Values of a digit, and the threads of a block: one for each.
 const DIGITS: usize = 256;
+/// Digits that a block sums up, a warp each.
+const WARPS: usize = DIGITS / 32;
 /// Bits of a digit.
 const BITS: u32 = DIGITS.ilog2();
 /// The most blocks of a list: enough to fill a machine, few enough that their counts are small beside the keys.
-const MOST_STRETCHES: usize = 1024;
+const MOST_STRETCHES: usize = 512;
 
 /// Lists in order: their keys, and where each was before.
 pub(super) struct Sorted {
@@ -45,7 +47,7 @@ impl Cuda {
                 SortSizes { len: len as u64, shift, chunks: chunks as i32, stretches: stretches as i32, padding };
             let launch = |name: &str, blocks: usize| self.kernel_named("sort", name).grid(blocks, lists, 1);
             launch("sort_count", stretches).output(&keys).output(&counts).value(sizes).run()?;
-            launch("sort_scan", DIGITS).output(&counts).output(&totals).value(sizes).run()?;
+            launch("sort_scan", DIGITS / WARPS).output(&counts).output(&totals).value(sizes).run()?;
             let sorted =
                 Sorted { keys: self.take(lists * len, DType::I32)?, places: self.take(lists * len, DType::I32)? };
             let from = places.as_ref().map_or(0, Block::address);
