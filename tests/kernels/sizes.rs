@@ -73,8 +73,7 @@ fn numbers(index: &Tensor) -> Tensor {
 /// Indices below a limit, most of them 0.
 fn indices(device: &Device, len: usize, limit: u32) -> Tensor {
     let word = |i: usize| Philox::new(6, 0).words([i as u32, 0, 0, 0]);
-    let values: Vec<i32> =
-        (0..len).map(|i| word(i)).map(|w| (if w[1] % 4 > 0 { 0 } else { w[0] % limit }) as i32).collect();
+    let values: Vec<i32> = (0..len).map(word).map(|w| (if w[1] % 4 > 0 { 0 } else { w[0] % limit }) as i32).collect();
     Tensor::indices(device, [len], &values).expect("indices")
 }
 

@@ -1,6 +1,6 @@
 //! Launches of `kernels/fft.cu`: rows and columns, each transform as a plan of radices.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,7 +55,10 @@ const MOST_THREADS: usize = 512;
 const TOGETHER: usize = 4;
 
 /// Roots of unity by length.
-static ROOTS: Mutex<Option<HashMap<usize, Arc<[[f32; 2]]>>>> = Mutex::new(None);
+static ROOTS: Mutex<BTreeMap<usize, Roots>> = Mutex::new(BTreeMap::new());
+
+/// Real and imaginary parts.
+type Roots = Arc<[[f32; 2]]>;
 
 impl FftPlan {
     /// A plan of `across` transforms side by side, at most `wanted`, as many as fit.
@@ -160,7 +163,7 @@ impl Cuda {
     /// e^(−2πi t/n) for t below n, rounded from f64.
     fn roots(&self, n: usize) -> Result<Arc<Block>> {
         let mut held = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let roots = held.get_or_insert_default().entry(n).or_insert_with(|| {
+        let roots = held.entry(n).or_insert_with(|| {
             let angle = |t: usize| -TAU * t as f64 / n as f64;
             (0..n).map(|t| [angle(t).cos() as f32, angle(t).sin() as f32]).collect()
         });
