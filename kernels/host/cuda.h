@@ -335,6 +335,15 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
         return bits;
     });
 }
+template <class T>
+unsigned __match_any_sync(unsigned mask, T value) {
+    return host::exchange(mask, value, [&](auto lane) {
+        unsigned bits = 0;
+        for (unsigned i = 0; i < host::WARP; ++i)
+            if (mask >> i & 1) bits |= unsigned(lane(i) == value) << i;
+        return bits;
+    });
+}
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == mask; }
 inline void __threadfence() {}
@@ -399,6 +408,11 @@ inline float __int_as_float(int x) {
 }
 inline int __float_as_int(float x) {
     int y;
+    std::memcpy(&y, &x, sizeof y);
+    return y;
+}
+inline long long __double_as_longlong(double x) {
+    long long y;
     std::memcpy(&y, &x, sizeof y);
     return y;
 }

@@ -10,4 +10,5 @@ mod harness;
 #[path = "../common/python.rs"]
 mod python;
 mod recording;
+mod sizes;
 mod values;

@@ -16,6 +16,14 @@ pub(super) const THREADS: u32 = 256;
 /// The most blocks of a grid whose threads stride over the elements: enough to fill any machine.
 const MOST_BLOCKS: usize = 1 << 16;
 
+/// The most blocks along y or z of a grid.
+const MOST_BLOCKS_ACROSS: usize = 65_535;
+
+/// Blocks along y or z that stride over so many rows of work.
+pub(super) fn blocks(rows: usize) -> usize {
+    rows.min(MOST_BLOCKS_ACROSS)
+}
+
 /// The suffix of the kernels of an element type.
 pub(super) fn suffix(dtype: DType) -> &'static str {
     match dtype {

@@ -30,6 +30,7 @@ mod reduce;
 mod resize;
 mod reuse;
 mod softmax;
+mod sort;
 mod sources;
 mod splat;
 

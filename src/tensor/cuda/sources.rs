@@ -6,19 +6,27 @@ use std::fmt::Write;
 /// Every header that kernel files include: its name and its text.
 pub const HEADERS: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
+    ("fft.cuh", include_str!("../../../kernels/fft.cuh")),
     ("functions.cuh", include_str!("../../../kernels/functions.cuh")),
 ];
 
 /// Every kernel file: its name without the ending, and its text.
 pub const FAMILIES: &[(&str, &str)] = &[
-    ("elementwise", include_str!("../../../kernels/elementwise.cu")),
-    ("memory", include_str!("../../../kernels/memory.cu")),
-    ("reduce", include_str!("../../../kernels/reduce.cu")),
     ("data", include_str!("../../../kernels/data.cu")),
     ("diffusion", include_str!("../../../kernels/diffusion.cu")),
+    ("elementwise", include_str!("../../../kernels/elementwise.cu")),
+    ("fft", include_str!("../../../kernels/fft.cu")),
+    ("graph", include_str!("../../../kernels/graph.cu")),
+    ("index", include_str!("../../../kernels/index.cu")),
+    ("memory", include_str!("../../../kernels/memory.cu")),
     ("optimiser", include_str!("../../../kernels/optimiser.cu")),
+    ("pool", include_str!("../../../kernels/pool.cu")),
     ("random", include_str!("../../../kernels/random.cu")),
     ("recurrent", include_str!("../../../kernels/recurrent.cu")),
+    ("reduce", include_str!("../../../kernels/reduce.cu")),
+    ("resize", include_str!("../../../kernels/resize.cu")),
+    ("sort", include_str!("../../../kernels/sort.cu")),
+    ("splat", include_str!("../../../kernels/splat.cu")),
 ];
 
 /// The text of a family.
