@@ -77,7 +77,8 @@ __device__ __forceinline__ void add_product(const float* shares, const Rows<D>& 
 
 // Writes rows that there are, each times its factor.
 template <int D, class T>
-__device__ __forceinline__ void store_rows(const float (&from)[EACH][D / SIDE], const float (&factors)[EACH], T* to, int first, int count, int size) {
+__device__ __forceinline__ void store_rows(const float (&from)[EACH][D / SIDE], const float (&factors)[EACH], T* to,
+                                           int first, int count, int size) {
 #pragma unroll
     for (int i = 0; i < EACH; ++i)
 #pragma unroll
@@ -95,9 +96,11 @@ __device__ __forceinline__ float side_fold(float x) {
 }
 
 template <int D, class T>
-__device__ __forceinline__ void attend(const T* q, const T* k, const T* v, const T* mask_from, T* y, float* log_sums, const AttentionSizes& s) {
+__device__ __forceinline__ void attend(const T* q, const T* k, const T* v, const T* mask_from, T* y, float* log_sums,
+                                       const AttentionSizes& s) {
     SHARED_BYTES(shared);
-    Rows<D> queries{reinterpret_cast<float*>(shared)}, keys{queries.at + Rows<D>::FLOATS}, values{keys.at + Rows<D>::FLOATS};
+    Rows<D> queries{reinterpret_cast<float*>(shared)}, keys{queries.at + Rows<D>::FLOATS},
+        values{keys.at + Rows<D>::FLOATS};
     float* shares = values.at + Rows<D>::FLOATS;
     const Tile tile(s, TILE);
     const Mask<T> mask(mask_from, s, tile.head);
@@ -121,7 +124,8 @@ __device__ __forceinline__ void attend(const T* q, const T* k, const T* v, const
                 scores[i][j] = mask.score(s, scores[i][j], tile.first + row, first + side_x() + SIDE * j, 1.0f);
                 found = fmaxf(found, scores[i][j]);
             }
-            for (int step = SIDE / 2; step > 0; step /= 2) found = fmaxf(found, __shfl_xor_sync(ALL_LANES, found, step));
+            for (int step = SIDE / 2; step > 0; step /= 2)
+                found = fmaxf(found, __shfl_xor_sync(ALL_LANES, found, step));
             // Where all is hidden so far, shares of minus infinity are 0 from any finite level.
             const float level = found == -INFINITE ? 0.0f : found, old = expf(most[i] - level);
             float part = 0.0f;
@@ -166,8 +170,8 @@ __device__ __forceinline__ float2 share_back(float score, float log_sum, float s
 template <int D, class T>
 __device__ __forceinline__ void queries_back(const Kept<T>& kept, T* dq, const AttentionSizes& s) {
     SHARED_BYTES(shared);
-    Rows<D> queries{reinterpret_cast<float*>(shared)}, slopes{queries.at + Rows<D>::FLOATS}, keys{slopes.at + Rows<D>::FLOATS},
-        values{keys.at + Rows<D>::FLOATS};
+    Rows<D> queries{reinterpret_cast<float*>(shared)}, slopes{queries.at + Rows<D>::FLOATS};
+    Rows<D> keys{slopes.at + Rows<D>::FLOATS}, values{keys.at + Rows<D>::FLOATS};
     float* gradients = values.at + Rows<D>::FLOATS;
     const Tile tile(s, TILE);
     const Mask<T> mask(kept.mask, s, tile.head);
@@ -205,8 +209,8 @@ __device__ __forceinline__ void queries_back(const Kept<T>& kept, T* dq, const A
 template <int D, class T>
 __device__ __forceinline__ void keys_back(const Kept<T>& kept, T* dk, T* dv, const AttentionSizes& s) {
     SHARED_BYTES(shared);
-    Rows<D> queries{reinterpret_cast<float*>(shared)}, slopes{queries.at + Rows<D>::FLOATS}, keys{slopes.at + Rows<D>::FLOATS},
-        values{keys.at + Rows<D>::FLOATS};
+    Rows<D> queries{reinterpret_cast<float*>(shared)}, slopes{queries.at + Rows<D>::FLOATS};
+    Rows<D> keys{slopes.at + Rows<D>::FLOATS}, values{keys.at + Rows<D>::FLOATS};
     float* turned = values.at + Rows<D>::FLOATS;
     const Tile tile(s, TILE);
     const Mask<T> mask(kept.mask, s, tile.head);
@@ -241,7 +245,8 @@ __device__ __forceinline__ void keys_back(const Kept<T>& kept, T* dk, T* dv, con
 #pragma unroll
         for (int i = 0; i < EACH; ++i)
 #pragma unroll
-            for (int j = 0; j < EACH; ++j) turned[(side_y() + SIDE * i) * SHARE_STEP + side_x() + SIDE * j] = of_shares[i][j];
+            for (int j = 0; j < EACH; ++j)
+                turned[(side_y() + SIDE * i) * SHARE_STEP + side_x() + SIDE * j] = of_shares[i][j];
         __syncthreads();
         add_product(turned, queries, of_keys);
     }
@@ -267,21 +272,21 @@ __device__ __forceinline__ void along(const T* y, const T* dy, float* to, i64 ro
     }
 EACH_DTYPE(ALONG)
 
-#define ATTENTION(D)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 2 : 1) attention_##D##_f32(                                      \
-        const float* q, const float* k, const float* v, const float* mask, float* y, float* log_sums,               \
-        AttentionSizes s) {                                                                                         \
-        attend<D>(q, k, v, mask, y, log_sums, s);                                                                   \
-    }                                                                                                               \
-    extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 2 : 1) attention_queries_##D##_f32(                              \
-        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float* log_sums,  \
-        const float* along, float* dq, AttentionSizes s) {                                                          \
-        queries_back<D>(Kept<float>{q, k, v, mask, dy, log_sums, along}, dq, s);                                    \
-    }                                                                                                               \
-    extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_keys_##D##_f32(                                 \
-        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float* log_sums,  \
-        const float* along, float* dk, float* dv, AttentionSizes s) {                                               \
-        keys_back<D>(Kept<float>{q, k, v, mask, dy, log_sums, along}, dk, dv, s);                                   \
+#define ATTENTION(D)                                                                                               \
+    extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 2 : 1) attention_##D##_f32(                    \
+        const float* q, const float* k, const float* v, const float* mask, float* y, float* log_sums,              \
+        AttentionSizes s) {                                                                                        \
+        attend<D>(q, k, v, mask, y, log_sums, s);                                                                  \
+    }                                                                                                              \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_queries_##D##_f32(                          \
+        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float* log_sums, \
+        const float* along, float* dq, AttentionSizes s) {                                                         \
+        queries_back<D>(Kept<float>{q, k, v, mask, dy, log_sums, along}, dq, s);                                   \
+    }                                                                                                              \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_keys_##D##_f32(                             \
+        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float* log_sums, \
+        const float* along, float* dk, float* dv, AttentionSizes s) {                                              \
+        keys_back<D>(Kept<float>{q, k, v, mask, dy, log_sums, along}, dk, dv, s);                                  \
     }
 ATTENTION(32)
 ATTENTION(64)

@@ -30,8 +30,13 @@ struct Mask {
     __device__ __forceinline__ Mask(const T* mask, const AttentionSizes& s, i64 head)
         : at(mask ? mask + head / s.heads * s.mask[0] + head % s.heads * s.mask[1] : nullptr), of_query(s.mask[2]),
           of_key(s.mask[3]) {}
+    // Whether each of `queries` and `keys` neighbours is seen as it is, so that a score is its product times the scale.
+    __device__ __forceinline__ bool none(const AttentionSizes& s, int query, int queries, int key, int keys) const {
+        return !at && query + queries <= s.queries && key + keys <= s.keys && !(s.causal && key + keys > query + 1);
+    }
     // A scaled and masked product times `unit`; minus infinity where the query does not see the key.
-    __device__ __forceinline__ float score(const AttentionSizes& s, float product, int query, int key, float unit) const {
+    __device__ __forceinline__ float score(const AttentionSizes& s, float product, int query, int key,
+                                           float unit) const {
         if (query >= s.queries || key >= s.keys || (s.causal && key > query)) return -INFINITE;
         const float scaled = product * (s.scale * unit);
         return at ? scaled + to_float(at[query * of_query + key * of_key]) * unit : scaled;
@@ -39,4 +44,6 @@ struct Mask {
 };
 
 // Keys that any of the queries before `end` sees.
-__device__ __forceinline__ int keys_seen(const AttentionSizes& s, int end) { return s.causal ? min(s.keys, end) : s.keys; }
+__device__ __forceinline__ int keys_seen(const AttentionSizes& s, int end) {
+    return s.causal ? min(s.keys, end) : s.keys;
+}

@@ -84,7 +84,8 @@ struct Rows {
 };
 
 // Two neighbouring products of 16 x 8.
-__device__ __forceinline__ void multiply_pair(float (&first)[4], float (&second)[4], const u32 (&a)[4], const u32 (&b)[4]) {
+__device__ __forceinline__ void multiply_pair(float (&first)[4], float (&second)[4], const u32 (&a)[4],
+                                              const u32 (&b)[4]) {
     const u32 low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
     multiply_16x8x16(first, a, low);
     multiply_16x8x16(second, a, high);
@@ -119,7 +120,8 @@ __device__ __forceinline__ float upper(u32 word) { return __uint_as_float(word &
 
 // Adds 16 M rows of shares, one for each row of `b`, times `b`; where EXACT, also what bf16 loses of the shares.
 template <bool EXACT, int M, int N, int D>
-__device__ __forceinline__ void add_product(const float (&shares)[M][N][4], const Rows<D, 8 * N>& b, float (&to)[M][D / 8][4]) {
+__device__ __forceinline__ void add_product(const float (&shares)[M][N][4], const Rows<D, 8 * N>& b,
+                                            float (&to)[M][D / 8][4]) {
 #pragma unroll
     for (int n = 0; n < N; n += 2) {
         u32 left[M][4], lost[M][4];
@@ -150,7 +152,8 @@ __device__ __forceinline__ int column_of(int i) { return threadIdx.x % 4 * 2 + i
 
 // Writes 16 rows that there are, each times the factor of its half.
 template <int D>
-__device__ __forceinline__ void store_rows(const float (&from)[D / 8][4], float2 factors, bf16* to, int first, int count, int size, bool wide) {
+__device__ __forceinline__ void store_rows(const float (&from)[D / 8][4], float2 factors, bf16* to, int first,
+                                           int count, int size, bool wide) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         const int row = first + row_of(2 * half);
@@ -183,7 +186,8 @@ __device__ __forceinline__ float lanes_sum(float x) {
 
 // 16 rows of scores to shares of a running sum; `sum` is what earlier shares gave.
 template <int N, int D>
-__device__ __forceinline__ void share_rows(float (&scores)[N][4], float (&most)[2], float (&total)[2], float (&sum)[D / 8][4]) {
+__device__ __forceinline__ void share_rows(float (&scores)[N][4], float (&most)[2], float (&total)[2],
+                                           float (&sum)[D / 8][4]) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         float found = most[half];
@@ -207,8 +211,8 @@ __device__ __forceinline__ void share_rows(float (&scores)[N][4], float (&most)[
 }
 
 template <int D, int M, int N>
-__device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16* v, const bf16* mask_from, bf16* y, float* log_sums,
-                       const AttentionSizes& s) {
+__device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16* v, const bf16* mask_from, bf16* y,
+                                       float* log_sums, const AttentionSizes& s) {
     constexpr int QUERIES = 16 * M * WARPS, KEYS = 8 * N;
     typedef Rows<D, KEYS> KeyRows;
     SHARED_BYTES(shared);
@@ -238,8 +242,8 @@ __device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16*
         __syncthreads();
         float scores[M][N][4];
         products(queries, row, keys(turn), scores);
-        const int first = turn * KEYS, last = first + KEYS - 1;
-        const bool plain = !mask.at && last < s.keys && !(s.causal && last > tile.first);
+        const int first = turn * KEYS;
+        const bool plain = mask.none(s, tile.first, QUERIES, first, KEYS);
 #pragma unroll
         for (int m = 0; m < M; ++m) {
 #pragma unroll
@@ -279,18 +283,19 @@ struct Kept {
     const float *log_sums, *along;
 };
 
-// Scores to shares, and gradients of shares to those of scores: `stats` gives log-sum (base 2) and sum of dy y of a
-// query, `place` the query and the key of a number.
+// Products to shares, and gradients of shares to those of products; `place` is the query and the key of a number, and
+// `plain` says that none is masked.
 template <int N, class P>
-__device__ __forceinline__ void share_back(float (&scores)[N][4], float (&slopes)[N][4], const Mask<bf16>& mask, const Kept& kept,
-                           i64 head, const AttentionSizes& s, P place) {
+__device__ __forceinline__ void share_back(float (&scores)[N][4], float (&slopes)[N][4], const Mask<bf16>& mask,
+                                           const Kept& kept, i64 head, const AttentionSizes& s, bool plain, P place) {
 #pragma unroll
     for (int n = 0; n < N; ++n)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const int2 at = place(n, i);
             const i64 query = head * s.queries + min(at.x, s.queries - 1);
-            const float score = mask.score(s, scores[n][i], at.x, at.y, LOG2_E);
+            const float score =
+                plain ? scores[n][i] * (s.scale * LOG2_E) : mask.score(s, scores[n][i], at.x, at.y, LOG2_E);
             const float share = power_of_two(score - kept.log_sums[query] * LOG2_E);
             scores[n][i] = share;
             slopes[n][i] = share * (slopes[n][i] - kept.along[query]) * s.scale;
@@ -329,14 +334,16 @@ __device__ __forceinline__ void queries_back(const Kept& kept, bf16* dq, const A
         float scores[1][N][4], gradients[1][N][4];
         products(queries, row, keys(turn), scores);
         products(slopes, row, values(turn), gradients);
-        share_back(scores[0], gradients[0], mask, kept, tile.head, s, [&](int n, int i) {
+        const bool plain = mask.none(s, tile.first, BACK, turn * BACK_TURN, BACK_TURN);
+        share_back(scores[0], gradients[0], mask, kept, tile.head, s, plain, [&](int n, int i) {
             return make_int2(tile.first + row + row_of(i), turn * BACK_TURN + 8 * n + column_of(i));
         });
         add_product<false>(gradients, keys(turn), sum);
         __syncthreads();
     }
     await_copies<0>();
-    store_rows<D>(sum[0], make_float2(1.0f, 1.0f), dq + tile.head * s.queries * s.size, tile.first + row, s.queries, s.size, s.wide);
+    store_rows<D>(sum[0], make_float2(1.0f, 1.0f), dq + tile.head * s.queries * s.size, tile.first + row, s.queries,
+                  s.size, s.wide);
 }
 
 template <int D>
@@ -371,7 +378,8 @@ __device__ __forceinline__ void keys_back(const Kept& kept, bf16* dk, bf16* dv, 
         float scores[1][N][4], gradients[1][N][4];
         products(keys, row, queries(turn), scores);
         products(values, row, slopes(turn), gradients);
-        share_back(scores[0], gradients[0], mask, kept, tile.head, s, [&](int n, int i) {
+        const bool plain = mask.none(s, start + turn * BACK_TURN, BACK_TURN, tile.first, BACK);
+        share_back(scores[0], gradients[0], mask, kept, tile.head, s, plain, [&](int n, int i) {
             return make_int2(start + turn * BACK_TURN + 8 * n + column_of(i), tile.first + row + row_of(i));
         });
         add_product<false>(scores, slopes(turn), of_values);
@@ -381,13 +389,14 @@ __device__ __forceinline__ void keys_back(const Kept& kept, bf16* dk, bf16* dv, 
     await_copies<0>();
     const float2 one = make_float2(1.0f, 1.0f);
     store_rows<D>(of_keys[0], one, dk + tile.head * s.keys * s.size, tile.first + row, s.keys, s.size, s.wide);
-    store_rows<D>(of_values[0], one, dv + tile.head * s.keys * s.value_size, tile.first + row, s.keys, s.value_size, s.wide);
+    store_rows<D>(of_values[0], one, dv + tile.head * s.keys * s.value_size, tile.first + row, s.keys, s.value_size,
+                  s.wide);
 }
 
-#define ATTENTION(D, M, N)                                                                                            \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_##D##_##M##_bf16(                                 \
-        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, bf16* y, float* log_sums, AttentionSizes s) {  \
-        attend<D, M, N>(q, k, v, mask, y, log_sums, s);                                                               \
+#define ATTENTION(D, M, N)                                                                                           \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_##D##_##M##_bf16(                             \
+        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, bf16* y, float* log_sums, AttentionSizes s) { \
+        attend<D, M, N>(q, k, v, mask, y, log_sums, s);                                                              \
     }
 ATTENTION(32, 1, 8)
 ATTENTION(32, 2, 4)
@@ -395,16 +404,16 @@ ATTENTION(64, 1, 8)
 ATTENTION(64, 2, 4)
 ATTENTION(128, 1, 4)
 
-#define ATTENTION_BACK(D)                                                                                             \
-    extern "C" __global__ void __launch_bounds__(THREADS) attention_queries_##D##_bf16(                               \
-        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float* log_sums,         \
-        const float* along, bf16* dq, AttentionSizes s) {                                                             \
-        queries_back<D>(Kept{q, k, v, mask, dy, log_sums, along}, dq, s);                                             \
-    }                                                                                                                 \
-    extern "C" __global__ void __launch_bounds__(THREADS) attention_keys_##D##_bf16(                                  \
-        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float* log_sums,         \
-        const float* along, bf16* dk, bf16* dv, AttentionSizes s) {                                                   \
-        keys_back<D>(Kept{q, k, v, mask, dy, log_sums, along}, dk, dv, s);                                            \
+#define ATTENTION_BACK(D)                                                                                     \
+    extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 3 : 2) attention_queries_##D##_bf16(      \
+        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float* log_sums, \
+        const float* along, bf16* dq, AttentionSizes s) {                                                     \
+        queries_back<D>(Kept{q, k, v, mask, dy, log_sums, along}, dq, s);                                     \
+    }                                                                                                         \
+    extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 3 : 2) attention_keys_##D##_bf16(         \
+        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float* log_sums, \
+        const float* along, bf16* dk, bf16* dv, AttentionSizes s) {                                           \
+        keys_back<D>(Kept{q, k, v, mask, dy, log_sums, along}, dk, dv, s);                                    \
     }
 ATTENTION_BACK(32)
 ATTENTION_BACK(64)

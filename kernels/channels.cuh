@@ -77,7 +77,8 @@ __device__ __forceinline__ void load_factors(const float* factors, const View& s
 
 // Adds two sums a channel over the threads of a block; `finish` is given each channel's once.
 template <int V, class F>
-__device__ __forceinline__ void block_sums(const float (&a)[V], const float (&b)[V], const View& s, const Place& p, F finish) {
+__device__ __forceinline__ void block_sums(const float (&a)[V], const float (&b)[V], const View& s, const Place& p,
+                                           F finish) {
     __shared__ float held[2 * V * THREADS];
     __shared__ double parts[2 * THREADS];
     const int thread = threadIdx.x;

@@ -20,6 +20,11 @@ constexpr int WIDE_HELD = 4, PLAIN_HELD = 8;
 struct Statistics {
     float mean, lost, slope;
     __device__ __forceinline__ float normal(float x) const { return (x - mean - lost) * slope; }
+    __device__ __forceinline__ void keep(float* kept, i64 row, i64 rows) const {
+        kept[row] = mean;
+        kept[rows + row] = lost;
+        kept[2 * rows + row] = slope;
+    }
 };
 
 __device__ __forceinline__ Statistics statistics(float mean, double lost, double squares, const LayerSizes& s) {
@@ -76,7 +81,8 @@ __device__ __forceinline__ void held_row(const T* x, const T* weight, const T* b
 
 // dx = (g - mean(g) - normal * mean(g * normal)) * slope with g = weight * dy.
 template <int V, int HELD, class T>
-__device__ __forceinline__ void held_back(const T* x, const T* dy, const T* weight, T* dx, float* kept, const LayerSizes& s) {
+__device__ __forceinline__ void held_back(const T* x, const T* dy, const T* weight, T* dx, float* kept,
+                                          const LayerSizes& s) {
     const i64 row = warp_row();
     if (row >= s.rows) return;
     Row<T, V, HELD> values, slopes;
@@ -101,7 +107,7 @@ __device__ __forceinline__ void held_back(const T* x, const T* dy, const T* weig
     along = warp_fold<Sum>(along) / s.len;
     values.each(s.len, [&](float& x, int h, int k) { x = found.slope * (slopes.of[h][k] - sum - x * along); });
     values.store(dx + row * s.len, s.len);
-    if (threadIdx.x % 32 == 0) kept[row] = found.mean, kept[s.rows + row] = found.lost, kept[2 * s.rows + row] = found.slope;
+    if (threadIdx.x % 32 == 0) found.keep(kept, row, s.rows);
 }
 
 template <class T>
@@ -131,7 +137,8 @@ __device__ __forceinline__ void block_row(const T* x, const T* weight, const T* 
 }
 
 template <class T>
-__device__ __forceinline__ void block_back(const T* x, const T* dy, const T* weight, T* dx, float* kept, const LayerSizes& s) {
+__device__ __forceinline__ void block_back(const T* x, const T* dy, const T* weight, T* dx, float* kept,
+                                           const LayerSizes& s) {
     __shared__ double scratch[32];
     for (i64 row = blockIdx.x; row < s.rows; row += gridDim.x) {
         const T *from = x + row * s.len, *slopes = dy + row * s.len;
@@ -147,13 +154,13 @@ __device__ __forceinline__ void block_back(const T* x, const T* dy, const T* wei
             const float g = to_float(slopes[i]) * factor(weight, i, 1.0f), normal = found.normal(to_float(from[i]));
             dx[row * s.len + i] = from_float<T>(found.slope * (g - mean - normal * slope));
         }
-        if (threadIdx.x == 0) kept[row] = found.mean, kept[s.rows + row] = found.lost, kept[2 * s.rows + row] = found.slope;
+        if (threadIdx.x == 0) found.keep(kept, row, s.rows);
     }
 }
 
 template <int V, class T>
-__device__ __forceinline__ void layer_sums(const T* __restrict__ x, const T* __restrict__ dy, const float* __restrict__ kept,
-                                           double* parts, const View& s) {
+__device__ __forceinline__ void layer_sums(const T* __restrict__ x, const T* __restrict__ dy,
+                                           const float* __restrict__ kept, double* parts, const View& s) {
     const Place p = place<V>(s);
     float along[V] = {}, sum[V] = {};
 #pragma unroll 2
@@ -186,33 +193,34 @@ extern "C" __global__ void layer_fold(const double* parts, float* dweight, float
     }
 }
 
-#define LAYER(suffix, T)                                                                                             \
-    extern "C" __global__ void layer_norm_wide_##suffix(const T* x, const T* weight, const T* bias, T* y,            \
-                                                        LayerSizes s) {                                              \
-        held_row<Wide<T>::LEN, WIDE_HELD>(x, weight, bias, y, s);                                                    \
-    }                                                                                                                \
-    extern "C" __global__ void layer_norm_plain_##suffix(const T* x, const T* weight, const T* bias, T* y,           \
-                                                         LayerSizes s) {                                             \
-        held_row<1, PLAIN_HELD>(x, weight, bias, y, s);                                                              \
-    }                                                                                                                \
-    extern "C" __global__ void layer_norm_block_##suffix(const T* x, const T* weight, const T* bias, T* y,           \
-                                                         LayerSizes s) {                                             \
-        block_row(x, weight, bias, y, s);                                                                            \
-    }                                                                                                                \
-    extern "C" __global__ void layer_norm_back_wide_##suffix(const T* x, const T* dy, const T* weight, T* dx,        \
-                                                             float* kept, LayerSizes s) {                            \
-        held_back<Wide<T>::LEN, WIDE_HELD>(x, dy, weight, dx, kept, s);                                              \
-    }                                                                                                                \
-    extern "C" __global__ void layer_norm_back_plain_##suffix(const T* x, const T* dy, const T* weight, T* dx,       \
-                                                              float* kept, LayerSizes s) {                           \
-        held_back<1, PLAIN_HELD>(x, dy, weight, dx, kept, s);                                                        \
-    }                                                                                                                \
-    extern "C" __global__ void layer_norm_back_block_##suffix(const T* x, const T* dy, const T* weight, T* dx,       \
-                                                              float* kept, LayerSizes s) {                           \
-        block_back(x, dy, weight, dx, kept, s);                                                                      \
-    }                                                                                                                \
-    extern "C" __global__ void layer_sums_##suffix(const T* x, const T* dy, const float* kept, double* parts, View s) { \
-        if (s.wide) layer_sums<Wide<T>::LEN>(x, dy, kept, parts, s);                                                 \
-        else layer_sums<1>(x, dy, kept, parts, s);                                                                   \
+#define LAYER(suffix, T)                                                                                       \
+    extern "C" __global__ void layer_norm_wide_##suffix(const T* x, const T* weight, const T* bias, T* y,      \
+                                                        LayerSizes s) {                                        \
+        held_row<Wide<T>::LEN, WIDE_HELD>(x, weight, bias, y, s);                                              \
+    }                                                                                                          \
+    extern "C" __global__ void layer_norm_plain_##suffix(const T* x, const T* weight, const T* bias, T* y,     \
+                                                         LayerSizes s) {                                       \
+        held_row<1, PLAIN_HELD>(x, weight, bias, y, s);                                                        \
+    }                                                                                                          \
+    extern "C" __global__ void layer_norm_block_##suffix(const T* x, const T* weight, const T* bias, T* y,     \
+                                                         LayerSizes s) {                                       \
+        block_row(x, weight, bias, y, s);                                                                      \
+    }                                                                                                          \
+    extern "C" __global__ void layer_norm_back_wide_##suffix(const T* x, const T* dy, const T* weight, T* dx,  \
+                                                             float* kept, LayerSizes s) {                      \
+        held_back<Wide<T>::LEN, WIDE_HELD>(x, dy, weight, dx, kept, s);                                        \
+    }                                                                                                          \
+    extern "C" __global__ void layer_norm_back_plain_##suffix(const T* x, const T* dy, const T* weight, T* dx, \
+                                                              float* kept, LayerSizes s) {                     \
+        held_back<1, PLAIN_HELD>(x, dy, weight, dx, kept, s);                                                  \
+    }                                                                                                          \
+    extern "C" __global__ void layer_norm_back_block_##suffix(const T* x, const T* dy, const T* weight, T* dx, \
+                                                              float* kept, LayerSizes s) {                     \
+        block_back(x, dy, weight, dx, kept, s);                                                                \
+    }                                                                                                          \
+    extern "C" __global__ void layer_sums_##suffix(const T* x, const T* dy, const float* kept, double* parts,  \
+                                                   View s) {                                                   \
+        if (s.wide) layer_sums<Wide<T>::LEN>(x, dy, kept, parts, s);                                           \
+        else layer_sums<1>(x, dy, kept, parts, s);                                                             \
     }
 EACH_DTYPE(LAYER)

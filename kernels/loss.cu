@@ -107,8 +107,8 @@ struct Weights {
 __device__ __forceinline__ float counted(float weight, float value) { return weight == 0.0f ? 0.0f : weight * value; }
 
 template <class T>
-__device__ __forceinline__ float pack_sum(const Pack<T, Wide<T>::LEN>& x, const Pack<T, Wide<T>::LEN>& t, const float* weights, i64 first,
-                          const LossSizes& s) {
+__device__ __forceinline__ float pack_sum(const Pack<T, Wide<T>::LEN>& x, const Pack<T, Wide<T>::LEN>& t,
+                                          const float* weights, i64 first, const LossSizes& s) {
     Weights walk(weights, s, first);
     float sum = 0.0f;
 #pragma unroll
@@ -120,13 +120,15 @@ __device__ __forceinline__ float pack_sum(const Pack<T, Wide<T>::LEN>& x, const 
 }
 
 template <class T>
-__device__ __forceinline__ double block_share(const T* __restrict__ x, const T* __restrict__ t, const float* weights, const LossSizes& s) {
+__device__ __forceinline__ double block_share(const T* __restrict__ x, const T* __restrict__ t, const float* weights,
+                                              const LossSizes& s) {
     constexpr int N = Wide<T>::LEN;
     typedef Pack<T, N> P;
     const i64 packs = s.aligned ? s.len / N : 0;
     double sum = 0.0;
     for (i64 pack = grid_thread(); pack < packs; pack += grid_threads())
-        sum += pack_sum<T>(reinterpret_cast<const P*>(x)[pack], reinterpret_cast<const P*>(t)[pack], weights, pack * N, s);
+        sum += pack_sum<T>(reinterpret_cast<const P*>(x)[pack], reinterpret_cast<const P*>(t)[pack], weights,
+                           pack * N, s);
     for (i64 i = packs * N + grid_thread(); i < s.len; i += grid_threads()) {
         Weights walk(weights, s, i);
         sum += counted(walk.next(i), penalty(s, to_float(x[i]), to_float(t[i])));
@@ -147,8 +149,8 @@ __device__ __forceinline__ double block_total(double x) {
 }
 
 template <class T>
-__device__ __forceinline__ void grads(const T* __restrict__ x, const T* __restrict__ t, const float* weights, const float* dy, T* dx, T* dt,
-                      const LossSizes& s) {
+__device__ __forceinline__ void grads(const T* __restrict__ x, const T* __restrict__ t, const float* weights,
+                                      const float* dy, T* dx, T* dt, const LossSizes& s) {
     constexpr int N = Wide<T>::LEN;
     typedef Pack<T, N> P;
     const float scale = dy[0];
@@ -181,14 +183,14 @@ extern "C" __global__ void loss_fold(const double* parts, float* sum, i64 count)
     if (threadIdx.x == 0) sum[0] = float(all);
 }
 
-#define LOSS(suffix, T)                                                                                            \
-    extern "C" __global__ void loss_sum_##suffix(const T* x, const T* t, const float* weights, double* parts,      \
-                                                 LossSizes s) {                                                    \
-        const double sum = block_total(block_share(x, t, weights, s));                                             \
-        if (threadIdx.x == 0) parts[blockIdx.x] = sum;                                                             \
-    }                                                                                                              \
-    extern "C" __global__ void loss_grad_##suffix(const T* x, const T* t, const float* weights, const float* dy,   \
-                                                  T* dx, T* dt, LossSizes s) {                                     \
-        grads(x, t, weights, dy, dx, dt, s);                                                                       \
+#define LOSS(suffix, T)                                                                                          \
+    extern "C" __global__ void loss_sum_##suffix(const T* x, const T* t, const float* weights, double* parts,    \
+                                                 LossSizes s) {                                                  \
+        const double sum = block_total(block_share(x, t, weights, s));                                           \
+        if (threadIdx.x == 0) parts[blockIdx.x] = sum;                                                           \
+    }                                                                                                            \
+    extern "C" __global__ void loss_grad_##suffix(const T* x, const T* t, const float* weights, const float* dy, \
+                                                  T* dx, T* dt, LossSizes s) {                                   \
+        grads(x, t, weights, dy, dx, dt, s);                                                                     \
     }
 EACH_DTYPE(LOSS)

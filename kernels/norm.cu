@@ -89,7 +89,8 @@ __device__ __forceinline__ void moments(const T* __restrict__ x, double* parts, 
 }
 
 template <int V, class T>
-__device__ __forceinline__ void norm(const T* __restrict__ x, const float* factors, T* __restrict__ y, const PassSizes& sizes) {
+__device__ __forceinline__ void norm(const T* __restrict__ x, const float* factors, T* __restrict__ y,
+                                     const PassSizes& sizes) {
     const View& s = sizes.view;
     const Place p = place<V>(s);
     const i64 len = i64(s.samples) * s.origin;
@@ -110,8 +111,8 @@ __device__ __forceinline__ void norm(const T* __restrict__ x, const float* facto
 }
 
 template <int V, class T>
-__device__ __forceinline__ void norm_sums(const T* __restrict__ x, const T* __restrict__ dy, const float* factors, double* parts,
-                          const PassSizes& sizes) {
+__device__ __forceinline__ void norm_sums(const T* __restrict__ x, const T* __restrict__ dy, const float* factors,
+                                          double* parts, const PassSizes& sizes) {
     const View& s = sizes.view;
     const Place p = place<V>(s);
     const i64 len = i64(s.samples) * s.origin;
@@ -142,8 +143,8 @@ __device__ __forceinline__ void norm_sums(const T* __restrict__ x, const T* __re
 }
 
 template <int V, class T>
-__device__ __forceinline__ void norm_back(const T* __restrict__ x, const T* __restrict__ dy, const float* factors, const float* back,
-                          T* __restrict__ dx, const PassSizes& sizes) {
+__device__ __forceinline__ void norm_back(const T* __restrict__ x, const T* __restrict__ dy, const float* factors,
+                                          const float* back, T* __restrict__ dx, const PassSizes& sizes) {
     const View& s = sizes.view;
     const Place p = place<V>(s);
     const i64 len = i64(s.samples) * s.origin;
@@ -209,7 +210,8 @@ __device__ __forceinline__ i64 set_start(const SetSizes& s, i64 set) {
 
 // `exact` gets, in f64, what f32 loses of the mean, and 1 / sqrt(variance + epsilon).
 template <class T>
-__device__ __forceinline__ void factors(const float* moments, Affine<T> affine, float* factors, double* exact, const SetSizes& s) {
+__device__ __forceinline__ void factors(const float* moments, Affine<T> affine, float* factors, double* exact,
+                                        const SetSizes& s) {
     const i64 len = i64(s.batch) * s.channels, given = s.fixed ? s.channels : len;
     for (i64 set = blockIdx.x; set < s.sets; set += gridDim.x) {
         const i64 start = set_start(s, set);
@@ -244,8 +246,8 @@ __device__ __forceinline__ void factors(const float* moments, Affine<T> affine, 
 
 // `sums` are (2, batch, channels): of dz, and of dz * (x - mean).
 template <class T>
-__device__ __forceinline__ void back_factors(const double* sums, const double* exact, Affine<T> affine, float* back, float* dscale,
-                             float* dshift, const SetSizes& s) {
+__device__ __forceinline__ void back_factors(const double* sums, const double* exact, Affine<T> affine, float* back,
+                                             float* dscale, float* dshift, const SetSizes& s) {
     const i64 len = i64(s.batch) * s.channels;
     for (i64 set = blockIdx.x; set < s.sets; set += gridDim.x) {
         const i64 start = set_start(s, set);
@@ -272,8 +274,8 @@ __device__ __forceinline__ void back_factors(const double* sums, const double* e
 }
 
 template <class T>
-__device__ __forceinline__ void weight_grads(const double* sums, const double* exact, Affine<T> affine, float* dweight, float* dbias,
-                             const SetSizes& s) {
+__device__ __forceinline__ void weight_grads(const double* sums, const double* exact, Affine<T> affine,
+                                             float* dweight, float* dbias, const SetSizes& s) {
     const i64 len = i64(s.batch) * s.channels;
     for (i64 channel = blockIdx.x; channel < s.channels; channel += gridDim.x) {
         double of_weight = 0.0, of_bias = 0.0;

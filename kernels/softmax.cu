@@ -195,25 +195,25 @@ __device__ __forceinline__ void columns_back(const T* y, const T* dy, T* dx, con
     }
 }
 
-#define SOFTMAX(suffix, T)                                                                                       \
-    extern "C" __global__ void softmax_wide_##suffix(const T* x, T* y, SoftmaxSizes s) {                         \
-        held_shares<Wide<T>::LEN, WIDE_HELD>(x, y, s);                                                           \
-    }                                                                                                            \
-    extern "C" __global__ void softmax_plain_##suffix(const T* x, T* y, SoftmaxSizes s) {                        \
-        held_shares<1, PLAIN_HELD>(x, y, s);                                                                     \
-    }                                                                                                            \
-    extern "C" __global__ void softmax_block_##suffix(const T* x, T* y, SoftmaxSizes s) { block_row(x, y, s); }  \
-    extern "C" __global__ void softmax_columns_##suffix(const T* x, T* y, SoftmaxSizes s) { columns(x, y, s); }  \
-    extern "C" __global__ void softmax_back_wide_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {      \
-        held_back<Wide<T>::LEN, WIDE_HELD>(y, dy, dx, s);                                                        \
-    }                                                                                                            \
-    extern "C" __global__ void softmax_back_plain_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {     \
-        held_back<1, PLAIN_HELD>(y, dy, dx, s);                                                                  \
-    }                                                                                                            \
-    extern "C" __global__ void softmax_back_block_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {     \
-        block_back(y, dy, dx, s);                                                                                \
-    }                                                                                                            \
-    extern "C" __global__ void softmax_back_columns_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {   \
-        columns_back(y, dy, dx, s);                                                                              \
+#define SOFTMAX(suffix, T)                                                                                      \
+    extern "C" __global__ void softmax_wide_##suffix(const T* x, T* y, SoftmaxSizes s) {                        \
+        held_shares<Wide<T>::LEN, WIDE_HELD>(x, y, s);                                                          \
+    }                                                                                                           \
+    extern "C" __global__ void softmax_plain_##suffix(const T* x, T* y, SoftmaxSizes s) {                       \
+        held_shares<1, PLAIN_HELD>(x, y, s);                                                                    \
+    }                                                                                                           \
+    extern "C" __global__ void softmax_block_##suffix(const T* x, T* y, SoftmaxSizes s) { block_row(x, y, s); } \
+    extern "C" __global__ void softmax_columns_##suffix(const T* x, T* y, SoftmaxSizes s) { columns(x, y, s); } \
+    extern "C" __global__ void softmax_back_wide_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {     \
+        held_back<Wide<T>::LEN, WIDE_HELD>(y, dy, dx, s);                                                       \
+    }                                                                                                           \
+    extern "C" __global__ void softmax_back_plain_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {    \
+        held_back<1, PLAIN_HELD>(y, dy, dx, s);                                                                 \
+    }                                                                                                           \
+    extern "C" __global__ void softmax_back_block_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {    \
+        block_back(y, dy, dx, s);                                                                               \
+    }                                                                                                           \
+    extern "C" __global__ void softmax_back_columns_##suffix(const T* y, const T* dy, T* dx, SoftmaxSizes s) {  \
+        columns_back(y, dy, dx, s);                                                                             \
     }
 EACH_DTYPE(SOFTMAX)

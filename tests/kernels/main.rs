@@ -3,3 +3,4 @@
 mod emulation;
 mod harness;
 mod values;
+mod wide;
