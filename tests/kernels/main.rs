@@ -12,3 +12,4 @@ mod python;
 mod recording;
 mod sizes;
 mod values;
+mod wide;

@@ -4,6 +4,7 @@
 //! asked: memory can be handed out again as soon as the host lets go of it, and only a download waits.
 
 mod attention;
+mod channels;
 mod conv;
 mod counters;
 mod data;
@@ -14,6 +15,7 @@ mod fft;
 mod graph;
 mod index;
 mod launch;
+mod layer_norm;
 mod loss;
 mod machine;
 mod matmul;

@@ -27,6 +27,12 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("resize", include_str!("../../../kernels/resize.cu")),
     ("sort", include_str!("../../../kernels/sort.cu")),
     ("splat", include_str!("../../../kernels/splat.cu")),
+    ("attention", include_str!("../../../kernels/attention.cu")),
+    ("attention_mma", include_str!("../../../kernels/attention_mma.cu")),
+    ("layer_norm", include_str!("../../../kernels/layer_norm.cu")),
+    ("loss", include_str!("../../../kernels/loss.cu")),
+    ("norm", include_str!("../../../kernels/norm.cu")),
+    ("softmax", include_str!("../../../kernels/softmax.cu")),
 ];
 
 /// The text of a family.
