@@ -6,6 +6,7 @@ pub const COMMON: &str = include_str!("../../../kernels/common.cuh");
 /// Every kernel file: its name without the ending, and its text.
 pub const FAMILIES: &[(&str, &str)] = &[
     ("elementwise", include_str!("../../../kernels/elementwise.cu")),
+    ("matmul", include_str!("../../../kernels/matmul.cu")),
     ("memory", include_str!("../../../kernels/memory.cu")),
     ("reduce", include_str!("../../../kernels/reduce.cu")),
 ];
