@@ -65,21 +65,18 @@ __device__ __forceinline__ float finish(float sum, const T* bias, const T* resid
     return residual ? sum + to_float(residual[at]) : sum;
 }
 
-template <class T>
-__device__ __forceinline__ void put(void* result, i64 at, float value, bool f32) {
-    if (f32) static_cast<float*>(result)[at] = value;
-    else static_cast<T*>(result)[at] = from_float<T>(value);
-}
-
-template <class T>
-__device__ __forceinline__ void put_four(void* result, i64 at, const float (&value)[4], bool f32) {
-    if (f32) {
-        *reinterpret_cast<float4*>(static_cast<float*>(result) + at) = make_float4(value[0], value[1], value[2], value[3]);
-        return;
+// N neighbours of the result, at once.
+template <class T, int N>
+__device__ __forceinline__ void put(void* result, i64 at, const float (&value)[N], bool f32) {
+    Pack<float, N> wide;
+    Pack<T, N> narrow;
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+        wide.of[i] = value[i];
+        narrow.of[i] = from_float<T>(value[i]);
     }
-    Pack<T, 4> four;
-    for (int i = 0; i < 4; ++i) four.of[i] = from_float<T>(value[i]);
-    *reinterpret_cast<Pack<T, 4>*>(static_cast<T*>(result) + at) = four;
+    if (f32) *reinterpret_cast<Pack<float, N>*>(static_cast<float*>(result) + at) = wide;
+    else *reinterpret_cast<Pack<T, N>*>(static_cast<T*>(result) + at) = narrow;
 }
 
 // Where a matrix of a batch begins.
@@ -145,22 +142,23 @@ struct Matmul {
         right.load(to + Left::BYTES, k + chunk * Left::CHUNK);
     }
 
-    // Writes the tile whose corner is at (row, column).
+    // Writes the tile whose corner is at (row, column), UNIT neighbours at once.
+    template <int UNIT>
     static __device__ __forceinline__ void write(const float* held, const T* bias, const T* residual, void* result, i64 base,
                                                  int row, int column, const MatmulSizes& s) {
         const bool whole = s.parts == 1, f32 = s.result_f32 || !whole;
-        const int unit = s.wide ? 4 : 1;
-        for (int e = threadIdx.x; e < M * N / unit; e += THREADS) {
-            const int i = e / (N / unit), j = e % (N / unit) * unit;
+#pragma unroll 1
+        for (int e = threadIdx.x; e < M * N / UNIT; e += THREADS) {
+            const int i = e / (N / UNIT), j = e % (N / UNIT) * UNIT;
             if (row + i >= s.rows || column + j >= s.columns) continue;
-            const i64 at = i64(row + i) * s.columns + column + j;
-            float value[4];
-            for (int k = 0; k < unit; ++k) {
+            const i64 at = base + i64(row + i) * s.columns + column + j;
+            float value[UNIT];
+#pragma unroll
+            for (int k = 0; k < UNIT; ++k) {
                 value[k] = held[i * PITCH + j + k];
-                if (whole) value[k] = finish(value[k], bias, residual, base + at + k, column + j + k, s.function);
+                if (whole) value[k] = finish(value[k], bias, residual, at + k, column + j + k, s.function);
             }
-            if (unit == 4) put_four<T>(result, base + at, value, f32);
-            else put<T>(result, base + at, value[0], f32);
+            put<T, UNIT>(result, at, value, f32);
         }
     }
 
@@ -182,7 +180,9 @@ struct Matmul {
                 *reinterpret_cast<float2*>(to) = make_float2(first, second);
             });
             __syncthreads();
-            write(held, bias, residual, result, (i64(blockIdx.y) * s.batches + batch) * s.rows * s.columns, row, column, s);
+            const i64 base = (i64(blockIdx.y) * s.batches + batch) * s.rows * s.columns;
+            if (s.wide) write<4>(held, bias, residual, result, base, row, column, s);
+            else write<1>(held, bias, residual, result, base, row, column, s);
             __syncthreads();
         }
     }
@@ -210,7 +210,8 @@ __device__ __forceinline__ void matmul_fold(const float* parts, const T* bias, c
     for (i64 at = grid_thread(); at < len; at += grid_threads()) {
         double sum = 0.0;
         for (int part = 0; part < s.parts; ++part) sum += parts[part * len + at];
-        put<T>(result, at, finish(float(sum), bias, residual, at, int(at % s.columns), s.function), s.result_f32);
+        const float value[1] = {finish(float(sum), bias, residual, at, int(at % s.columns), s.function)};
+        put<T, 1>(result, at, value, s.result_f32);
     }
 }
 

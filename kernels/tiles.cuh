@@ -102,24 +102,26 @@ struct WarpTile<float, MI, NI> {
             }
     }
 
-    // Four of the summed index at once: `of` gives one of them from both operands.
+    // One step with the left operand in rows, two of the summed index at once.
     template <class Right>
     __device__ __forceinline__ void rows_step(const u8* left, const int (&rows)[LEFT], Right right) {
+#pragma unroll 2
+        for (int k = 0; k < DEPTH; k += 2) {
+            float2 two[2 * MI];
+            float a[2 * MI];
+            float2 b[NI];
 #pragma unroll
-        for (int k = 0; k < DEPTH; k += 4) {
-            float4 four[2 * MI];
+            for (int i = 0; i < 2 * MI; ++i) two[i] = *reinterpret_cast<const float2*>(left + rows[i] + 4 * k);
 #pragma unroll
-            for (int i = 0; i < 2 * MI; ++i) four[i] = *reinterpret_cast<const float4*>(left + rows[i] + 4 * k);
+            for (int i = 0; i < 2 * MI; ++i) a[i] = two[i].x;
 #pragma unroll
-            for (int q = 0; q < 4; ++q) {
-                float a[2 * MI];
-                float2 b[NI];
+            for (int j = 0; j < NI; ++j) b[j] = right(k, j);
+            add(a, b);
 #pragma unroll
-                for (int i = 0; i < 2 * MI; ++i) a[i] = q == 0 ? four[i].x : q == 1 ? four[i].y : q == 2 ? four[i].z : four[i].w;
+            for (int i = 0; i < 2 * MI; ++i) a[i] = two[i].y;
 #pragma unroll
-                for (int j = 0; j < NI; ++j) b[j] = right(k + q, j);
-                add(a, b);
-            }
+            for (int j = 0; j < NI; ++j) b[j] = right(k + 1, j);
+            add(a, b);
         }
     }
 
