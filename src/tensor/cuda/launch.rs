@@ -109,6 +109,11 @@ impl Launch<'_> {
         self.value(block.address())
     }
 
+    /// The next argument: memory that the kernel fills, 0 where there is none.
+    pub(super) fn perhaps(self, block: Option<&Block>) -> Self {
+        self.value(block.map_or(0, Block::address))
+    }
+
     /// Starts the kernel; a grid without blocks is nothing to do.
     pub(super) fn run(self) -> Result<()> {
         if self.shape.grid.contains(&0) {

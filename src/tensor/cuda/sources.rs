@@ -5,34 +5,43 @@ use std::fmt::Write;
 
 /// Every header that kernel files include: its name and its text.
 pub const HEADERS: &[(&str, &str)] = &[
+    ("attention.cuh", include_str!("../../../kernels/attention.cuh")),
+    ("channels.cuh", include_str!("../../../kernels/channels.cuh")),
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
+    ("conv.cuh", include_str!("../../../kernels/conv.cuh")),
     ("fft.cuh", include_str!("../../../kernels/fft.cuh")),
     ("functions.cuh", include_str!("../../../kernels/functions.cuh")),
+    ("mma.cuh", include_str!("../../../kernels/mma.cuh")),
+    ("rows.cuh", include_str!("../../../kernels/rows.cuh")),
+    ("tiles.cuh", include_str!("../../../kernels/tiles.cuh")),
 ];
 
 /// Every kernel file: its name without the ending, and its text.
 pub const FAMILIES: &[(&str, &str)] = &[
+    ("attention", include_str!("../../../kernels/attention.cu")),
+    ("attention_mma", include_str!("../../../kernels/attention_mma.cu")),
+    ("conv", include_str!("../../../kernels/conv.cu")),
+    ("conv_weight", include_str!("../../../kernels/conv_weight.cu")),
     ("data", include_str!("../../../kernels/data.cu")),
     ("diffusion", include_str!("../../../kernels/diffusion.cu")),
     ("elementwise", include_str!("../../../kernels/elementwise.cu")),
     ("fft", include_str!("../../../kernels/fft.cu")),
     ("graph", include_str!("../../../kernels/graph.cu")),
     ("index", include_str!("../../../kernels/index.cu")),
+    ("layer_norm", include_str!("../../../kernels/layer_norm.cu")),
+    ("loss", include_str!("../../../kernels/loss.cu")),
+    ("matmul", include_str!("../../../kernels/matmul.cu")),
     ("memory", include_str!("../../../kernels/memory.cu")),
+    ("norm", include_str!("../../../kernels/norm.cu")),
     ("optimiser", include_str!("../../../kernels/optimiser.cu")),
     ("pool", include_str!("../../../kernels/pool.cu")),
     ("random", include_str!("../../../kernels/random.cu")),
     ("recurrent", include_str!("../../../kernels/recurrent.cu")),
     ("reduce", include_str!("../../../kernels/reduce.cu")),
     ("resize", include_str!("../../../kernels/resize.cu")),
+    ("softmax", include_str!("../../../kernels/softmax.cu")),
     ("sort", include_str!("../../../kernels/sort.cu")),
     ("splat", include_str!("../../../kernels/splat.cu")),
-    ("attention", include_str!("../../../kernels/attention.cu")),
-    ("attention_mma", include_str!("../../../kernels/attention_mma.cu")),
-    ("layer_norm", include_str!("../../../kernels/layer_norm.cu")),
-    ("loss", include_str!("../../../kernels/loss.cu")),
-    ("norm", include_str!("../../../kernels/norm.cu")),
-    ("softmax", include_str!("../../../kernels/softmax.cu")),
 ];
 
 /// The text of a family.
