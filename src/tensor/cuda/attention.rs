@@ -8,7 +8,7 @@ use crate::tensor::{Buffer, DType, Memory, Result, Slice, TensorError};
 use super::Cuda;
 use super::elementwise::aligned;
 use super::launch::Launch;
-use super::memory::Block;
+use super::reuse::Block;
 
 /// Sizes that queries, keys and values are filled up to in shared memory.
 const FILLED: [usize; 3] = [32, 64, 128];

@@ -8,7 +8,7 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::Cuda;
 use super::elementwise::aligned;
-use super::memory::Block;
+use super::reuse::Block;
 use plan::{DIRECT_CHANNELS, Plan, Setting, Way};
 
 /// The most blocks along z.

@@ -11,7 +11,7 @@ use crate::tensor::{Buffer, DType, Result, Shape, Slice, TensorError};
 
 use super::Cuda;
 use super::launch::{Launch, blocks};
-use super::memory::Block;
+use super::reuse::Block;
 
 /// A length taken apart, as `kernels/fft.cuh` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]

@@ -7,8 +7,8 @@ use crate::tensor::{Buffer, DType, Result, Shape, Slice, TensorError};
 
 use super::Cuda;
 use super::launch::THREADS;
-use super::memory::Block;
 use super::resize::wide;
+use super::reuse::Block;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

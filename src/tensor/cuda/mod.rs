@@ -97,9 +97,3 @@ impl Cuda {
 }
 
 impl Backend for Cuda {}
-
-impl Cuda {
-    fn absent<T>(&self) -> crate::tensor::Result<T> {
-        Err(crate::tensor::TensorError::Length { shape: crate::tensor::Shape::from([1]), found: 0 })
-    }
-}

@@ -10,7 +10,7 @@ use super::channels::View;
 use super::elementwise::{Function, aligned};
 use super::launch::Launch;
 use super::layer_norm;
-use super::memory::Block;
+use super::reuse::Block;
 
 /// Blocks of a pass with sums: several waves on any machine, few enough for their sums to be folded quickly.
 const SUM_BLOCKS: usize = 1 << 12;

@@ -11,7 +11,7 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 use super::Cuda;
 use super::elementwise::aligned;
 use super::launch::{THREADS, blocks};
-use super::memory::Block;
+use super::reuse::Block;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

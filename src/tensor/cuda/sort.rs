@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::tensor::{DType, Result};
 
 use super::Cuda;
-use super::memory::Block;
+use super::reuse::Block;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::tensor::cuda::Cuda;
 use crate::tensor::cuda::elementwise::aligned;
-use crate::tensor::cuda::memory::Block;
+use crate::tensor::cuda::reuse::Block;
 use crate::tensor::ops::conv::ConvSizes;
 use crate::tensor::{Buffer, DType, Result, Slice};
 
