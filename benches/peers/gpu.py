@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 ROUNDS = 7
 SECONDS = 0.1  # that one measurement takes; the median counts
-QUICK_ELEMENTS = 1 << 22  # with --quick, larger inputs are left out
+QUICK_ELEMENTS = 1 << 21  # with --quick, larger inputs are left out
 COPIED = 1 << 28  # elements of the f32 array that is copied
 SQUARE = 8192  # rows of the bf16 matrices whose product shows the ceiling
 
@@ -80,7 +80,7 @@ def wait(device):
         torch.cuda.synchronize(device)
 
 
-def measure(work, device, seconds):
+def measure(work, device, options):
     """Milliseconds of one call: many are asked for before the device is waited for, as gpu_check does."""
     def calls(count):
         wait(device)
@@ -88,11 +88,11 @@ def measure(work, device, seconds):
         for _ in range(count):
             work()
         wait(device)
-        return (time.perf_counter() - start) / count
+        return (time.perf_counter() - start) / max(count, 1)
 
-    calls(3)
-    count = min(max(int(seconds / max(calls(1), 1e-6)), 1), 10_000)
-    return 1e3 * statistics.median(calls(count) for _ in range(ROUNDS))
+    calls(options.rounds // 2)
+    count = min(max(int(options.seconds / max(calls(1), 1e-6)), 1), 10_000)
+    return 1e3 * statistics.median(calls(count) for _ in range(options.rounds))
 
 
 def tensor(given, dtype, device):
@@ -125,11 +125,11 @@ def timed(case, options, device):
     inputs = [tensor(given, dtype, device) for given in case["inputs"]]
     if case["name"].startswith(("attention/", "fft/")):
         inputs = [x.contiguous() for x in inputs]
-    result = {"eager_ms": attempt(lambda: measure(lambda: work(*inputs), device, options.seconds)), "compiled_ms": None}
+    result = {"eager_ms": attempt(lambda: measure(lambda: work(*inputs), device, options)), "compiled_ms": None}
     if options.compile:
         torch._dynamo.reset()
         compiled = torch.compile(work)
-        result["compiled_ms"] = attempt(lambda: measure(lambda: compiled(*inputs), device, options.seconds))
+        result["compiled_ms"] = attempt(lambda: measure(lambda: compiled(*inputs), device, options))
     return result
 
 
@@ -137,9 +137,9 @@ def ceilings(options, device):
     """Bytes a second of a copy and operations a second of a bf16 matrix product."""
     copied, square = (1 << 20, 256) if options.quick else (COPIED, SQUARE)
     x, y = torch.ones(copied, device=device), torch.empty(copied, device=device)
-    copy = measure(lambda: y.copy_(x), device, options.seconds)
+    copy = measure(lambda: y.copy_(x), device, options)
     a, b = (torch.randn((square, square), device=device, dtype=torch.bfloat16) for _ in range(2))
-    product = measure(lambda: a @ b, device, options.seconds)
+    product = measure(lambda: a @ b, device, options)
     return {"copy_bytes_per_second": 8e3 * copied / copy, "matmul_operations_per_second": 2e3 * square**3 / product}
 
 
@@ -155,7 +155,7 @@ def main():
     parser.add_argument("--output", help="where the times go as JSON; printed unless given")
     parser.add_argument("--quick", action="store_true", help="small cases only, a moment each, nothing compiled")
     options = parser.parse_args()
-    options.seconds, options.compile = (0.001, False) if options.quick else (SECONDS, True)
+    options.seconds, options.rounds, options.compile = (0.001, 1, False) if options.quick else (SECONDS, ROUNDS, True)
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu.py: PyTorch finds no GPU")
