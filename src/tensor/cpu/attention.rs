@@ -10,11 +10,10 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::attention_back::Back;
 use super::functions::{exp, ln};
-use super::gemm::{
-    Apart, MOST, Matrix, PackRight, Tile, WHOLE, Work, at_level, pack_left, packed_len, panel_width, put_line,
-};
+use super::gemm::{Apart, MOST, Matrix, PackRight, Tile, WHOLE, pack_left, packed_len, panel_width, put_line};
 use super::memory::Values;
 use super::softmax::greatest;
+use super::vector::{Kernel, Vector};
 use super::{Block, Cpu};
 
 /// Queries of a block: whole tiles on every level.
@@ -70,7 +69,7 @@ impl Attention for Cpu {
                 to,
                 sums,
             };
-            at_level(self.level, block);
+            self.level.launch(block);
         });
         Ok([self.finish(result, queries.dtype), self.finish(log_sums, DType::F32)])
     }
@@ -103,7 +102,7 @@ impl Attention for Cpu {
                     scratch,
                     to: &to,
                 };
-                at_level(self.level, back);
+                self.level.launch(back);
             },
         );
         let dq = if runs == 1 { dq } else { self.sum_of_parts(&dq, kept.queries.len) };
@@ -134,7 +133,7 @@ impl Cpu {
         let len = packed_len(inner, columns, width);
         let mut panels = self.take(heads * len);
         panels.values_mut().par_chunks_mut(len.max(1)).enumerate().for_each(|(head, to)| {
-            at_level(self.level, PackRight { from: of(head), inner: 0..inner, columns: 0..columns, to });
+            self.level.launch(PackRight { from: of(head), inner: 0..inner, columns: 0..columns, to });
         });
         panels
     }
@@ -234,9 +233,9 @@ struct Forward<'a> {
     sums: &'a mut [f32],
 }
 
-impl Work for Forward<'_> {
+impl Kernel for Forward<'_> {
     #[inline(always)]
-    fn run<T: Tile>(self) {
+    fn run<T: Vector>(self) {
         let Forward { problem, head, first, key_panels, value_panels, scratch, to, sums } = self;
         let (sizes, rows) = (&problem.sizes, sums.len());
         let (left, scratch) = scratch.split_at_mut(QUERIES * sizes.size);

@@ -6,7 +6,8 @@ use crate::tensor::ops::attention::AttentionSizes;
 
 use super::attention::{KEYS, Multiply, Problem, QUERIES};
 use super::functions::exp;
-use super::gemm::{Apart, Matrix, Tile, Work, pack_left, pack_right, packed_len};
+use super::gemm::{Apart, Matrix, Tile, pack_left, pack_right, packed_len};
+use super::vector::{Kernel, Vector};
 
 /// A run of keys against all queries of a head.
 pub(super) struct Back<'a> {
@@ -66,9 +67,9 @@ impl Back<'_> {
     }
 }
 
-impl Work for Back<'_> {
+impl Kernel for Back<'_> {
     #[inline(always)]
-    fn run<T: Tile>(mut self) {
+    fn run<T: Vector>(mut self) {
         let mut rest = std::mem::take(&mut self.scratch);
         let Back { problem, head, keys, .. } = &self;
         let (sizes, head, run) = (problem.sizes, *head, keys.len());

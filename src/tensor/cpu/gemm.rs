@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Level;
-use super::lanes::Lanes;
+use super::vector::{Kernel, Vector};
 
 /// Steps of the inner dimension between two visits of the result: a right panel of them stays in the first cache.
 pub(super) const DEPTH: usize = 256;
@@ -46,91 +46,70 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// A part of a product that one level holds in registers.
-pub(super) trait Tile {
+/// A part of a product that the registers of a level hold: two vectors a row.
+pub(super) trait Tile: Vector {
     /// Its rows.
-    const ROWS: usize;
+    const ROWS: usize = Self::SUMS / 2;
     /// Its columns, the width of a right panel.
-    const COLUMNS: usize;
+    const COLUMNS: usize = 2 * Self::WIDTH;
 
     /// Writes the product of [`Tile::ROWS`] rows and a right panel over `inner` steps, row after row. Of the left
     /// operand, rows are `row` and steps `step` elements apart.
-    fn product(inner: usize, left: &[f32], row: usize, step: usize, right: &[f32], to: &mut [f32; MOST]);
-}
-
-/// A tile of two registers a row.
-struct Registers<V, const ROWS: usize>(PhantomData<V>);
-
-impl<V: Lanes, const ROWS: usize> Tile for Registers<V, ROWS> {
-    const ROWS: usize = ROWS;
-    const COLUMNS: usize = 2 * V::WIDTH;
-
     #[inline(always)]
     fn product(inner: usize, left: &[f32], row: usize, step: usize, right: &[f32], to: &mut [f32; MOST]) {
-        const { assert!(ROWS * 2 * V::WIDTH <= MOST, "a tile fits where it is written") };
-        let right = &right[..inner * Self::COLUMNS];
-        let left = match inner.checked_sub(1) {
-            Some(last) => &left[..(ROWS - 1) * row + last * step + 1],
-            None => &[],
-        };
-        // SAFETY: `at_level` alone names this type, on machines with the register's instructions. All reads lie in
-        // the slices cut above, all writes in the first ROWS · COLUMNS elements of `to`.
-        unsafe {
-            let mut sums = [[V::splat(0.0); 2]; ROWS];
-            let (mut left, mut right) = (left.as_ptr(), right.as_ptr());
-            for _ in 0..inner {
-                let columns = [V::load(right), V::load(right.add(V::WIDTH))];
-                for (index, sums) in sums.iter_mut().enumerate() {
-                    let x = V::splat(*left.add(index * row));
-                    sums[0] = sums[0].add_product(x, columns[0]);
-                    sums[1] = sums[1].add_product(x, columns[1]);
-                }
-                left = left.wrapping_add(step);
-                right = right.wrapping_add(Self::COLUMNS);
-            }
-            for (index, [first, second]) in sums.into_iter().enumerate() {
-                let to = to.as_mut_ptr().add(index * Self::COLUMNS);
-                first.store(to);
-                second.store(to.add(V::WIDTH));
-            }
+        match Self::ROWS {
+            3 => product::<Self, 3>(inner, left, row, step, right, to),
+            6 => product::<Self, 6>(inner, left, row, step, right, to),
+            _ => product::<Self, 12>(inner, left, row, step, right, to),
         }
     }
 }
 
-/// Something that multiplies matrices, compiled for each level; `run` must be `#[inline(always)]`.
-pub(super) trait Work {
-    /// Does it with the tiles of a level.
-    fn run<T: Tile>(self);
-}
+impl<V: Vector> Tile for V {}
 
-/// Runs `work` with the instructions and the tile of a level.
-pub(super) fn at_level(level: Level, work: impl Work) {
-    #[cfg(target_arch = "x86_64")]
-    match level {
-        Level::Avx512 => level.run(
-            #[inline(always)]
-            || work.run::<Registers<std::arch::x86_64::__m512, 12>>(),
-        ),
-        Level::Avx2 => level.run(
-            #[inline(always)]
-            || work.run::<Registers<std::arch::x86_64::__m256, 6>>(),
-        ),
-        Level::Portable => work.run::<Registers<[f32; 4], 6>>(),
+#[inline(always)]
+fn product<V: Tile, const ROWS: usize>(
+    inner: usize,
+    left: &[f32],
+    row: usize,
+    step: usize,
+    right: &[f32],
+    to: &mut [f32; MOST],
+) {
+    if ROWS != V::ROWS {
+        return;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = level;
-        work.run::<Registers<[f32; 4], 6>>();
+    const { assert!(V::ROWS * V::COLUMNS <= MOST, "a tile fits where it is written") };
+    let right = &right[..inner * V::COLUMNS];
+    let left = match inner.checked_sub(1) {
+        Some(last) => &left[..(ROWS - 1) * row + last * step + 1],
+        None => &[],
+    };
+    // SAFETY: all reads lie in the slices cut above, all writes in the first ROWS · COLUMNS elements of `to`.
+    unsafe {
+        let mut sums = [[V::zero(); 2]; ROWS];
+        let (mut left, mut right) = (left.as_ptr(), right.as_ptr());
+        for _ in 0..inner {
+            let columns = [V::load(right), V::load(right.add(V::WIDTH))];
+            for (index, sums) in sums.iter_mut().enumerate() {
+                let x = V::splat(*left.add(index * row));
+                sums[0] = sums[0].plus_product(x, columns[0]);
+                sums[1] = sums[1].plus_product(x, columns[1]);
+            }
+            left = left.wrapping_add(step);
+            right = right.wrapping_add(V::COLUMNS);
+        }
+        for (index, [first, second]) in sums.into_iter().enumerate() {
+            let to = to.as_mut_ptr().add(index * V::COLUMNS);
+            first.store(to);
+            second.store(to.add(V::WIDTH));
+        }
     }
 }
 
 /// The width of a right panel on a level.
 pub(super) fn panel_width(level: Level) -> usize {
-    match level {
-        Level::Avx512 => 32,
-        Level::Avx2 => 16,
-        Level::Portable => 8,
-    }
+    2 * level.width()
 }
 
 /// Sets or adds a line of a tile; whole lines have a length that is known when this is compiled.
@@ -229,9 +208,9 @@ pub(super) struct PackRight<'a> {
     pub(super) to: &'a mut [f32],
 }
 
-impl Work for PackRight<'_> {
+impl Kernel for PackRight<'_> {
     #[inline(always)]
-    fn run<T: Tile>(self) {
+    fn run<T: Vector>(self) {
         pack_right(self.from, self.inner, self.columns, T::COLUMNS, self.to);
     }
 }

@@ -9,8 +9,9 @@ use crate::tensor::ops::matmul::{Epilogue, Matmul, Operand, Product};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::elementwise::map_piece;
-use super::gemm::{Apart, DEPTH, MOST, Matrix, PackRight, Tile, Work, at_level, pack_left, panel_width, put_line};
+use super::gemm::{Apart, DEPTH, MOST, Matrix, PackRight, Tile, pack_left, panel_width, put_line};
 use super::memory::Values;
+use super::vector::{Kernel, Vector};
 use super::{Cpu, PIECE};
 
 /// Rows of one job: their packed left operand stays in the second cache.
@@ -133,7 +134,7 @@ impl Cpu {
             let from = Matrix { values: &y[start..], row: sizes.y.row, column: sizes.y.column };
             let first = index % panels * width;
             let columns = first..(first + width).min(sizes.columns);
-            at_level(level, PackRight { from, inner: 0..sizes.inner, columns, to });
+            level.launch(PackRight { from, inner: 0..sizes.inner, columns, to });
         });
         packed
     }
@@ -144,7 +145,7 @@ impl Cpu {
         let scratch = || self.take(rows * plan.sizes.inner.min(DEPTH));
         let least = (WORTH_A_TASK / work.max(1)).max(1);
         (0..jobs).into_par_iter().with_min_len(least).for_each_init(scratch, |left, job| {
-            at_level(self.level, Job { plan, job, left: left.values_mut() });
+            self.level.launch(Job { plan, job, left: left.values_mut() });
         });
     }
 
@@ -208,9 +209,9 @@ struct Job<'a> {
     left: &'a mut [f32],
 }
 
-impl Work for Job<'_> {
+impl Kernel for Job<'_> {
     #[inline(always)]
-    fn run<T: Tile>(self) {
+    fn run<T: Vector>(self) {
         let Plan { sizes, row_blocks, columns_a_job, column_blocks, parts, .. } = *self.plan;
         let (rest, column_block) = (self.job / column_blocks, self.job % column_blocks);
         let (rest, row_block) = (rest / row_blocks, rest % row_blocks);

@@ -11,7 +11,6 @@ mod elementwise;
 mod few_rows;
 mod functions;
 mod gemm;
-mod lanes;
 mod layer_norm;
 mod data;
 mod fft;

@@ -1,4 +1,7 @@
 //! One register of f32, so that a kernel is written once for every level.
+//!
+//! [`Level::Rehearsal`] runs kernels with the width and the tiles of AVX-512 on two registers of AVX2: all that AVX-512
+//! runs but its own register is tested without it, and the bits are the same.
 
 use super::Level;
 
@@ -37,7 +40,7 @@ impl Level {
     pub(super) fn width(self) -> usize {
         match self {
             Level::Portable | Level::Avx2 => 8,
-            Level::Avx512 => 16,
+            Level::Rehearsal | Level::Avx512 => 16,
         }
     }
 
@@ -51,6 +54,8 @@ impl Level {
                 Level::Avx512 => kernel.run::<x86::Wide>(),
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => kernel.run::<x86::Middle>(),
+                #[cfg(target_arch = "x86_64")]
+                Level::Rehearsal => kernel.run::<x86::Pair>(),
                 _ => kernel.run::<Plain>(),
             },
         );
@@ -135,6 +140,8 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
+    use super::Vector;
+
     /// AVX2 and FMA.
     #[derive(Clone, Copy)]
     pub(super) struct Middle(__m256);
@@ -143,7 +150,46 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(super) struct Wide(__m512);
 
-    impl super::Vector for Middle {
+    /// As many numbers and sums as AVX-512 has, in registers of AVX2.
+    #[derive(Clone, Copy)]
+    pub(super) struct Pair(Middle, Middle);
+
+    impl Vector for Pair {
+        const WIDTH: usize = Wide::WIDTH;
+        const SUMS: usize = Wide::SUMS;
+
+        #[inline(always)]
+        fn zero() -> Self {
+            Pair(Middle::zero(), Middle::zero())
+        }
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            Pair(Middle::splat(value), Middle::splat(value))
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: the caller's contract.
+            unsafe { Pair(Middle::load(from), Middle::load(from.add(Middle::WIDTH))) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                self.0.store(to);
+                self.1.store(to.add(Middle::WIDTH));
+            }
+        }
+
+        #[inline(always)]
+        fn plus_product(self, a: Self, b: Self) -> Self {
+            Pair(self.0.plus_product(a.0, b.0), self.1.plus_product(a.1, b.1))
+        }
+    }
+
+    impl Vector for Middle {
         const WIDTH: usize = 8;
         const SUMS: usize = 12;
 
@@ -178,7 +224,7 @@ mod x86 {
         }
     }
 
-    impl super::Vector for Wide {
+    impl Vector for Wide {
         const WIDTH: usize = 16;
         const SUMS: usize = 24;
 
