@@ -57,14 +57,16 @@ impl Level {
     }
 }
 
+/// Runs `work` compiled for AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn run_avx2<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn run_avx2<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Runs `work` compiled for AVX-512 F, BW, DQ and VL.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn run_avx512<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn run_avx512<R>(work: impl FnOnce() -> R) -> R {
     work()
 }

@@ -4,6 +4,8 @@
 //! runs but its own register is tested without it, and the bits are the same.
 
 use super::Level;
+#[cfg(target_arch = "x86_64")]
+use super::level::{run_avx2, run_avx512};
 
 /// Some f32 that are worked on at once. Functions are inlined into the caller, which has the level's instructions.
 pub(super) trait Vector: Copy {
@@ -47,18 +49,34 @@ impl Level {
     /// Runs a kernel with the level's vectors and instructions.
     #[inline(always)]
     pub(super) fn launch(self, kernel: impl Kernel) {
-        self.run(
-            #[inline(always)]
-            || match self {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => kernel.run::<x86::Wide>(),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => kernel.run::<x86::Middle>(),
-                #[cfg(target_arch = "x86_64")]
-                Level::Rehearsal => kernel.run::<x86::Pair>(),
-                _ => kernel.run::<Plain>(),
+        // One copy of the kernel a level: each is compiled with the instructions of its own alone.
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Cpu` has no level above `Level::best()`, which found these features.
+            Level::Avx512 => unsafe {
+                run_avx512(
+                    #[inline(always)]
+                    || kernel.run::<x86::Wide>(),
+                )
             },
-        );
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Level::Avx2 => unsafe {
+                run_avx2(
+                    #[inline(always)]
+                    || kernel.run::<x86::Middle>(),
+                )
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Level::Rehearsal => unsafe {
+                run_avx2(
+                    #[inline(always)]
+                    || kernel.run::<x86::Pair>(),
+                )
+            },
+            _ => kernel.run::<Plain>(),
+        }
     }
 }
 
