@@ -14,7 +14,7 @@ use super::gemm::{
     Apart, MOST, Matrix, PackRight, Tile, WHOLE, Work, at_level, pack_left, packed_len, panel_width, put_line,
 };
 use super::memory::Values;
-use super::softmax::greatest;
+use super::row_sums::greatest;
 use super::{Block, Cpu};
 
 /// Queries of a block: whole tiles on every level.

@@ -28,12 +28,8 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 5e-1;
     let e = p * (r * r) + r + 1.0;
-    // The last bits of the shifted number are those of n. 2ⁿ in two factors: n = 128 does not fit one exponent.
-    let whole = shifted.to_bits().wrapping_sub(ROUNDING.to_bits()) as i32;
-    let half = whole >> 1;
-    let rest = whole.wrapping_sub(half);
-    let scale = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
-    let value = e * scale(half) * scale(rest);
+    // The last bits of the shifted number are those of n, which is added to the exponent.
+    let value = f32::from_bits(e.to_bits().wrapping_add(shifted.to_bits() << 23));
     let value = if x > EXP_HIGH { f32::INFINITY } else { value };
     let value = if x < EXP_LOW { 0.0 } else { value };
     if x.is_nan() { x } else { value }

@@ -24,6 +24,7 @@ mod norm;
 mod norm_factors;
 mod norm_kernels;
 mod reduce;
+mod row_sums;
 mod vector;
 mod softmax;
 mod pool;

@@ -126,7 +126,6 @@ impl Tensor {
         options: &AttentionOptions<'_>,
     ) -> Result<AttentionSizes> {
         const NAME: &str = "attention";
-        self.expect_numbers(NAME)?;
         self.expect_same_kind(NAME, keys)?;
         self.expect_same_kind(NAME, values)?;
         let [batch, heads, queries, size] = self.sizes(NAME)?;
@@ -224,7 +223,6 @@ impl Tensor {
         for other in others.into_iter().flatten().chain(with.options.mask) {
             self.expect_same_kind("multi_head_attention", other)?;
         }
-        self.expect_numbers("multi_head_attention")?;
         let wide = |x: &Tensor| x.to_dtype(DType::F32);
         let optional = |x: Option<&Tensor>| x.map(wide).transpose();
         let (in_bias, out_bias, mask) =
