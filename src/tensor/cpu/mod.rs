@@ -7,6 +7,7 @@
 mod conv;
 mod attention;
 mod attention_back;
+mod attention_rows;
 mod elementwise;
 mod few_rows;
 mod functions;

@@ -176,7 +176,8 @@ fn sets(moments: &[f32], sizes: &NormSizes) -> Vec<Set> {
         let of = |which: usize| f64::from(moments[which * len + index]);
         (of(0) + of(1), of(2))
     };
-    for (index, [_, set]) in places(sizes).enumerate() {
+    // Given statistics are those of one sample.
+    for (index, [_, set]) in places(sizes).take(len).enumerate() {
         let ((mean, variance), set) = (at(index), &mut sets[set]);
         let distance = mean - set.mean;
         set.count += 1.0;

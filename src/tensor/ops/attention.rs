@@ -239,12 +239,8 @@ impl Tensor {
         Ok((result.to_dtype(self.dtype)?, shares.map(|shares| shares.to_dtype(self.dtype)).transpose()?))
     }
 
-    fn multi_head_wide(
-        &self,
-        context: &Tensor,
-        with: &MultiHead<'_>,
-        attend: &Attend<'_>,
-    ) -> Result<(Tensor, Option<Tensor>)> {
+    /// Batch, queries, keys and embedding of a multi-head attention.
+    fn multi_head_sizes(&self, context: &Tensor, with: &MultiHead<'_>) -> Result<[usize; 4]> {
         const NAME: &str = "multi_head_attention";
         let [batch, queries, embedding] = self.sizes(NAME)?;
         let [context_batch, keys, context_embedding] = context.sizes(NAME)?;
@@ -261,6 +257,16 @@ impl Tensor {
         if let Some(bias) = with.in_bias.filter(|bias| bias.shape.sizes() != [3 * embedding]) {
             return Err(TensorError::shapes(NAME, self.shape, bias.shape, "a bias (3 · embedding)"));
         }
+        Ok([batch, queries, keys, embedding])
+    }
+
+    fn multi_head_wide(
+        &self,
+        context: &Tensor,
+        with: &MultiHead<'_>,
+        attend: &Attend<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let [batch, queries, keys, embedding] = self.multi_head_sizes(context, with)?;
         let part = |x: &Tensor, index: usize, count: usize| -> Result<Tensor> {
             let weight = with.in_weight.narrow(0, index * embedding, embedding)?;
             let bias = with.in_bias.map(|bias| bias.narrow(0, index * embedding, embedding)).transpose()?;
