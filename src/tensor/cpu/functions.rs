@@ -128,7 +128,7 @@ mod tests {
     fn powers_of_two_agree_with_double_precision() {
         for of in [power_of_two::<true>, power_of_two::<false>] {
             let error = |x: f32| (f64::from(of(x)) / f64::from(x).exp2() - 1.0).abs();
-            let worst = (-126_000..126_000).map(|i| error(i as f32 * 1e-3)).fold(0.0, f64::max);
+            let worst = (-125_999..126_000).map(|i| error(i as f32 * 1e-3)).fold(0.0, f64::max);
             assert!(worst < 2.5e-7, "{worst}");
             assert_eq!((of(0.0), of(f32::NEG_INFINITY), of(-126.0)), (1.0, 0.0, f32::MIN_POSITIVE));
             assert!(of(f32::NAN).is_nan() && of(-f32::NAN).is_nan() && of(f32::from_bits(0x7F80_0001)).is_nan());
