@@ -16,11 +16,14 @@ const TOLERANCE: (f64, f64) = (1e-5, 1e-6);
 
 /// Gradients that f32 cannot hold to [`TOLERANCE`]: what may be added, as a share of the greatest element, and why.
 const EXCEPTIONS: &[(&str, &str, f64, &str)] = &[
-    ("conv2d", "w", 2e-7, SUMMED),
-    ("conv_transpose2d", "w", 2e-7, SUMMED),
+    ("conv2d", "w", 2e-7, STORED),
+    ("conv_transpose2d", "w", 2e-7, STORED),
     ("torch_geometric GATConv", "lin.weight", 2e-7, SUMMED),
-    ("gelu_tanh", "x", 5e-7, "left of -2 the derivative is the difference of two nearly equal numbers"),
+    ("gelu_tanh", "x", 5e-7, "the stored f32 is 0.98 times the tolerance away from f64: left of -2 two terms cancel"),
 ];
+
+/// Why f64 itself would not meet the tolerance; `tests/reference/rounding.py` shows it.
+const STORED: &str = "the stored f32 gradients are up to 1.94 (transposed: 1.85) times the tolerance away from f64";
 
 /// Why gradients of weights are off by roundings of their greatest elements.
 const SUMMED: &str = "a sum of hundreds of products that cancel is off by the rounding of its greatest partial sums";
