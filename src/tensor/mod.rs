@@ -2,6 +2,24 @@
 //!
 //! An operation lives in files of one name: its shapes and its gradient in `ops/`, its family in `backend.rs`, its loops
 //! in `cpu/`. Shapes are PyTorch's (batch, channels, rows, columns); images lie channels-last in memory.
+//!
+//! ```
+//! use gustfront::tensor::{Conv2d, Cpu, Layout, Parameter, Tensor};
+//!
+//! # fn main() -> gustfront::tensor::Result<()> {
+//! let device = Cpu::device();
+//! let image = Tensor::new(&device, [1, 1, 2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?.to_layout(Layout::Channels)?;
+//! let kernel = Parameter::new(Tensor::full(&device, [1, 1, 3, 3], 1.0)?);
+//! let padded = Conv2d { padding: [1, 1], ..Conv2d::default() };
+//! let sums = image.conv2d(&kernel.get(), None, &padded)?;
+//! assert_eq!(sums.to_vec()?, [12.0, 21.0, 16.0, 12.0, 21.0, 16.0]);
+//!
+//! sums.mean(&[], false)?.backward()?;
+//! let gradient = kernel.gradient().map(|gradient| gradient.to_vec()).transpose()?.unwrap_or_default();
+//! assert_eq!(gradient[4], 21.0 / 6.0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod autograd;
 mod backend;
