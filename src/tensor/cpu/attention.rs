@@ -13,9 +13,7 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 use super::attention_back::Back;
 use super::attention_rows::Rows;
 use super::functions::ln;
-use super::gemm::{
-    Apart, MOST, Matrix, PackRight, Tile, WHOLE, pack_left, packed_len, panel_width, put_line,
-};
+use super::gemm::{Apart, MOST, Matrix, PackRight, Tile, WHOLE, pack_left, packed_len, panel_width, put_line};
 use super::memory::Values;
 use super::vector::{Kernel, Vector};
 use super::{Block, Cpu};
@@ -82,8 +80,7 @@ impl Attention for Cpu {
                 let keys = (index * run).min(sizes.keys)..((index + 1) * run).min(sizes.keys);
                 let (result, log_sums, dy, to) = (&*result, &*log_sums, &*dy, &to);
                 let (dq_start, scratch) = (index * kept.queries.len, scratch.values_mut());
-                self.level.launch(Back { problem: &problem, result, log_sums, dy, head, keys, dq_start, scratch, to },
-                );
+                self.level.launch(Back { problem: &problem, result, log_sums, dy, head, keys, dq_start, scratch, to });
             },
         );
         let dq = if runs == 1 { dq } else { self.sum_of_parts(&dq, kept.queries.len) };
