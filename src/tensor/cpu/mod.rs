@@ -31,6 +31,7 @@ mod splat;
 mod diffusion;
 mod loss;
 mod optimiser;
+mod pack;
 mod random;
 mod recurrent;
 
