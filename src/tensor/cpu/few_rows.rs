@@ -16,7 +16,7 @@ const FEW_OF_TURNED: usize = 32;
 /// The least steps of a sum that is worth vectors along it.
 const LONG: usize = 64;
 /// Columns of one task.
-const STRIP: usize = 256;
+const STRIP: usize = 512;
 /// Rows of the right operand that are added at once, and columns of it that are multiplied at once.
 const GROUP: usize = 4;
 /// Numbers of the widest vector.

@@ -11,6 +11,8 @@ use std::marker::PhantomData;
 use super::Level;
 use super::vector::{Kernel, Vector};
 
+/// Numbers of a line of the caches.
+const LINE: usize = 16;
 /// The widest panel.
 const MOST_WIDE: usize = 32;
 /// Rows and columns that are whole tiles on every level.
@@ -129,9 +131,20 @@ impl Multiply<'_> {
                 while top < self.rows {
                     let left = self.left.as_ptr().add(top / V::ROWS * self.panel + top % V::ROWS * self.row);
                     let place = Place { to: to.add(top * line + first), line, columns, add };
-                    top += self.tile::<V>(V::ROWS.min(self.rows - top), left, right, place);
+                    let rows = V::ROWS.min(self.rows - top);
+                    self.approach::<V>(right.wrapping_add(self.right_step), top, rows);
+                    top += self.tile::<V>(rows, left, right, place);
                 }
             }
+        }
+    }
+
+    /// Asks for a share of the next right panel, as great as that of `rows` rows from `top` on of all rows.
+    #[inline(always)]
+    fn approach<V: Vector>(&self, panel: *const f32, top: usize, rows: usize) {
+        let lines = self.inner * V::COLUMNS / LINE;
+        for line in top * lines / self.rows..(top + rows) * lines / self.rows {
+            prefetch(panel.wrapping_add(line * LINE));
         }
     }
 
@@ -284,7 +297,7 @@ impl Place {
 
 /// Asks for what lies at an address to be brought near, which changes nothing but time.
 #[inline(always)]
-fn prefetch(at: *const f32) {
+pub(super) fn prefetch(at: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE, which this needs, is part of the architecture; any address may be asked for.
     unsafe {

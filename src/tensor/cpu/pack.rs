@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::gemm::{Matrix, Tile};
+use super::gemm::{Matrix, Tile, prefetch};
 use super::vector::{Kernel, Vector};
 
 /// Rows that are copied side by side: as many streams as a core follows well.
-const STREAMS: usize = 8;
+const STREAMS: usize = 16;
 /// Rows and columns of a block that is turned in registers.
 const SQUARE: usize = 4;
 
@@ -45,8 +45,9 @@ pub(super) fn pack_left(from: Matrix<'_>, rows: Range<usize>, inner: Range<usize
 #[inline(always)]
 pub(super) fn pack_right(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, width: usize, to: &mut [f32]) {
     let panel = (inner.len() * width).max(1);
-    for first in inner.clone().step_by(STREAMS) {
-        let rows = STREAMS.min(inner.end - first);
+    let at_once = if from.column == 1 { STREAMS } else { inner.len().max(1) };
+    for first in inner.clone().step_by(at_once) {
+        let rows = at_once.min(inner.end - first);
         let starts = columns.clone().step_by(width);
         for (start, to) in starts.zip(to.chunks_exact_mut(panel)) {
             let values = from.values.get(first * from.row + start * from.column..).unwrap_or_default();
@@ -56,7 +57,7 @@ pub(super) fn pack_right(from: Matrix<'_>, inner: Range<usize>, columns: Range<u
     }
 }
 
-/// A few rows of one panel.
+/// Some rows of one panel.
 struct Piece<'a> {
     from: Matrix<'a>,
     rows: usize,
@@ -82,7 +83,9 @@ impl Piece<'_> {
     #[inline(always)]
     fn copy(&self, len: usize, width: usize, to: &mut [f32]) {
         for (row, to) in to.chunks_exact_mut(width).enumerate() {
-            to[..len].copy_from_slice(&self.from.values[row * self.from.row..][..len]);
+            let from = &self.from.values[row * self.from.row..][..len];
+            prefetch(from.as_ptr().wrapping_add(STREAMS * self.from.row));
+            to[..len].copy_from_slice(from);
         }
     }
 
@@ -90,10 +93,16 @@ impl Piece<'_> {
     #[inline(always)]
     fn turn(&self, width: usize, to: &mut [f32]) {
         if self.from.row == 1 && self.rows.min(self.columns) >= SQUARE {
-            for row in squares(self.rows) {
-                for column in squares(self.columns) {
-                    let from = &self.from.values[row + column * self.from.column..];
-                    turn_square(from, self.from.column, &mut to[row * width + column..], width);
+            let step = self.from.column;
+            let from = &self.from.values[..(self.columns - 1) * step + self.rows];
+            assert!((self.rows - 1) * width + self.columns <= to.len(), "all rows fit where they are written");
+            for column in squares(self.columns) {
+                for row in squares(self.rows) {
+                    // SAFETY: a square's last column and row are at most those cut and checked above.
+                    unsafe {
+                        let from = from.as_ptr().add(row + column * step);
+                        turn_square(from, step, to.as_mut_ptr().add(row * width + column), width);
+                    }
                 }
             }
             return;
@@ -115,24 +124,24 @@ fn squares(len: usize) -> impl Iterator<Item = usize> {
 
 /// Turns [`SQUARE`] columns of as many neighbours, `from_step` elements apart, into rows, `to_step` elements apart.
 #[inline(always)]
-fn turn_square(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize) {
-    let last = SQUARE - 1;
-    let (from, to) = (&from[..last * from_step + SQUARE], &mut to[..last * to_step + SQUARE]);
+unsafe fn turn_square(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE, which this needs, is part of the architecture; all columns and rows lie in the slices cut above.
+    // SAFETY: SSE, which this needs, is part of the architecture; the rest is the caller's contract.
     unsafe {
         use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
-        let column = |index: usize| _mm_loadu_ps(from.as_ptr().add(index * from_step));
-        let (mut a, mut b, mut c, mut d) = (column(0), column(1), column(2), column(3));
+        let (mut a, mut b) = (_mm_loadu_ps(from), _mm_loadu_ps(from.add(from_step)));
+        let (mut c, mut d) = (_mm_loadu_ps(from.add(2 * from_step)), _mm_loadu_ps(from.add(3 * from_step)));
         _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
-        for (index, row) in [a, b, c, d].into_iter().enumerate() {
-            _mm_storeu_ps(to.as_mut_ptr().add(index * to_step), row);
-        }
+        _mm_storeu_ps(to, a);
+        _mm_storeu_ps(to.add(to_step), b);
+        _mm_storeu_ps(to.add(2 * to_step), c);
+        _mm_storeu_ps(to.add(3 * to_step), d);
     }
     #[cfg(not(target_arch = "x86_64"))]
     for row in 0..SQUARE {
         for column in 0..SQUARE {
-            to[row * to_step + column] = from[column * from_step + row];
+            // SAFETY: the caller's contract.
+            unsafe { *to.add(row * to_step + column) = *from.add(column * from_step + row) };
         }
     }
 }
