@@ -13,8 +13,9 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 use super::attention_back::Back;
 use super::attention_rows::Rows;
 use super::functions::ln;
-use super::gemm::{Apart, MOST, Matrix, PackRight, Tile, WHOLE, pack_left, packed_len, panel_width, put_line};
+use super::gemm::{Apart, Matrix, Multiply, Tile, WHOLE, panel_width};
 use super::memory::Values;
+use super::pack::{PackRight, pack_left, packed_len};
 use super::vector::{Kernel, Vector};
 use super::{Block, Cpu};
 
@@ -164,44 +165,6 @@ impl Problem<'_> {
         match of_key {
             0 => products.iter_mut().for_each(|x| *x = *x * scale + mask[start] * LOG2_E),
             _ => products.iter_mut().zip(&mask[start..]).for_each(|(x, mask)| *x = *x * scale + mask * LOG2_E),
-        }
-    }
-}
-
-/// Adds (or sets) the product of left panels and right panels of `inner` steps to lines of `to`.
-///
-/// The left operand's rows are `row` and its steps `step` elements apart; panel after panel lies `panel` elements on.
-pub(super) struct Multiply<'a> {
-    pub(super) inner: usize,
-    pub(super) left: &'a [f32],
-    pub(super) row: usize,
-    pub(super) step: usize,
-    pub(super) panel: usize,
-    pub(super) rows: usize,
-    pub(super) right: &'a [f32],
-    /// From right panel to right panel.
-    pub(super) right_step: usize,
-    pub(super) columns: usize,
-}
-
-impl Multiply<'_> {
-    /// Writes to lines of `to`, `line` elements apart.
-    #[inline(always)]
-    pub(super) fn run<T: Tile>(&self, to: &mut [f32], line: usize, add: bool) {
-        let mut tile = [0.0; MOST];
-        for first in (0..self.columns).step_by(T::COLUMNS) {
-            let right = &self.right[first / T::COLUMNS * self.right_step..][..self.inner * T::COLUMNS];
-            let count = T::COLUMNS.min(self.columns - first);
-            for top in (0..self.rows).step_by(T::ROWS) {
-                let left = &self.left[top / T::ROWS * self.panel..];
-                T::product(self.inner, left, self.row, self.step, right, &mut tile);
-                let lines = tile.chunks_exact(T::COLUMNS).take(T::ROWS.min(self.rows - top));
-                for (row, tile) in lines.enumerate() {
-                    let start = (top + row) * line + first;
-                    let to = &mut to[start..start + count];
-                    put_line::<T>(&tile[..count], to, add);
-                }
-            }
         }
     }
 }

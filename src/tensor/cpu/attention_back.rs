@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use crate::tensor::ops::attention::AttentionSizes;
 
-use super::attention::{KEYS, Multiply, Problem, QUERIES};
-use super::gemm::{Apart, Matrix, Tile, pack_left, pack_right, packed_len};
+use super::attention::{KEYS, Problem, QUERIES};
+use super::gemm::{Apart, Matrix, Multiply, Tile};
+use super::pack::{pack_left, pack_right, packed_len};
 use super::vector::{Kernel, Vector};
 
 /// A run of keys against all queries of a head.

@@ -33,6 +33,7 @@ mod splat;
 mod diffusion;
 mod loss;
 mod optimiser;
+mod pack;
 mod random;
 mod recurrent;
 

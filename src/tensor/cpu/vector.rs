@@ -9,6 +9,8 @@ use super::level::{run_avx2, run_avx512};
 
 /// Some f32 that are worked on at once. Functions are inlined into the caller, which has the level's instructions.
 pub(super) trait Vector: Copy {
+    /// The level whose instructions it takes.
+    const LEVEL: Level;
     /// Number of f32.
     const WIDTH: usize;
     /// Vectors that sums may be kept in without leaving the registers.
@@ -85,6 +87,7 @@ impl Level {
 pub(super) struct Plain([f32; 8]);
 
 impl Vector for Plain {
+    const LEVEL: Level = Level::Portable;
     const WIDTH: usize = 8;
     const SUMS: usize = 6;
 
@@ -121,6 +124,7 @@ impl Vector for Plain {
 
 /// One number: what is left where a run is no multiple of a wider vector.
 impl Vector for f32 {
+    const LEVEL: Level = Level::Portable;
     const WIDTH: usize = 1;
     const SUMS: usize = 12;
 
@@ -158,7 +162,7 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
-    use super::Vector;
+    use super::{Level, Vector};
 
     /// AVX2 and FMA.
     #[derive(Clone, Copy)]
@@ -173,6 +177,7 @@ mod x86 {
     pub(super) struct Pair(Middle, Middle);
 
     impl Vector for Pair {
+        const LEVEL: Level = Level::Rehearsal;
         const WIDTH: usize = Wide::WIDTH;
         const SUMS: usize = Wide::SUMS;
 
@@ -208,6 +213,7 @@ mod x86 {
     }
 
     impl Vector for Middle {
+        const LEVEL: Level = Level::Avx2;
         const WIDTH: usize = 8;
         const SUMS: usize = 12;
 
@@ -243,6 +249,7 @@ mod x86 {
     }
 
     impl Vector for Wide {
+        const LEVEL: Level = Level::Avx512;
         const WIDTH: usize = 16;
         const SUMS: usize = 24;
 
