@@ -48,10 +48,6 @@ impl Reduce for Cuda {
     }
 }
 
-fn y_len(folding: Folding) -> usize {
-    folding.outer * folding.inner
-}
-
 impl FoldSizes {
     fn new(op: Fold, folding: Folding, slabs: usize) -> Self {
         let slab = folding.folded.div_ceil(slabs);
