@@ -255,7 +255,8 @@ fn speed((x, channels): ([usize; 4], usize)) -> Case {
     let [_, from, rows, columns] = x;
     let inputs = vec![Input::normal(&x), Input::normal(&[channels, from, 3, 3]), Input::normal(&[channels])];
     let run = |x: &[Tensor]| Ok(vec![x[0].conv2d(&x[1], Some(&x[2]), &how(1, 1, 1, 1))?]);
-    Case::speed(format!("conv/3x3 {from} to {channels} at {rows}×{columns}"), inputs, run)
+    let operations = 2.0 * (9 * from * channels * rows * columns) as f64;
+    Case::speed(format!("conv/3x3 {from} to {channels} at {rows}×{columns}"), inputs, run).counting(operations)
 }
 
 pub(super) fn cases() -> Vec<Case> {

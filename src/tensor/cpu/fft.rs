@@ -41,7 +41,7 @@ impl Plans {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = plans.entry((len, direction == FftDirection::Inverse)).or_insert_with(|| match level {
             Level::Portable => FftPlannerScalar::new().plan_fft(len, direction),
-            Level::Avx2 | Level::Avx512 => FftPlanner::new().plan_fft(len, direction),
+            Level::Rehearsal | Level::Avx2 | Level::Avx512 => FftPlanner::new().plan_fft(len, direction),
         });
         plan.clone()
     }

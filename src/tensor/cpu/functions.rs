@@ -1,6 +1,6 @@
 //! Functions of one f32 without branches, so that loops over them become wide instructions.
 //!
-//! Products and sums are never fused: every level gives the same bits.
+//! Products and sums are fused where a function is told so alone: the others give the same bits on every level.
 
 /// log₂ e.
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -28,15 +28,39 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 5e-1;
     let e = p * (r * r) + r + 1.0;
-    // The last bits of the shifted number are those of n. 2ⁿ in two factors: n = 128 does not fit one exponent.
-    let whole = shifted.to_bits().wrapping_sub(ROUNDING.to_bits()) as i32;
-    let half = whole >> 1;
-    let rest = whole.wrapping_sub(half);
-    let scale = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
-    let value = e * scale(half) * scale(rest);
+    // The last bits of the shifted number are those of n, which is added to the exponent.
+    let value = f32::from_bits(e.to_bits().wrapping_add(shifted.to_bits() << 23));
     let value = if x > EXP_HIGH { f32::INFINITY } else { value };
     let value = if x < EXP_LOW { 0.0 } else { value };
     if x.is_nan() { x } else { value }
+}
+
+/// a·b + c, rounded once where it is fused: a level without that instruction would call a function for it.
+#[inline(always)]
+fn product_sum<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// 2ˣ of x up to 126 to 2 units in the last place; 0 for results below the smallest normal number.
+///
+/// The polynomial is that of Cephes (Moshier, 1992).
+#[inline(always)]
+pub(super) fn power_of_two<const FUSED: bool>(x: f32) -> f32 {
+    /// The exponent of the smallest normal number.
+    const LEAST: f32 = -126.0;
+    let held = if x < LEAST { LEAST } else { x };
+    let shifted = held + ROUNDING;
+    let r = held - (shifted - ROUNDING);
+    let mut p = 1.535_336_2e-4;
+    p = product_sum::<FUSED>(p, r, 1.339_887_4e-3);
+    p = product_sum::<FUSED>(p, r, 9.618_437e-3);
+    p = product_sum::<FUSED>(p, r, 5.550_332_5e-2);
+    p = product_sum::<FUSED>(p, r, 2.402_264_8e-1);
+    p = product_sum::<FUSED>(p, r, 6.931_472e-1);
+    p = product_sum::<FUSED>(p, r, 1.0);
+    // The last bits of the shifted number are those of the whole part.
+    let value = p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    if x < LEAST { 0.0 } else { value }
 }
 
 /// ln x.
@@ -98,6 +122,17 @@ mod tests {
             worst(sigmoid, |x| 1.0 / (1.0 + (-x).exp()))
         );
         assert!(worst(tanh, f64::tanh) < 4e-7, "{}", worst(tanh, f64::tanh));
+    }
+
+    #[test]
+    fn powers_of_two_agree_with_double_precision() {
+        for of in [power_of_two::<true>, power_of_two::<false>] {
+            let error = |x: f32| (f64::from(of(x)) / f64::from(x).exp2() - 1.0).abs();
+            let worst = (-125_999..126_000).map(|i| error(i as f32 * 1e-3)).fold(0.0, f64::max);
+            assert!(worst < 2.5e-7, "{worst}");
+            assert_eq!((of(0.0), of(f32::NEG_INFINITY), of(-126.0)), (1.0, 0.0, f32::MIN_POSITIVE));
+            assert!(of(f32::NAN).is_nan() && of(-f32::NAN).is_nan() && of(f32::from_bits(0x7F80_0001)).is_nan());
+        }
     }
 
     #[test]

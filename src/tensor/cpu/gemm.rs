@@ -1,23 +1,20 @@
-//! The matrix kernel: a tile of a product held in registers, and operands packed so that it reads them in a row.
+//! The matrix kernel: tiles of a product held in registers, over operands that lie in panels.
 //!
 //! Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): the right operand lies in panels
 //! as wide as a tile, the left one in panels as high as a tile, each panel one step of the inner dimension after the
-//! other, with zeros where the matrix ends.
+//! other.
+
+#![allow(clippy::needless_range_loop, reason = "arrays walked by iterators leave the registers")]
 
 use std::marker::PhantomData;
-use std::ops::Range;
 
 use super::Level;
-use super::lanes::Lanes;
+use super::vector::{Kernel, Vector};
 
-/// Steps of the inner dimension between two visits of the result: a right panel of them stays in the first cache.
-pub(super) const DEPTH: usize = 256;
-/// Rows that are turned into columns at once.
-const STRIP: usize = 8;
+/// Numbers of a line of the caches.
+const LINE: usize = 16;
 /// The widest panel.
 const MOST_WIDE: usize = 32;
-/// The most elements of a tile.
-pub(super) const MOST: usize = 12 * 32;
 /// Rows and columns that are whole tiles on every level.
 pub(super) const WHOLE: usize = 96;
 
@@ -46,199 +43,268 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// A part of a product that one level holds in registers.
-pub(super) trait Tile {
-    /// Its rows.
-    const ROWS: usize;
+/// A part of a product that the registers of a level hold: two vectors a row.
+pub(super) trait Tile: Vector {
+    /// Its rows, the height of a left panel.
+    const ROWS: usize = Self::SUMS / 2;
     /// Its columns, the width of a right panel.
-    const COLUMNS: usize;
-
-    /// Writes the product of [`Tile::ROWS`] rows and a right panel over `inner` steps, row after row. Of the left
-    /// operand, rows are `row` and steps `step` elements apart.
-    fn product(inner: usize, left: &[f32], row: usize, step: usize, right: &[f32], to: &mut [f32; MOST]);
+    const COLUMNS: usize = 2 * Self::WIDTH;
 }
 
-/// A tile of two registers a row.
-struct Registers<V, const ROWS: usize>(PhantomData<V>);
-
-impl<V: Lanes, const ROWS: usize> Tile for Registers<V, ROWS> {
-    const ROWS: usize = ROWS;
-    const COLUMNS: usize = 2 * V::WIDTH;
-
-    #[inline(always)]
-    fn product(inner: usize, left: &[f32], row: usize, step: usize, right: &[f32], to: &mut [f32; MOST]) {
-        const { assert!(ROWS * 2 * V::WIDTH <= MOST, "a tile fits where it is written") };
-        let right = &right[..inner * Self::COLUMNS];
-        let left = match inner.checked_sub(1) {
-            Some(last) => &left[..(ROWS - 1) * row + last * step + 1],
-            None => &[],
-        };
-        // SAFETY: `at_level` alone names this type, on machines with the register's instructions. All reads lie in
-        // the slices cut above, all writes in the first ROWS · COLUMNS elements of `to`.
-        unsafe {
-            let mut sums = [[V::splat(0.0); 2]; ROWS];
-            let (mut left, mut right) = (left.as_ptr(), right.as_ptr());
-            for _ in 0..inner {
-                let columns = [V::load(right), V::load(right.add(V::WIDTH))];
-                for (index, sums) in sums.iter_mut().enumerate() {
-                    let x = V::splat(*left.add(index * row));
-                    sums[0] = sums[0].add_product(x, columns[0]);
-                    sums[1] = sums[1].add_product(x, columns[1]);
-                }
-                left = left.wrapping_add(step);
-                right = right.wrapping_add(Self::COLUMNS);
-            }
-            for (index, [first, second]) in sums.into_iter().enumerate() {
-                let to = to.as_mut_ptr().add(index * Self::COLUMNS);
-                first.store(to);
-                second.store(to.add(V::WIDTH));
-            }
-        }
-    }
-}
-
-/// Something that multiplies matrices, compiled for each level; `run` must be `#[inline(always)]`.
-pub(super) trait Work {
-    /// Does it with the tiles of a level.
-    fn run<T: Tile>(self);
-}
-
-/// Runs `work` with the instructions and the tile of a level.
-pub(super) fn at_level(level: Level, work: impl Work) {
-    #[cfg(target_arch = "x86_64")]
-    match level {
-        Level::Avx512 => level.run(
-            #[inline(always)]
-            || work.run::<Registers<std::arch::x86_64::__m512, 12>>(),
-        ),
-        Level::Avx2 => level.run(
-            #[inline(always)]
-            || work.run::<Registers<std::arch::x86_64::__m256, 6>>(),
-        ),
-        Level::Portable => work.run::<Registers<[f32; 4], 6>>(),
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = level;
-        work.run::<Registers<[f32; 4], 6>>();
-    }
-}
+impl<V: Vector> Tile for V {}
 
 /// The width of a right panel on a level.
 pub(super) fn panel_width(level: Level) -> usize {
-    match level {
-        Level::Avx512 => 32,
-        Level::Avx2 => 16,
-        Level::Portable => 8,
-    }
+    2 * level.width()
 }
 
-/// Sets or adds a line of a tile; whole lines have a length that is known when this is compiled.
-#[inline(always)]
-pub(super) fn put_line<T: Tile>(line: &[f32], to: &mut [f32], add: bool) {
-    if to.len() == T::COLUMNS {
-        put(&line[..T::COLUMNS], &mut to[..T::COLUMNS], add);
-    } else {
-        put(line, to, add);
-    }
+/// The product of left panels and right panels of `inner` steps.
+///
+/// The left operand's rows are `row` and its steps `step` elements apart; panel after panel lies `panel` elements on.
+pub(super) struct Multiply<'a> {
+    pub(super) inner: usize,
+    pub(super) left: &'a [f32],
+    pub(super) row: usize,
+    pub(super) step: usize,
+    pub(super) panel: usize,
+    pub(super) rows: usize,
+    pub(super) right: &'a [f32],
+    /// From right panel to right panel.
+    pub(super) right_step: usize,
+    pub(super) columns: usize,
 }
 
-#[inline(always)]
-fn put(line: &[f32], to: &mut [f32], add: bool) {
-    if add {
-        to.iter_mut().zip(line).for_each(|(to, x)| *to += x);
-    } else {
-        to.iter_mut().zip(line).for_each(|(to, x)| *to = *x);
-    }
-}
-
-/// Packs columns `columns` and rows `inner` of a matrix as one panel of `width` columns, row after row, zeros behind.
-#[inline(always)]
-fn pack_panel(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, width: usize, to: &mut [f32]) {
-    let valid = columns.len();
-    if valid < width {
-        to.fill(0.0);
-    }
-    if from.column == 1 {
-        for (row, to) in inner.zip(to.chunks_exact_mut(width)) {
-            let start = row * from.row + columns.start;
-            if valid == width {
-                // A length that is known when this is compiled.
-                to[..width].copy_from_slice(&from.values[start..start + width]);
-            } else {
-                to[..valid].copy_from_slice(&from.values[start..start + valid]);
-            }
-        }
-        return;
-    }
-    let mut held = [[0.0; STRIP]; MOST_WIDE];
-    for strip in inner.clone().step_by(STRIP) {
-        let to = &mut to[(strip - inner.start) * width..];
-        let start = strip * from.row + columns.start * from.column;
-        let values = &from.values[start..];
-        let rows = STRIP.min(inner.end - strip);
-        if (valid, rows, from.row) == (width, STRIP, 1) {
-            turn(values, from.column, &mut held[..width], &mut to[..STRIP * width]);
-            continue;
-        }
-        for (row, to) in to.chunks_exact_mut(width).take(rows).enumerate() {
-            for (column, to) in to[..valid].iter_mut().enumerate() {
-                *to = values[row * from.row + column * from.column];
-            }
-        }
-    }
-}
-
-/// Turns columns of [`STRIP`] neighbours each, `step` elements apart, into rows.
-#[inline(always)]
-fn turn(values: &[f32], step: usize, columns: &mut [[f32; STRIP]], to: &mut [f32]) {
-    for (column, held) in columns.iter_mut().enumerate() {
-        held.copy_from_slice(&values[column * step..][..STRIP]);
-    }
-    for (row, to) in to.chunks_exact_mut(columns.len()).enumerate().take(STRIP) {
-        for (to, column) in to.iter_mut().zip(&*columns) {
-            *to = column[row];
-        }
-    }
-}
-
-/// Packs rows `inner` and columns `columns` of a right operand as panels of `width` columns.
-#[inline(always)]
-pub(super) fn pack_right(from: Matrix<'_>, inner: Range<usize>, columns: Range<usize>, width: usize, to: &mut [f32]) {
-    let starts = columns.clone().step_by(width);
-    for (start, to) in starts.zip(to.chunks_exact_mut((inner.len() * width).max(1))) {
-        pack_panel(from, inner.clone(), start..(start + width).min(columns.end), width, to);
-    }
-}
-
-/// Packs rows `rows` and columns `inner` of a left operand as panels of `height` rows.
-#[inline(always)]
-pub(super) fn pack_left(from: Matrix<'_>, rows: Range<usize>, inner: Range<usize>, height: usize, to: &mut [f32]) {
-    pack_right(from.transposed(), inner, rows, height, to);
-}
-
-/// Packs a right operand with the panels of a level.
-pub(super) struct PackRight<'a> {
-    /// The operand.
-    pub(super) from: Matrix<'a>,
-    /// Its rows.
-    pub(super) inner: Range<usize>,
-    /// Its columns.
-    pub(super) columns: Range<usize>,
-    /// The panels.
-    pub(super) to: &'a mut [f32],
-}
-
-impl Work for PackRight<'_> {
+impl Multiply<'_> {
+    /// Sets lines of `to`, `line` elements apart, or adds to them.
     #[inline(always)]
-    fn run<T: Tile>(self) {
-        pack_right(self.from, self.inner, self.columns, T::COLUMNS, self.to);
+    pub(super) fn run<V: Vector>(self, to: &mut [f32], line: usize, add: bool) {
+        let end = self.rows.saturating_sub(1) * line + self.columns;
+        assert!(self.rows == 0 || end <= to.len(), "the product fits where it is written");
+        // SAFETY: checked above; a `&mut` is nobody else's.
+        unsafe { self.run_at::<V>(to.as_mut_ptr(), line, add) }
+    }
+
+    /// [`Multiply::run`] where lines lie between those of others.
+    ///
+    /// # Safety
+    /// [`Multiply::columns`] elements of each line may be read and written, and are nobody else's meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn run_at<V: Vector>(self, to: *mut f32, line: usize, add: bool) {
+        V::LEVEL.launch(Lines { of: self, to, line, add });
     }
 }
 
-/// How many elements `columns` columns (or rows) over `inner` steps take as panels of `width`.
-pub(super) fn packed_len(inner: usize, columns: usize, width: usize) -> usize {
-    inner * columns.next_multiple_of(width)
+/// A product on its way to memory that is promised to be there: compiled once a level.
+struct Lines<'a> {
+    of: Multiply<'a>,
+    to: *mut f32,
+    line: usize,
+    add: bool,
+}
+
+impl Kernel for Lines<'_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Lines { of, to, line, add } = self;
+        // SAFETY: whoever made it promised what `run_at` asks for.
+        unsafe {
+            if (of.row, of.step) == (1, V::ROWS) {
+                // Distances that are known when this is compiled.
+                Multiply { row: 1, step: V::ROWS, ..of }.write::<V>(to, line, add);
+            } else {
+                of.write::<V>(to, line, add);
+            }
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    unsafe fn write<V: Vector>(&self, to: *mut f32, line: usize, add: bool) {
+        self.check::<V>();
+        for first in (0..self.columns).step_by(V::COLUMNS) {
+            // SAFETY: `check` found all panels inside the operands, the rest is the caller's contract.
+            unsafe {
+                let right = self.right.as_ptr().add(first / V::COLUMNS * self.right_step);
+                let columns = V::COLUMNS.min(self.columns - first);
+                let mut top = 0;
+                while top < self.rows {
+                    let left = self.left.as_ptr().add(top / V::ROWS * self.panel + top % V::ROWS * self.row);
+                    let place = Place { to: to.add(top * line + first), line, columns, add };
+                    let rows = V::ROWS.min(self.rows - top);
+                    self.approach::<V>(right.wrapping_add(self.right_step), top, rows);
+                    top += self.tile::<V>(rows, left, right, place);
+                }
+            }
+        }
+    }
+
+    /// Asks for a share of the next right panel, as great as that of `rows` rows from `top` on of all rows.
+    #[inline(always)]
+    fn approach<V: Vector>(&self, panel: *const f32, top: usize, rows: usize) {
+        let lines = self.inner * V::COLUMNS / LINE;
+        for line in top * lines / self.rows..(top + rows) * lines / self.rows {
+            prefetch(panel.wrapping_add(line * LINE));
+        }
+    }
+
+    /// Checks that the last tiles lie inside the operands, and with them all others.
+    #[inline(always)]
+    fn check<V: Vector>(&self) {
+        let (Some(row), Some(step)) = (self.rows.checked_sub(1), self.inner.checked_sub(1)) else { return };
+        let at = |row: usize| row / V::ROWS * self.panel + row % V::ROWS * self.row + step * self.step;
+        let whole = (self.rows / V::ROWS * V::ROWS).saturating_sub(1);
+        assert!(at(row).max(at(whole)) < self.left.len(), "the left operand has all rows and steps");
+        let panels = self.columns.div_ceil(V::COLUMNS);
+        let end = panels.saturating_sub(1) * self.right_step + self.inner * V::COLUMNS;
+        assert!(panels == 0 || end <= self.right.len(), "the right operand has all panels and steps");
+    }
+
+    /// A tile of at most `rows` rows; gives how many it has.
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: usize, left: *const f32, right: *const f32, place: Place) -> usize {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match (rows, place.columns > V::WIDTH) {
+                (12.., true) => self.tile_of::<V, 12, 2>(left, right, place),
+                (8.., true) => self.tile_of::<V, 8, 2>(left, right, place),
+                (6.., true) => self.tile_of::<V, 6, 2>(left, right, place),
+                (4.., true) => self.tile_of::<V, 4, 2>(left, right, place),
+                (3, true) => self.tile_of::<V, 3, 2>(left, right, place),
+                (2, true) => self.tile_of::<V, 2, 2>(left, right, place),
+                (_, true) => self.tile_of::<V, 1, 2>(left, right, place),
+                (12.., false) => self.tile_of::<V, 12, 1>(left, right, place),
+                (8.., false) => self.tile_of::<V, 8, 1>(left, right, place),
+                (6.., false) => self.tile_of::<V, 6, 1>(left, right, place),
+                (4.., false) => self.tile_of::<V, 4, 1>(left, right, place),
+                (3, false) => self.tile_of::<V, 3, 1>(left, right, place),
+                (2, false) => self.tile_of::<V, 2, 1>(left, right, place),
+                (_, false) => self.tile_of::<V, 1, 1>(left, right, place),
+            }
+        }
+    }
+
+    /// A tile of `ROWS` rows of as many vectors.
+    #[inline(always)]
+    unsafe fn tile_of<V: Vector, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        left: *const f32,
+        right: *const f32,
+        place: Place,
+    ) -> usize {
+        if ROWS > V::ROWS {
+            return ROWS;
+        }
+        // SAFETY: the caller's contract.
+        unsafe {
+            place.prefetch(ROWS);
+            let sums = self.sums::<V, ROWS, VECTORS>(left, right);
+            if place.columns == VECTORS * V::WIDTH {
+                place.put(sums);
+            } else {
+                place.put_some(sums);
+            }
+        }
+        ROWS
+    }
+
+    #[inline(always)]
+    unsafe fn sums<V: Vector, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        mut left: *const f32,
+        mut right: *const f32,
+    ) -> [[V; VECTORS]; ROWS] {
+        let mut sums = [[V::zero(); VECTORS]; ROWS];
+        for _ in 0..self.inner {
+            let mut columns = [V::zero(); VECTORS];
+            // SAFETY: the caller's contract.
+            unsafe {
+                for vector in 0..VECTORS {
+                    columns[vector] = V::load(right.add(vector * V::WIDTH));
+                }
+                for row in 0..ROWS {
+                    let x = V::splat(*left.add(row * self.row));
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = sums[row][vector].plus_product(x, columns[vector]);
+                    }
+                }
+            }
+            left = left.wrapping_add(self.step);
+            right = right.wrapping_add(V::COLUMNS);
+        }
+        sums
+    }
+}
+
+/// Where a tile is written.
+#[derive(Clone, Copy)]
+struct Place {
+    to: *mut f32,
+    line: usize,
+    /// Those of the tile that there are.
+    columns: usize,
+    add: bool,
+}
+
+impl Place {
+    /// Asks for the lines to be brought near while the sums are worked out.
+    #[inline(always)]
+    fn prefetch(&self, rows: usize) {
+        for row in 0..rows {
+            let line = self.to.wrapping_add(row * self.line);
+            prefetch(line);
+            prefetch(line.wrapping_add(self.columns - 1));
+        }
+    }
+
+    /// Sets whole lines or adds to them.
+    #[inline(always)]
+    unsafe fn put<V: Vector, const ROWS: usize, const VECTORS: usize>(&self, sums: [[V; VECTORS]; ROWS]) {
+        let one = V::splat(1.0);
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                // SAFETY: the caller's contract.
+                unsafe {
+                    let to = self.to.add(row * self.line + vector * V::WIDTH);
+                    // A product with 1 is exact: this is a sum.
+                    let sum = if self.add { V::load(to).plus_product(one, sum) } else { sum };
+                    sum.store(to);
+                }
+            }
+        }
+    }
+
+    /// The same for lines that end before the tile does.
+    #[inline(always)]
+    unsafe fn put_some<V: Vector, const ROWS: usize, const VECTORS: usize>(&self, sums: [[V; VECTORS]; ROWS]) {
+        let mut held = [[0.0; MOST_WIDE]; ROWS];
+        for (held, sums) in held.iter_mut().zip(sums) {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                // SAFETY: all vectors fit the widest panel.
+                unsafe { sum.store(held.as_mut_ptr().add(vector * V::WIDTH)) }
+            }
+        }
+        for (row, held) in held.iter().enumerate() {
+            // SAFETY: the caller's contract.
+            let to = unsafe { std::slice::from_raw_parts_mut(self.to.add(row * self.line), self.columns) };
+            match self.add {
+                true => to.iter_mut().zip(held).for_each(|(to, x)| *to += x),
+                false => to.iter_mut().zip(held).for_each(|(to, x)| *to = *x),
+            }
+        }
+    }
+}
+
+/// Asks for what lies at an address to be brought near, which changes nothing but time.
+#[inline(always)]
+pub(super) fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE, which this needs, is part of the architecture; any address may be asked for.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// Memory that tasks write to apart from each other.
@@ -260,18 +326,12 @@ impl<'a, T> Apart<'a, T> {
         Apart { start: memory.as_mut_ptr(), len: memory.len(), memory: PhantomData }
     }
 
-    /// Asks for the element at `index` to be brought near, which changes nothing but time.
+    /// Where the first of `rows` lines of `columns` elements begins, `line` elements apart.
     #[inline(always)]
-    pub(super) fn prefetch(&self, index: usize) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: SSE, which this needs, is part of the architecture; any address may be asked for.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                self.start.wrapping_add(index).cast(),
-            );
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = index;
+    pub(super) fn lines(&self, start: usize, line: usize, [rows, columns]: [usize; 2]) -> *mut T {
+        let end = start + rows.saturating_sub(1) * line + columns;
+        assert!(end <= self.len, "all lines lie inside the memory");
+        self.start.wrapping_add(start)
     }
 
     /// `len` elements from `start` on.

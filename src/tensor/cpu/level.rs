@@ -5,6 +5,9 @@
 pub enum Level {
     /// What every machine of the architecture has.
     Portable,
+    /// AVX2 and FMA in the shapes of [`Level::Avx512`], whose bits it gives: slower than [`Level::Avx2`], and there for
+    /// tests of those shapes on machines without AVX-512.
+    Rehearsal,
     /// AVX2 and FMA: eight f32 at once.
     Avx2,
     /// AVX-512 F, BW, DQ and VL: sixteen f32 at once.
@@ -31,9 +34,11 @@ impl Level {
         Level::Portable
     }
 
-    /// Every level that this machine has, for tests.
+    /// Every level that this machine can run, for tests.
     pub fn available() -> impl Iterator<Item = Level> {
-        [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|level| *level <= Level::best())
+        [Level::Portable, Level::Rehearsal, Level::Avx2, Level::Avx512]
+            .into_iter()
+            .filter(|level| *level <= Level::best())
     }
 
     /// Runs plain loops compiled for this level; what `work` calls must be `#[inline(always)]`.
@@ -44,7 +49,7 @@ impl Level {
             // SAFETY: a `Cpu` has no level above `Level::best()`, which found these features.
             Level::Avx512 => unsafe { run_avx512(work) },
             // SAFETY: as above.
-            Level::Avx2 => unsafe { run_avx2(work) },
+            Level::Rehearsal | Level::Avx2 => unsafe { run_avx2(work) },
             Level::Portable => work(),
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -52,14 +57,16 @@ impl Level {
     }
 }
 
+/// Runs `work` compiled for AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn run_avx2<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn run_avx2<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Runs `work` compiled for AVX-512 F, BW, DQ and VL.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn run_avx512<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn run_avx512<R>(work: impl FnOnce() -> R) -> R {
     work()
 }

@@ -9,30 +9,38 @@ use crate::tensor::ops::matmul::{Epilogue, Matmul, Operand, Product};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::elementwise::map_piece;
-use super::gemm::{Apart, DEPTH, MOST, Matrix, PackRight, Tile, Work, at_level, pack_left, panel_width, put_line};
+use super::gemm::{Apart, Matrix, Multiply, Tile, WHOLE, panel_width};
 use super::memory::Values;
-use super::{Cpu, PIECE};
+use super::pack::{PackRight, pack_left, pack_right, packed_len};
+use super::vector::{Kernel, Vector};
+use super::{Block, Cpu, PIECE};
 
+/// Steps of the inner dimension between two visits of the result: a left panel of them stays in the first cache.
+const DEPTH: usize = 384;
 /// Rows of one job: their packed left operand stays in the second cache.
-const ROWS: usize = 120;
-/// Columns of one job where there are many jobs anyway; a multiple of every panel's width.
-const COLUMNS: usize = 1024;
-/// Columns of one job where there are few rows.
-const FEW_COLUMNS: usize = 256;
+const ROWS: usize = WHOLE;
+/// Columns of one job, a multiple of every panel's width, where the right operand is packed once for all jobs.
+const COLUMNS: usize = 512;
+/// Columns of one job that packs them itself: they share the second cache with the rows.
+const OWN_COLUMNS: usize = 256;
+/// Columns that are too few for a packed left operand to be worth its packing.
+const NARROW: usize = 64;
 /// Products of fewer jobs than this have their sums cut into parts.
 const FEW_JOBS: usize = 16;
 /// The least length of such a part.
 const PART: usize = 8 * DEPTH;
 /// Multiplications that are worth a task.
 const WORTH_A_TASK: usize = 1 << 18;
+/// Sums that are finished at once.
+const RUN: usize = 384;
 
 /// A product, and how it is cut into jobs.
 struct Plan<'a> {
     sizes: Product,
     x: &'a [f32],
-    packed: &'a [f32],
-    /// Elements of one packed right operand; 0 where all batches share it.
-    packed_step: usize,
+    y: &'a [f32],
+    /// The right operands as panels, where jobs share them; others pack their part of `y`.
+    packed: Option<Block>,
     row_blocks: usize,
     columns_a_job: usize,
     column_blocks: usize,
@@ -48,9 +56,34 @@ pub(super) struct Tail<'a> {
     residual: Option<Values<'a>>,
 }
 
+impl Product {
+    /// How many different right operands there are: one for all batches, or one each.
+    fn right_operands(&self) -> usize {
+        let shared = self.y.batch.iter().zip(&self.batch).all(|(step, size)| *step == 0 || *size == 1);
+        if shared { 1 } else { self.batch.iter().product() }
+    }
+
+    /// The length of a block of the right operand as panels of `width`.
+    fn block_len(&self, columns: usize, width: usize) -> usize {
+        packed_len(self.inner.min(DEPTH), self.columns.min(columns), width)
+    }
+}
+
+/// A block of `len` of `end` rows or columns.
+fn block_of(index: usize, len: usize, end: usize) -> Range<usize> {
+    (index * len).min(end)..((index + 1) * len).min(end)
+}
+
 impl Operand {
+    /// A matrix of a batch.
+    #[inline(always)]
+    pub(super) fn matrix<'a>(&self, values: &'a [f32], batch: &[usize], index: usize) -> Matrix<'a> {
+        Matrix { values: &values[self.start(batch, index)..], row: self.row, column: self.column }
+    }
+
     /// Where a matrix of a batch begins.
-    pub(super) fn start(&self, batch: &[usize], mut index: usize) -> usize {
+    #[inline(always)]
+    fn start(&self, batch: &[usize], mut index: usize) -> usize {
         let mut start = 0;
         for (size, step) in batch.iter().zip(&self.batch).rev() {
             start += index % size * step;
@@ -92,19 +125,18 @@ impl Cpu {
         if to.is_empty() || self.multiply_few(x, y, sizes, &tail, to) {
             return;
         }
-        let width = panel_width(self.level);
-        let shared = sizes.y.batch.iter().zip(&sizes.batch).all(|(step, size)| *step == 0 || *size == 1);
         let batches: usize = sizes.batch.iter().product();
-        let packed = self.pack(y, sizes, if shared { 1 } else { batches }, width);
-        let columns_a_job = if sizes.rows > 4 * ROWS { COLUMNS } else { FEW_COLUMNS };
-        let (row_blocks, column_blocks) = (sizes.rows.div_ceil(ROWS), sizes.columns.div_ceil(columns_a_job));
+        let row_blocks = sizes.rows.div_ceil(ROWS);
+        let columns_a_job = if row_blocks == 1 { OWN_COLUMNS } else { COLUMNS };
+        let column_blocks = sizes.columns.div_ceil(columns_a_job);
         let jobs = batches * row_blocks * column_blocks;
         let parts = if jobs < FEW_JOBS { (sizes.inner / PART).clamp(1, FEW_JOBS) } else { 1 };
-        let plan = |to, parts, tail| Plan {
+        let packed = (row_blocks > 1).then(|| self.pack(y, sizes));
+        let plan = |to, tail| Plan {
             sizes: *sizes,
             x,
-            packed: packed.values(),
-            packed_step: if shared { 0 } else { packed.values().len() / batches },
+            y,
+            packed,
             row_blocks,
             columns_a_job,
             column_blocks,
@@ -113,39 +145,43 @@ impl Cpu {
             tail,
         };
         if parts == 1 {
-            return self.run_jobs(&plan(to, 1, tail), jobs);
+            return self.run_jobs(&plan(to, tail), jobs);
         }
         let mut partial = self.take(parts * to.len());
         let nothing = Tail { bias: None, activation: None, residual: None };
-        self.run_jobs(&plan(partial.values_mut(), parts, nothing), jobs * parts);
+        self.run_jobs(&plan(partial.values_mut(), nothing), jobs * parts);
         self.add_parts(partial.values(), to);
         self.finish_product_rows(to, sizes.columns, &tail);
     }
 
-    /// The right operands as panels.
-    fn pack(&self, y: &[f32], sizes: &Product, matrices: usize, width: usize) -> super::Block {
-        let panels = sizes.columns.div_ceil(width);
-        let panel = sizes.inner * width;
-        let mut packed = self.take(matrices * panels * panel);
-        let (level, least) = (self.level, (PIECE / panel).max(1));
-        packed.values_mut().par_chunks_mut(panel).enumerate().with_min_len(least).for_each(|(index, to)| {
-            let start = sizes.y.start(&sizes.batch, index / panels);
-            let from = Matrix { values: &y[start..], row: sizes.y.row, column: sizes.y.column };
-            let first = index % panels * width;
-            let columns = first..(first + width).min(sizes.columns);
-            at_level(level, PackRight { from, inner: 0..sizes.inner, columns, to });
+    /// The right operands as panels, one for all batches or one each: blocks of [`DEPTH`] rows and [`COLUMNS`] columns.
+    fn pack(&self, y: &[f32], sizes: &Product) -> Block {
+        let column_blocks = sizes.columns.div_ceil(COLUMNS);
+        let blocks = sizes.inner.div_ceil(DEPTH) * column_blocks;
+        let block = sizes.block_len(COLUMNS, panel_width(self.level));
+        let mut packed = self.take(sizes.right_operands() * blocks * block);
+        packed.values_mut().par_chunks_mut(block).enumerate().for_each(|(index, to)| {
+            let from = sizes.y.matrix(y, &sizes.batch, index / blocks);
+            let (depth, column_block) = (index % blocks / column_blocks, index % column_blocks);
+            let inner = block_of(depth, DEPTH, sizes.inner);
+            self.level.launch(PackRight { from, inner, columns: block_of(column_block, COLUMNS, sizes.columns), to });
         });
         packed
     }
 
     fn run_jobs(&self, plan: &Plan<'_>, jobs: usize) {
-        let rows = plan.sizes.rows.min(ROWS).next_multiple_of(12);
-        let work = rows * plan.sizes.columns.min(plan.columns_a_job) * plan.sizes.inner.div_ceil(plan.parts);
-        let scratch = || self.take(rows * plan.sizes.inner.min(DEPTH));
-        let least = (WORTH_A_TASK / work.max(1)).max(1);
-        (0..jobs).into_par_iter().with_min_len(least).for_each_init(scratch, |left, job| {
-            at_level(self.level, Job { plan, job, left: left.values_mut() });
-        });
+        let Plan { sizes, columns_a_job, parts, .. } = plan;
+        let (rows, columns) = (sizes.rows.min(ROWS), sizes.columns.min(*columns_a_job));
+        let right = if plan.packed.is_some() { 0 } else { sizes.block_len(*columns_a_job, panel_width(self.level)) };
+        let scratch = [packed_len(sizes.inner.min(DEPTH), rows, WHOLE), right];
+        let least = (WORTH_A_TASK / (rows * columns * sizes.inner.div_ceil(*parts)).max(1)).max(1);
+        (0..jobs).into_par_iter().with_min_len(least).for_each_init(
+            || scratch.map(|len| self.take(len)),
+            |[left, right], job| {
+                let (left, right) = (left.values_mut(), right.values_mut());
+                self.level.launch(Job { plan, job, left, right });
+            },
+        );
     }
 
     /// Sums of parts of long sums, one part after the other.
@@ -169,9 +205,7 @@ impl Cpu {
             level.run(
                 #[inline(always)]
                 || {
-                    for (index, to) in to.chunks_mut(MOST).enumerate() {
-                        tail.finish(to, index * MOST, row * columns + index * MOST);
-                    }
+                    tail.finish(to, 0, row * columns);
                 },
             );
         });
@@ -183,14 +217,21 @@ impl Tail<'_> {
         self.bias.is_none() && self.activation.is_none() && self.residual.is_none()
     }
 
-    /// Finishes at most [`MOST`] sums of a row from `column` on, the `index`-th of the result.
+    /// Finishes sums of a row from `column` on, the `index`-th of the result.
     #[inline(always)]
     pub(super) fn finish(&self, to: &mut [f32], column: usize, index: usize) {
+        for (run, to) in to.chunks_mut(RUN).enumerate() {
+            self.finish_run(to, column + run * RUN, index + run * RUN);
+        }
+    }
+
+    #[inline(always)]
+    fn finish_run(&self, to: &mut [f32], column: usize, index: usize) {
         if let Some(bias) = &self.bias {
             to.iter_mut().zip(&bias[column..]).for_each(|(to, bias)| *to += bias);
         }
         if let Some(activation) = self.activation {
-            let mut sums = [0.0; MOST];
+            let mut sums = [0.0; RUN];
             let sums = &mut sums[..to.len()];
             sums.copy_from_slice(to);
             map_piece(activation, sums, to);
@@ -201,83 +242,119 @@ impl Tail<'_> {
     }
 }
 
-/// One tile of one product over one part of its sums.
+/// One block of one product over one part of its sums.
 struct Job<'a> {
     plan: &'a Plan<'a>,
     job: usize,
     left: &'a mut [f32],
+    right: &'a mut [f32],
 }
 
-impl Work for Job<'_> {
+/// What a job works out.
+struct Part {
+    batch: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    inner: Range<usize>,
+    /// Where the product begins of which this is a part.
+    to: usize,
+}
+
+impl Kernel for Job<'_> {
     #[inline(always)]
-    fn run<T: Tile>(self) {
-        let Plan { sizes, row_blocks, columns_a_job, column_blocks, parts, .. } = *self.plan;
-        let (rest, column_block) = (self.job / column_blocks, self.job % column_blocks);
-        let (rest, row_block) = (rest / row_blocks, rest % row_blocks);
-        let (part, batch) = (rest % parts, rest / parts);
-        let rows = row_block * ROWS..((row_block + 1) * ROWS).min(sizes.rows);
-        let columns = column_block * columns_a_job..((column_block + 1) * columns_a_job).min(sizes.columns);
-        let length = sizes.inner.div_ceil(parts).next_multiple_of(if parts == 1 { 1 } else { DEPTH });
-        let inner = (part * length).min(sizes.inner)..((part + 1) * length).min(sizes.inner);
-        let batches: usize = sizes.batch.iter().product();
-        let to = (part * batches + batch) * sizes.rows * sizes.columns;
-        self.plan.multiply::<T>(batch, [rows, columns, inner], to, self.left);
+    fn run<V: Vector>(self) {
+        let Job { plan, job, left, right } = self;
+        let part = plan.part(job);
+        if part.inner.is_empty() {
+            plan.lines(&part).for_each(|(_, _, line)| line.fill(0.0));
+        }
+        for first in part.inner.clone().step_by(DEPTH) {
+            let depth = first..(first + DEPTH).min(part.inner.end);
+            plan.multiply::<V>(&part, depth, left, right);
+        }
+        if !plan.tail.is_nothing() {
+            plan.lines(&part).for_each(
+                #[inline(always)]
+                |(column, index, line)| plan.tail.finish(line, column, index),
+            );
+        }
     }
 }
 
 impl Plan<'_> {
-    #[inline(always)]
-    fn multiply<T: Tile>(&self, batch: usize, [rows, columns, inner]: [Range<usize>; 3], to: usize, left: &mut [f32]) {
-        let x = &self.x[self.sizes.x.start(&self.sizes.batch, batch)..];
-        let x = Matrix { values: x, row: self.sizes.x.row, column: self.sizes.x.column };
-        let packed = &self.packed[batch * self.packed_step..];
-        let mut tile = [0.0; MOST];
-        if inner.is_empty() {
-            self.clear(&rows, &columns, to);
+    fn part(&self, job: usize) -> Part {
+        let Plan { sizes, row_blocks, columns_a_job, column_blocks, parts, .. } = self;
+        let (rest, column_block) = (job / column_blocks, job % column_blocks);
+        let (rest, row_block) = (rest / row_blocks, rest % row_blocks);
+        let (part, batch) = (rest % parts, rest / parts);
+        let length = sizes.inner.div_ceil(*parts).next_multiple_of(if *parts == 1 { 1 } else { DEPTH });
+        let batches: usize = sizes.batch.iter().product();
+        Part {
+            batch,
+            rows: block_of(row_block, ROWS, sizes.rows),
+            columns: block_of(column_block, *columns_a_job, sizes.columns),
+            inner: block_of(part, length, sizes.inner),
+            to: (part * batches + batch) * sizes.rows * sizes.columns,
         }
-        for first in inner.clone().step_by(DEPTH) {
-            let depth = first..(first + DEPTH).min(inner.end);
-            let visit = (first == inner.start, depth.end == inner.end);
-            pack_left(x, rows.clone(), depth.clone(), T::ROWS, left);
-            for column in columns.clone().step_by(T::COLUMNS) {
-                let panel = column / T::COLUMNS * self.sizes.inner;
-                let right = &packed[(panel + depth.start) * T::COLUMNS..(panel + depth.end) * T::COLUMNS];
-                let count = T::COLUMNS.min(columns.end - column);
-                for (index, left) in left.chunks_exact(depth.len() * T::ROWS).enumerate() {
-                    let row = rows.start + index * T::ROWS;
-                    if row >= rows.end {
-                        break;
-                    }
-                    for row in row..(row + T::ROWS).min(rows.end) {
-                        self.to.prefetch(to + row * self.sizes.columns + column);
-                    }
-                    T::product(depth.len(), left, 1, T::ROWS, right, &mut tile);
-                    let lines = tile.chunks_exact(T::COLUMNS).take(T::ROWS.min(rows.end - row));
-                    for (line, row) in lines.zip(row..) {
-                        self.store::<T>(&line[..count], row, column, to, visit);
-                    }
-                }
+    }
+
+    /// The lines of a part of the result: the first column, the index of its element, the line.
+    #[inline(always)]
+    fn lines(&self, part: &Part) -> impl Iterator<Item = (usize, usize, &mut [f32])> {
+        let (columns, start) = (part.columns.clone(), part.to + part.columns.start);
+        part.rows.clone().map(
+            #[inline(always)]
+            move |row| {
+                let index = start + row * self.sizes.columns;
+                // SAFETY: jobs have no element of the result in common, and a job takes line after line.
+                (columns.start, index, unsafe { self.to.part(index, columns.len()) })
+            },
+        )
+    }
+
+    /// Sets a part of the result, or adds to it behind the first steps.
+    #[inline(always)]
+    fn multiply<V: Vector>(&self, part: &Part, depth: Range<usize>, left: &mut [f32], right: &mut [f32]) {
+        let Plan { sizes, .. } = self;
+        let Part { batch, rows, columns, inner, .. } = part;
+        let x = sizes.x.matrix(self.x, &sizes.batch, *batch);
+        let right: &[f32] = match &self.packed {
+            Some(packed) => {
+                let block = sizes.block_len(COLUMNS, V::COLUMNS);
+                let depths = sizes.inner.div_ceil(DEPTH);
+                let index = batch % sizes.right_operands() * depths + depth.start / DEPTH;
+                let index = index * self.column_blocks + columns.start / COLUMNS;
+                &packed.values()[index * block..][..block]
             }
-        }
-    }
-
-    /// Writes a line of a tile: the first visit of it sets, later ones add, the last one finishes.
-    #[inline(always)]
-    fn store<T: Tile>(&self, line: &[f32], row: usize, column: usize, start: usize, (first, last): (bool, bool)) {
-        let index = row * self.sizes.columns + column;
-        // SAFETY: jobs have no element of the result in common, and a job writes line after line.
-        let to = unsafe { self.to.part(start + index, line.len()) };
-        put_line::<T>(line, to, !first);
-        if last && !self.tail.is_nothing() {
-            self.tail.finish(to, column, start + index);
-        }
-    }
-
-    /// A part of a sum that is empty because the parts before it are longer.
-    fn clear(&self, rows: &Range<usize>, columns: &Range<usize>, start: usize) {
-        for row in rows.clone() {
-            // SAFETY: as in `store`.
-            unsafe { self.to.part(start + row * self.sizes.columns + columns.start, columns.len()) }.fill(0.0);
-        }
+            None => {
+                let y = sizes.y.matrix(self.y, &sizes.batch, *batch);
+                pack_right(y, depth.clone(), columns.clone(), V::COLUMNS, right);
+                right
+            }
+        };
+        let right_step = depth.len() * V::COLUMNS;
+        let add = depth.start > inner.start;
+        let (line, sizes_of) = (sizes.columns, [rows.len(), columns.len()]);
+        let to = self.to.lines(part.to + rows.start * line + columns.start, line, sizes_of);
+        let of = Multiply {
+            inner: depth.len(),
+            left: &[],
+            row: 1,
+            step: V::ROWS,
+            panel: V::ROWS * depth.len(),
+            rows: rows.len(),
+            right,
+            right_step,
+            columns: columns.len(),
+        };
+        let of = if sizes.columns <= NARROW {
+            let left = &x.values[rows.start * x.row + depth.start * x.column..];
+            Multiply { left, row: x.row, step: x.column, panel: V::ROWS * x.row, ..of }
+        } else {
+            pack_left(x, rows.clone(), depth, V::ROWS, left);
+            Multiply { left, ..of }
+        };
+        // SAFETY: jobs have no element of the result in common.
+        unsafe { of.run_at::<V>(to, line, add) }
     }
 }

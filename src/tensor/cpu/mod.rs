@@ -7,11 +7,11 @@
 mod conv;
 mod attention;
 mod attention_back;
+mod attention_rows;
 mod elementwise;
 mod few_rows;
 mod functions;
 mod gemm;
-mod lanes;
 mod layer_norm;
 mod data;
 mod fft;
@@ -24,6 +24,7 @@ mod norm;
 mod norm_factors;
 mod norm_kernels;
 mod reduce;
+mod row_sums;
 mod vector;
 mod softmax;
 mod pool;
@@ -32,6 +33,7 @@ mod splat;
 mod diffusion;
 mod loss;
 mod optimiser;
+mod pack;
 mod random;
 mod recurrent;
 

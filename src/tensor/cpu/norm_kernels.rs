@@ -53,6 +53,10 @@ fn centre(x: &[f32], channels: usize, to: &mut [f32]) {
 /// Repeats the first `channels` elements over the rest.
 #[inline(always)]
 fn repeat(channels: usize, to: &mut [f32]) {
+    if let (1, [first, rest @ ..]) = (channels, &mut *to) {
+        rest.fill(*first);
+        return;
+    }
     let mut done = channels;
     while done < to.len() {
         let more = done.min(to.len() - done);

@@ -1,9 +1,16 @@
 //! One register of f32, so that a kernel is written once for every level.
+//!
+//! [`Level::Rehearsal`] runs kernels with the width and the tiles of AVX-512 on two registers of AVX2: all that AVX-512
+//! runs but its own register is tested without it, and the bits are the same.
 
 use super::Level;
+#[cfg(target_arch = "x86_64")]
+use super::level::{run_avx2, run_avx512};
 
 /// Some f32 that are worked on at once. Functions are inlined into the caller, which has the level's instructions.
 pub(super) trait Vector: Copy {
+    /// The level whose instructions it takes.
+    const LEVEL: Level;
     /// Number of f32.
     const WIDTH: usize;
     /// Vectors that sums may be kept in without leaving the registers.
@@ -47,23 +54,41 @@ impl Level {
     pub(super) fn width(self) -> usize {
         match self {
             Level::Portable | Level::Avx2 => 8,
-            Level::Avx512 => 16,
+            Level::Rehearsal | Level::Avx512 => 16,
         }
     }
 
     /// Runs a kernel with the level's vectors and instructions.
     #[inline(always)]
     pub(super) fn launch(self, kernel: impl Kernel) {
-        self.run(
-            #[inline(always)]
-            || match self {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => kernel.run::<x86::Wide>(),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => kernel.run::<x86::Middle>(),
-                _ => kernel.run::<Plain>(),
+        // One copy of the kernel a level: each is compiled with the instructions of its own alone.
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Cpu` has no level above `Level::best()`, which found these features.
+            Level::Avx512 => unsafe {
+                run_avx512(
+                    #[inline(always)]
+                    || kernel.run::<x86::Wide>(),
+                )
             },
-        );
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Level::Avx2 => unsafe {
+                run_avx2(
+                    #[inline(always)]
+                    || kernel.run::<x86::Middle>(),
+                )
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Level::Rehearsal => unsafe {
+                run_avx2(
+                    #[inline(always)]
+                    || kernel.run::<x86::Pair>(),
+                )
+            },
+            _ => kernel.run::<Plain>(),
+        }
     }
 }
 
@@ -72,6 +97,7 @@ impl Level {
 pub(super) struct Plain([f32; 8]);
 
 impl Vector for Plain {
+    const LEVEL: Level = Level::Portable;
     const WIDTH: usize = 8;
     const SUMS: usize = 6;
 
@@ -108,6 +134,7 @@ impl Vector for Plain {
 
 /// One number: what is left where a run is no multiple of a wider vector.
 impl Vector for f32 {
+    const LEVEL: Level = Level::Portable;
     const WIDTH: usize = 1;
     const SUMS: usize = 12;
 
@@ -145,6 +172,8 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
+    use super::{Level, Vector};
+
     /// AVX2 and FMA.
     #[derive(Clone, Copy)]
     pub(super) struct Middle(__m256);
@@ -153,7 +182,48 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(super) struct Wide(__m512);
 
-    impl super::Vector for Middle {
+    /// As many numbers and sums as AVX-512 has, in registers of AVX2.
+    #[derive(Clone, Copy)]
+    pub(super) struct Pair(Middle, Middle);
+
+    impl Vector for Pair {
+        const LEVEL: Level = Level::Rehearsal;
+        const WIDTH: usize = Wide::WIDTH;
+        const SUMS: usize = Wide::SUMS;
+
+        #[inline(always)]
+        fn zero() -> Self {
+            Pair(Middle::zero(), Middle::zero())
+        }
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            Pair(Middle::splat(value), Middle::splat(value))
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: the caller's contract.
+            unsafe { Pair(Middle::load(from), Middle::load(from.add(Middle::WIDTH))) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                self.0.store(to);
+                self.1.store(to.add(Middle::WIDTH));
+            }
+        }
+
+        #[inline(always)]
+        fn plus_product(self, a: Self, b: Self) -> Self {
+            Pair(self.0.plus_product(a.0, b.0), self.1.plus_product(a.1, b.1))
+        }
+    }
+
+    impl Vector for Middle {
+        const LEVEL: Level = Level::Avx2;
         const WIDTH: usize = 8;
         const SUMS: usize = 12;
 
@@ -200,7 +270,8 @@ mod x86 {
         }
     }
 
-    impl super::Vector for Wide {
+    impl Vector for Wide {
+        const LEVEL: Level = Level::Avx512;
         const WIDTH: usize = 16;
         const SUMS: usize = 24;
 

@@ -236,9 +236,6 @@ struct Weights {
 impl Weights {
     fn new(operation: &'static str, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, channels: usize) -> Result<Self> {
         x.expect_same_kind(operation, w)?;
-        if x.dtype() == DType::I32 {
-            return Err(TensorError::DTypes { operation, left: DType::I32, right: DType::F32 });
-        }
         if let Some(bias) = bias {
             x.expect_same_kind(operation, bias)?;
             if bias.shape() != Shape::from([channels]) {

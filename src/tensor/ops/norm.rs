@@ -257,16 +257,15 @@ impl Tensor {
         let output = self.norm("batch_norm", NormTail { moments: Some(&moments), ..tail }, sizes)?;
         let (of_batch, spread) = moments.over_batch()?;
         let unbiased = spread.mul_scalar(count as f32 / (count - 1) as f32)?;
-        let moved = |old: &Tensor, new: &Tensor| {
-            let old = old.detach().to_dtype(DType::F32)?.mul_scalar(1.0 - momentum)?;
-            old.add(&new.mul_scalar(momentum)?)
-        };
-        let (running_mean, running_variance) = (moved(mean, &of_batch)?, moved(variance, &unbiased)?);
-        Ok(BatchNormed {
-            output,
-            running_mean: running_mean.to_dtype(mean.dtype)?,
-            running_variance: running_variance.to_dtype(variance.dtype)?,
-        })
+        let (running_mean, running_variance) =
+            (mean.moved_towards(&of_batch, momentum)?, variance.moved_towards(&unbiased, momentum)?);
+        Ok(BatchNormed { output, running_mean, running_variance })
+    }
+
+    /// A running statistic after a batch.
+    fn moved_towards(&self, new: &Tensor, momentum: f32) -> Result<Tensor> {
+        let old = self.detach().to_dtype(DType::F32)?.mul_scalar(1.0 - momentum)?;
+        old.add(&new.mul_scalar(momentum)?)?.to_dtype(self.dtype)
     }
 
     /// Mean and variance of each channel over all samples, from moments (3, batch, channels).
@@ -337,6 +336,18 @@ impl Tensor {
         }
     }
 
+    /// The rows that the last `dimensions` dimensions are, and the sizes of these.
+    fn layer_sizes(&self, dimensions: usize, epsilon: f32) -> Result<(LayerSizes, Shape)> {
+        self.expect_numbers("layer_norm")?;
+        let first = self.shape.rank().checked_sub(dimensions).filter(|_| dimensions > 0);
+        let first = first.ok_or_else(|| {
+            TensorError::shape("layer_norm", self.shape, format!("at least one and {dimensions} dimensions"))
+        })?;
+        let last = Shape::of("layer_norm", &self.shape.sizes()[first..])?;
+        let len = last.len();
+        Ok((LayerSizes { rows: self.len() / len.max(1), len, epsilon }, last))
+    }
+
     /// Layer normalisation over the last dimensions, as many as the weight has (Ba et al., 2016).
     ///
     /// # Errors
@@ -356,16 +367,9 @@ impl Tensor {
         bias: Option<&Tensor>,
         epsilon: f32,
     ) -> Result<Tensor> {
-        self.expect_numbers("layer_norm")?;
-        let first = self.shape.rank().checked_sub(dimensions).filter(|_| dimensions > 0);
-        let first = first.ok_or_else(|| {
-            TensorError::shape("layer_norm", self.shape, format!("at least one and {dimensions} dimensions"))
-        })?;
-        let last = &self.shape.sizes()[first..];
-        self.expect_channels("layer_norm", weight, last)?;
-        self.expect_channels("layer_norm", bias, last)?;
-        let len = last.iter().product::<usize>();
-        let sizes = LayerSizes { rows: self.len() / len.max(1), len, epsilon };
+        let (sizes, shape) = self.layer_sizes(dimensions, epsilon)?;
+        self.expect_channels("layer_norm", weight, &shape)?;
+        self.expect_channels("layer_norm", bias, &shape)?;
         let rows = |x: &Tensor| x.detach().to_layout(Layout::Rows);
         let (x, held) = (rows(self)?, weight.map(rows).transpose()?);
         let held_bias = bias.map(rows).transpose()?;
@@ -373,7 +377,7 @@ impl Tensor {
         let buffer = x.device.layer_norm(x.slice(), held_slice, bias_slice, &sizes)?;
         let result = x.derive(buffer, x.shape, Layout::Rows);
         let inputs: Vec<&Tensor> = [Some(self), weight, bias].into_iter().flatten().collect();
-        let (has_bias, shape) = (bias.is_some(), Shape::of("layer_norm", last)?);
+        let has_bias = bias.is_some();
         let pull = move |dy: &Tensor| {
             let dy = dy.to_layout(Layout::Rows)?;
             let found = x.device.layer_norm_grad(x.slice(), dy.slice(), held.as_ref().map(Tensor::slice), &sizes)?;
