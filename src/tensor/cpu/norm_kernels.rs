@@ -82,10 +82,27 @@ fn add_channels(pattern: &[f32], sums: &mut [f64]) {
     }
 }
 
-/// Three factors a channel, repeated to a pattern.
-pub(super) struct Pattern<'a>([&'a [f32]; 3]);
+/// Three factors a channel, repeated to a pattern, and what is added behind an activation.
+pub(super) struct Pattern<'a>([&'a [f32]; 3], Option<&'a [f32]>);
 
 impl<'a> Pattern<'a> {
+    /// [`Pattern::new`] with an addend of its own for every channel, in scratch of four patterns.
+    #[inline(always)]
+    pub(super) fn adding(
+        factors: [&[f32]; 3],
+        addend: Option<&[f32]>,
+        channels: Range<usize>,
+        scratch: &'a mut [f32],
+    ) -> Self {
+        let (scratch, rest) = scratch.split_at_mut(scratch.len() / 4 * 3);
+        let addend = addend.map(|addend| {
+            rest[..channels.len()].copy_from_slice(&addend[channels.clone()]);
+            repeat(channels.len(), rest);
+            &*rest
+        });
+        Pattern(Pattern::new(factors, channels, scratch).0, addend)
+    }
+
     /// The factors of some channels, repeated in scratch of three patterns.
     #[inline(always)]
     pub(super) fn new(factors: [&[f32]; 3], channels: Range<usize>, scratch: &'a mut [f32]) -> Self {
@@ -96,7 +113,7 @@ impl<'a> Pattern<'a> {
         }
         let (mean, rest) = scratch.split_at(pattern);
         let (slope, offset) = rest.split_at(pattern);
-        Pattern([mean, slope, offset])
+        Pattern([mean, slope, offset], None)
     }
 
     /// `(x − mean) · slope + offset` of at most one pattern.
@@ -120,6 +137,9 @@ impl<'a> Pattern<'a> {
                     self.line(x, line);
                     map_piece(activation, line, to);
                 }
+            }
+            if let Some(addend) = self.1 {
+                to.iter_mut().zip(addend).for_each(|(to, addend)| *to += addend);
             }
         }
     }
