@@ -32,6 +32,7 @@ mod splat;
 mod diffusion;
 mod loss;
 mod optimiser;
+mod packed;
 mod random;
 mod recurrent;
 

@@ -17,6 +17,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("data", include_str!("../../../kernels/data.cu")),
     ("diffusion", include_str!("../../../kernels/diffusion.cu")),
     ("optimiser", include_str!("../../../kernels/optimiser.cu")),
+    ("packed", include_str!("../../../kernels/packed.cu")),
     ("random", include_str!("../../../kernels/random.cu")),
     ("recurrent", include_str!("../../../kernels/recurrent.cu")),
 ];
