@@ -417,6 +417,15 @@ inline long long __double_as_longlong(double x) {
     std::memcpy(&y, &x, sizeof y);
     return y;
 }
+// Rounded on their own, whatever the compiler would join.
+inline double __dmul_rn(double x, double y) {
+    volatile double product = x * y;
+    return product;
+}
+inline double __dadd_rn(double x, double y) {
+    volatile double sum = x + y;
+    return sum;
+}
 inline float __uint_as_float(unsigned x) { return __int_as_float(int(x)); }
 inline unsigned __float_as_uint(float x) { return unsigned(__float_as_int(x)); }
 inline int min(int x, int y) { return x < y ? x : y; }

@@ -1,5 +1,7 @@
 //! Why an operation on tensors was refused or failed.
 
+use crate::formats::grib2::Grib2Error;
+
 use super::{DType, Shape};
 
 /// An operation that could not be done.
@@ -105,6 +107,9 @@ pub enum TensorError {
         /// What nobody holds.
         free: usize,
     },
+    /// A packed field holds no values, or none that can be told.
+    #[error("a field could not be unpacked: {0}")]
+    Field(#[from] Grib2Error),
     /// The device, or a kernel on it, failed.
     #[error("{device}: {what}")]
     Device {

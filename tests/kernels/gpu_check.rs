@@ -1,9 +1,9 @@
 //! The program that checks a GPU, run on the host: it finds what is right right, and times what is there.
 
-#[path = "../../examples/gpu_check/check.rs"]
+#[path = "../../benches/gpu_check/check.rs"]
 mod check;
 #[allow(dead_code, reason = "the cases of speed are too large for the host: they are timed one by one here")]
-#[path = "../../examples/gpu_check/speed.rs"]
+#[path = "../../benches/gpu_check/speed.rs"]
 mod speed;
 
 use std::collections::BTreeSet;

@@ -82,14 +82,14 @@ impl Cuda {
     }
 
     /// Bytes onto the device; they are taken before this returns.
-    fn write(&self, to: Address, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&self, to: Address, bytes: &[u8]) -> Result<()> {
         let _turn = self.pool.turn();
         self.counters.uploaded(bytes.len());
         self.machine().write(to, bytes)
     }
 
     /// Bytes back, once everything asked before is done.
-    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
+    pub(super) fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
         let _turn = self.pool.turn();
         self.counters.downloaded(bytes.len());
         self.machine().read(from, bytes)

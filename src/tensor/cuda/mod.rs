@@ -23,6 +23,7 @@ mod memory;
 mod norm;
 mod nvrtc;
 mod optimiser;
+mod packed;
 mod pool;
 mod program;
 mod random;

@@ -35,6 +35,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("norm", include_str!("../../../kernels/norm.cu")),
     ("optimiser", include_str!("../../../kernels/optimiser.cu")),
     ("pool", include_str!("../../../kernels/pool.cu")),
+    ("packed", include_str!("../../../kernels/packed.cu")),
     ("random", include_str!("../../../kernels/random.cu")),
     ("recurrent", include_str!("../../../kernels/recurrent.cu")),
     ("reduce", include_str!("../../../kernels/reduce.cu")),
