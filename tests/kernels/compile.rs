@@ -14,8 +14,11 @@ const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90a", "sm_100"];
 /// Registers of a thread where a family has no budget of its own: four warps of each of a multiprocessor's quarters.
 const REGISTERS: u32 = 128;
 
-/// Families that move memory: half as many registers keep twice as many loads under way.
-const BUDGETS: [(&str, u32); 8] = [
+/// Families that move memory: half as many registers keep twice as many loads under way. Attention keeps its scores and
+/// its results in registers, all that a thread may have: two or three blocks of four warps a multiprocessor.
+const BUDGETS: [(&str, u32); 10] = [
+    ("attention", 255),
+    ("attention_mma", 255),
     ("data", 64),
     ("diffusion", 64),
     ("elementwise", 64),
