@@ -44,7 +44,7 @@ pub use dtype::DType;
 pub use error::TensorError;
 pub use memory::{Buffer, Slice};
 pub use ops::attention::{AttentionOptions, MultiHead};
-pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused};
+pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused, Prologue};
 pub use ops::data::{Bins, Quality, SparseMap};
 pub use ops::diffusion::SamplerStep;
 pub use ops::elementwise::Map;

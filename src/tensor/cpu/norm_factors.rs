@@ -35,8 +35,8 @@ impl<'a> Moments<'a> {
 /// Factors of every channel of every sample.
 pub(super) struct Factors {
     sizes: NormSizes,
-    /// Weight, bias, scale and shift, where there are such.
-    affine: [Option<Vec<f32>>; 4],
+    /// Weight, bias, scale, shift and addend, where there are such.
+    affine: [Option<Vec<f32>>; 5],
     /// What f32 loses of the mean.
     lost: Vec<f64>,
     /// 1 / √(variance + ε).
@@ -55,7 +55,7 @@ struct Set {
 
 impl Factors {
     /// The factors of the forward pass.
-    pub(super) fn new(moments: &[f32], affine: [Option<Vec<f32>>; 4], sizes: &NormSizes) -> Self {
+    pub(super) fn new(moments: &[f32], affine: [Option<Vec<f32>>; 5], sizes: &NormSizes) -> Self {
         let len = sizes.batch * sizes.channels;
         let mut factors = Factors {
             sizes: *sizes,
@@ -88,6 +88,11 @@ impl Factors {
     /// Mean, slope and offset: y = (x − mean) · slope + offset.
     pub(super) fn forward(&self) -> [&[f32]; 3] {
         self.forward.each_ref().map(Vec::as_slice)
+    }
+
+    /// What is added behind the activation.
+    pub(super) fn addend(&self) -> Option<&[f32]> {
+        self.affine[4].as_deref()
     }
 
     /// What dz, x − mean and 1 are multiplied by for dx.

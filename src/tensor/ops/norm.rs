@@ -31,7 +31,7 @@ pub struct NormSizes {
     pub epsilon: f32,
 }
 
-/// What follows a normalisation: `(x̂ · weight + bias) · (1 + scale) + shift`.
+/// What follows a normalisation: `activation((x̂ · weight + bias) · (1 + scale) + shift) + addend`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Affine<'a> {
     /// (channels).
@@ -42,6 +42,21 @@ pub struct Affine<'a> {
     pub scale: Option<Slice<'a>>,
     /// (batch, channels).
     pub shift: Option<Slice<'a>>,
+    /// (batch, channels), behind the activation.
+    pub addend: Option<Slice<'a>>,
+}
+
+/// All that a normalisation by channels is told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalised<'a> {
+    /// As of [`Norm::norm`].
+    pub moments: Slice<'a>,
+    /// What follows it.
+    pub affine: Affine<'a>,
+    /// A function of each element.
+    pub activation: Option<Map>,
+    /// The sizes.
+    pub sizes: NormSizes,
 }
 
 /// Gradients of a normalisation by channels.
@@ -142,7 +157,7 @@ impl NormSizes {
     }
 }
 
-/// What goes with a normalisation by channels: `activation((x̂ · weight + bias) · (1 + scale) + shift)`.
+/// What goes with a normalisation by channels: `activation((x̂ · weight + bias) · (1 + scale) + shift) + addend`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NormTail<'a> {
     /// (channels); 1 where there is none.
@@ -155,6 +170,8 @@ pub struct NormTail<'a> {
     pub shift: Option<&'a Tensor>,
     /// A function of each element.
     pub activation: Option<Map>,
+    /// (batch, channels), added behind the function.
+    pub addend: Option<&'a Tensor>,
     /// What [`Tensor::moments`] gives, where it is known already.
     pub moments: Option<&'a Tensor>,
 }
@@ -187,12 +204,16 @@ impl Tensor {
     /// # Errors
     /// Where the groups do not divide the channels, shapes do not go together, or dtypes or devices differ.
     pub fn group_norm(&self, groups: usize, epsilon: f32, tail: NormTail<'_>) -> Result<Tensor> {
-        let sizes = self.norm_sizes("group_norm", Over::Groups(groups), epsilon)?;
+        self.norm("group_norm", tail, self.group_sizes("group_norm", groups, epsilon)?)
+    }
+
+    /// The sizes of a group normalisation, once the groups fit.
+    pub(super) fn group_sizes(&self, operation: &'static str, groups: usize, epsilon: f32) -> Result<NormSizes> {
+        let sizes = self.norm_sizes(operation, Over::Groups(groups), epsilon)?;
         if groups == 0 || sizes.channels % groups != 0 {
-            let expected = format!("channels in {groups} equal groups");
-            return Err(TensorError::shape("group_norm", self.shape, expected));
+            return Err(TensorError::shape(operation, self.shape, format!("channels in {groups} equal groups")));
         }
-        self.norm("group_norm", tail, sizes)
+        Ok(sizes)
     }
 
     /// Batch normalisation with given statistics, (channels) each.
@@ -277,32 +298,26 @@ impl Tensor {
     }
 
     fn norm(&self, operation: &'static str, tail: NormTail<'_>, sizes: NormSizes) -> Result<Tensor> {
+        let (x, normal) = (self.detach(), self.normal(operation, &tail, sizes)?);
+        let Normalised { moments, affine, activation, sizes } = normal.slices();
+        let buffer = x.device.norm(x.slice(), moments, affine, activation, &sizes)?;
+        let result = x.derive(buffer, x.shape, x.layout);
+        let inputs: Vec<&Tensor> = [self].into_iter().chain(tail.given()).collect();
+        let pull = move |dy: &Tensor| normal.gradients(&x, &dy.to_layout(x.layout)?);
+        Ok(result.record_all(operation, &inputs, pull))
+    }
+
+    /// A normalisation of this tensor, once everything fits.
+    pub(super) fn normal(&self, operation: &'static str, tail: &NormTail<'_>, sizes: NormSizes) -> Result<Normal> {
         let (channels, both) = ([sizes.channels], [sizes.batch, sizes.channels]);
         self.expect_channels(operation, tail.weight, &channels)?;
         self.expect_channels(operation, tail.bias, &channels)?;
-        self.expect_channels(operation, tail.scale, &both)?;
-        self.expect_channels(operation, tail.shift, &both)?;
-        let moments = self.norm_moments(operation, &tail, &sizes)?;
-        let given = [tail.weight, tail.bias, tail.scale, tail.shift];
-        let held = given.map(|x| x.map(Tensor::detach));
-        let (x, activation) = (self.detach(), tail.activation);
-        let buffer = x.device.norm(x.slice(), moments.slice(), affine(&held), activation, &sizes)?;
-        let result = x.derive(buffer, x.shape, x.layout);
-        let inputs: Vec<&Tensor> = [Some(self)].into_iter().chain(given).flatten().collect();
-        let pull = move |dy: &Tensor| {
-            let dy = dy.to_layout(x.layout)?;
-            let found =
-                x.device.norm_grad(x.slice(), dy.slice(), moments.slice(), affine(&held), activation, &sizes)?;
-            let mut gradients = vec![Some(x.derive(found.x, x.shape, x.layout))];
-            for (buffer, held) in found.channels.into_iter().zip(&held) {
-                if let Some(held) = held {
-                    let gradient = Tensor::dense(&x.device, buffer, held.shape, Layout::Rows, DType::F32);
-                    gradients.push(Some(gradient.to_dtype(held.dtype)?));
-                }
-            }
-            Ok(gradients)
-        };
-        Ok(result.record_all(operation, &inputs, pull))
+        for x in [tail.scale, tail.shift, tail.addend] {
+            self.expect_channels(operation, x, &both)?;
+        }
+        let moments = self.norm_moments(operation, tail, &sizes)?;
+        let held = [tail.weight, tail.bias, tail.scale, tail.shift, tail.addend].map(|x| x.map(Tensor::detach));
+        Ok(Normal { moments, held, activation: tail.activation, sizes })
     }
 
     /// The moments that are given, or those of the values.
@@ -378,8 +393,45 @@ impl Tensor {
     }
 }
 
-/// The factors that there are, in the order of [`Affine`].
-fn affine(held: &[Option<Tensor>; 4]) -> Affine<'_> {
-    let [weight, bias, scale, shift] = held.each_ref().map(|x| x.as_ref().map(Tensor::slice));
-    Affine { weight, bias, scale, shift }
+/// What is kept of a normalisation for its gradient.
+pub(super) struct Normal {
+    moments: Tensor,
+    /// Weight, bias, scale, shift and addend, where there are such.
+    held: [Option<Tensor>; 5],
+    activation: Option<Map>,
+    sizes: NormSizes,
+}
+
+impl Normal {
+    pub(super) fn slices(&self) -> Normalised<'_> {
+        let [weight, bias, scale, shift, addend] = self.held.each_ref().map(|x| x.as_ref().map(Tensor::slice));
+        let affine = Affine { weight, bias, scale, shift, addend };
+        Normalised { moments: self.moments.slice(), affine, activation: self.activation, sizes: self.sizes }
+    }
+
+    /// The gradients of x and of what is held.
+    pub(super) fn gradients(&self, x: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let Normalised { moments, affine, activation, sizes } = self.slices();
+        let found = x.device.norm_grad(x.slice(), dy.slice(), moments, affine, activation, &sizes)?;
+        let mut gradients = vec![Some(x.derive(found.x, x.shape, x.layout))];
+        for (buffer, held) in found.channels.into_iter().zip(&self.held) {
+            if let Some(held) = held {
+                let gradient = Tensor::dense(&x.device, buffer, held.shape, Layout::Rows, DType::F32);
+                gradients.push(Some(gradient.to_dtype(held.dtype)?));
+            }
+        }
+        if self.held[4].is_some() {
+            let positions: Vec<isize> = (2..x.shape.rank() as isize).collect();
+            let none = positions.is_empty();
+            gradients.push(Some(if none { dy.clone() } else { dy.sum(&positions, false)? }));
+        }
+        Ok(gradients)
+    }
+}
+
+impl NormTail<'_> {
+    /// The tensors that gradients flow to, in the order of [`Affine`].
+    pub(super) fn given(&self) -> impl Iterator<Item = &Tensor> {
+        [self.weight, self.bias, self.scale, self.shift, self.addend].into_iter().flatten()
+    }
 }
