@@ -18,7 +18,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(level: Level) -> Self {
-        Rows { fused: level != Level::Portable }
+        Rows { fused: level.fuses() }
     }
 
     /// Makes scores shares of a running sum, and gives what earlier shares are to be multiplied by.

@@ -124,7 +124,7 @@ impl Cpu {
         let Some(norm) = norm else { return (values, None) };
         let factors = self.factors(norm.moments, norm.affine, &norm.sizes);
         if in_kernel {
-            return (values, Some(Norm { factors, activation: norm.activation }));
+            return (values, Some(Norm { factors, activation: norm.activation, fused: self.level.fuses() }));
         }
         (Values::Widened(self.normalised(&values, &factors, norm.activation, &norm.sizes)), None)
     }

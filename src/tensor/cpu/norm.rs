@@ -198,7 +198,7 @@ impl Cpu {
                 // SAFETY: blocks have no element in common.
                 let dz = unsafe { to.part(range.start, range.len()) };
                 let (factor, scratch) = scratch.split_at_mut(3 * view.pattern);
-                let pattern = Pattern::new(factors.forward(), view.channels(sample), factor);
+                let pattern = Pattern::new(factors.forward(), view.channels(sample), self.level.fuses(), factor);
                 pattern.sums([&x[range.clone()], &dy[range]], activation, scratch, sums, dz);
             },
         )
@@ -215,8 +215,8 @@ impl Cpu {
                 // SAFETY: blocks have no element in common.
                 let to = unsafe { to.part(range.start, range.len()) };
                 let (first, second) = scratch.split_at_mut(3 * view.pattern);
-                let forward = Pattern::new(factors.forward(), view.channels(sample), first);
-                let back = Pattern::new(factors.backward(), view.channels(sample), second);
+                let forward = Pattern::new(factors.forward(), view.channels(sample), self.level.fuses(), first);
+                let back = Pattern::new(factors.backward(), view.channels(sample), self.level.fuses(), second);
                 forward.back(&back, &x[range.clone()], dz.map(|dz| &dz[range.clone()]), to);
             },
         );
@@ -249,7 +249,8 @@ impl Cpu {
                 let to = unsafe { to.part(range.start, range.len()) };
                 let (factor, scratch) = scratch.split_at_mut(4 * view.pattern);
                 let channels = view.channels(sample);
-                let pattern = Pattern::adding(factors.forward(), factors.addend(), channels, factor);
+                let (fused, forward) = (self.level.fuses(), factors.forward());
+                let pattern = Pattern::adding(forward, factors.addend(), channels, fused, factor);
                 pattern.apply(&values[range], activation, scratch, to);
             },
         );

@@ -6,7 +6,7 @@ pub use fused::{Epilogue, Fused, Prologue};
 
 use super::elementwise::Map;
 use super::norm::Normalised;
-use crate::tensor::{Buffer, DType, Layout, Result, Shape, Slice, Tensor, TensorError};
+use crate::tensor::{Buffer, Layout, Result, Shape, Slice, Tensor, TensorError};
 
 /// How a kernel moves over an image: one number along rows, one along columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,7 +307,7 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Cpu;
+    use crate::tensor::{Cpu, DType};
 
     fn zeros(shape: impl Into<Shape>) -> Tensor {
         Tensor::zeros(&Cpu::device(), shape).expect("zeros")

@@ -23,6 +23,8 @@ pub(super) struct Source<'a> {
 pub(super) struct Norm {
     pub(super) factors: Factors,
     pub(super) activation: Option<Map>,
+    /// Whether the level rounds a·b + c once.
+    pub(super) fused: bool,
 }
 
 /// One image of a batch.
@@ -57,7 +59,8 @@ impl<'a> Source<'a> {
         let Some(norm) = self.norm else { return Reader { image, norm: None, line: scratch } };
         let (factors, line) = scratch.split_at_mut(4 * self.pattern());
         let channels = index * self.channels..(index + 1) * self.channels;
-        let pattern = Pattern::adding(norm.factors.forward(), norm.factors.addend(), channels, factors);
+        let (forward, addend) = (norm.factors.forward(), norm.factors.addend());
+        let pattern = Pattern::adding(forward, addend, channels, norm.fused, factors);
         Reader { image, norm: Some((pattern, norm.activation)), line }
     }
 }
