@@ -2,4 +2,5 @@
 
 mod emulation;
 mod harness;
+mod tiles;
 mod values;
