@@ -49,24 +49,30 @@ struct ConvTile {
         __device__ __forceinline__ void put(u8* to, int r, int c, int channel, bool valid) const {
             valid = valid && unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns);
             const T* from = valid ? x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups) + channel : x;
-            if (s.from_wide) copy_16(to, from, valid ? 16 : 0);
+            if (s.from_reading == WIDE) copy_16(to, from, valid ? 16 : 0);
             else *reinterpret_cast<T*>(to) = valid ? *from : from_float<T>(0.0f);
         }
 
         __device__ __forceinline__ void load_window(u8* to, int pass) const {
-            const int width = s.from_wide ? Wide<T>::LEN : 1, lanes = s.chunk / width;
+            const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
+            if (s.from_reading == DENSE)
+                return DenseWindow<T>{x, s.from_rows, s.from_columns, s.from_channels}.load(to, pitch(), top, left, s.window_rows,
+                                                                                          s.window_columns);
+            const int width = s.from_reading == WIDE ? Wide<T>::LEN : 1, lanes = s.chunk / width;
             const int own = threadIdx.x % lanes * width, channel = pass * s.chunk + own;
-            const int first_row = row * s.from_step[0] + phase->window_row;
-            const int first_column = column * s.from_step[1] + phase->window_column;
-#pragma unroll 4
-            for (int pixel = threadIdx.x / lanes; pixel < s.window_rows * s.window_columns; pixel += THREADS / lanes) {
-                const int r = pixel / s.window_columns, c = pixel - r * s.window_columns;
-                put(to + pixel * pitch() + own * int(sizeof(T)), first_row + r, first_column + c, channel, channel < s.from_channels);
+            const int step = THREADS / lanes, down = step / s.window_columns, across = step % s.window_columns;
+            int r = threadIdx.x / lanes / s.window_columns, c = threadIdx.x / lanes % s.window_columns;
+#pragma unroll 2
+            for (int pixel = threadIdx.x / lanes; pixel < s.window_rows * s.window_columns; pixel += step) {
+                put(to + pixel * pitch() + own * int(sizeof(T)), top + r, left + c, channel, channel < s.from_channels);
+                r += down;
+                c += across;
+                if (c >= s.window_columns) c -= s.window_columns, ++r;
             }
         }
 
         __device__ __forceinline__ void load_gathered(u8* to, int pass) const {
-            const int width = s.from_wide ? Wide<T>::LEN : 1, lanes = s.chunk / width;
+            const int width = s.from_reading == WIDE ? Wide<T>::LEN : 1, lanes = s.chunk / width;
             const int own = threadIdx.x % lanes * width, k = pass * s.chunk + own;
             const int tap = k / s.from_channels, channel = k % s.from_channels;
             const bool valid = tap < phase->taps;
@@ -152,25 +158,22 @@ struct ConvTile {
         float* held = reinterpret_cast<float*>(shared);
         const int blocks = s.packed_columns / N, first = int(blockIdx.x % blocks) * N, warp = threadIdx.x / 32;
         const i64 group = blockIdx.y, image_len = i64(s.from_rows) * s.from_columns * s.from_channels * s.groups;
-        for (int z = blockIdx.z; z < s.batch * s.phases; z += gridDim.z) {
-            const TilePlace place = tile_place(z, blockIdx.x / blocks, M, phases, s);
-            if (!place.has(0, s)) continue;
-            const T* image = x + place.image * image_len + group * s.from_channels;
-            const T* weights = packed + group * s.packed_rows * s.packed_columns + first;
-            const Phase* phase = phases + z % s.phases;
-            const Source from{image, weights, phase, taps + phase->first_tap, place.row, place.column, s};
-            Tile tile;
-            clear(tile);
-            sum(tile, shared, from);
-            each_pair(tile, [&](int i, int j, float one, float two) {
-                float* to = held + (warp / WARPS_N * 32 + i) * PITCH + warp % WARPS_N * 8 * NI + j;
-                *reinterpret_cast<float2*>(to) = make_float2(one, two);
-            });
-            __syncthreads();
-            const int channel = group * s.to_channels;
-            finish_any<T, M, N>(held, PITCH, place, channel + first, channel + s.to_channels, s.groups * s.to_channels, tail, s);
-            __syncthreads();
-        }
+        const int z = s.first_image + blockIdx.z;
+        const TilePlace place = tile_place(z, blockIdx.x / blocks, M, phases, s);
+        if (!place.has(0, s)) return;
+        const T* image = x + place.image * image_len + group * s.from_channels;
+        const T* weights = packed + group * s.packed_rows * s.packed_columns + first;
+        const Source from{image, weights, &place.phase, taps + place.phase.first_tap, place.row, place.column, s};
+        Tile tile;
+        clear(tile);
+        sum(tile, shared, from);
+        float* own = held + warp / WARPS_N * 32 * PITCH + warp % WARPS_N * 8 * NI;
+        each_pair(tile, [&](int i, int j, float one, float two) {
+            *reinterpret_cast<float2*>(own + i * PITCH + j) = make_float2(one, two);
+        });
+        __syncthreads();
+        const int channel = group * s.to_channels;
+        finish_any<T, M, N>(held, PITCH, place, channel + first, channel + s.to_channels, s.groups * s.to_channels, tail, s);
     }
 };
 
@@ -187,30 +190,28 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     const int channel = min(first + own, channels - 1), group = channel / s.to_channels;
     const T* weights = w + group * s.w_group + channel % s.to_channels * s.w_to;
     const i64 pixel = i64(s.from_channels) * s.groups;
-    for (int z = blockIdx.z; z < s.batch * s.phases; z += gridDim.z) {
-        const TilePlace place = tile_place(z, blockIdx.x / blocks, DIRECT_M, phases, s);
-        if (!place.has(0, s)) continue;
-        const T* image = x + place.image * s.from_rows * s.from_columns * pixel + group * s.from_channels;
-        float sums[DIRECT_PIXELS] = {};
-        for (int tap = 0; tap < place.phase.taps; ++tap) {
-            const Tap at = taps[place.phase.first_tap + tap];
-            for (int from = 0; from < s.from_channels; ++from) {
-                const float weight = to_float(weights[from * s.w_from + at.place]);
+    const int z = s.first_image + blockIdx.z;
+    const TilePlace place = tile_place(z, blockIdx.x / blocks, DIRECT_M, phases, s);
+    if (!place.has(0, s)) return;
+    const T* image = x + place.image * s.from_rows * s.from_columns * pixel + group * s.from_channels;
+    float sums[DIRECT_PIXELS] = {};
+    for (int tap = 0; tap < place.phase.taps; ++tap) {
+        const Tap at = taps[place.phase.first_tap + tap];
+        for (int from = 0; from < s.from_channels; ++from) {
+            const float weight = to_float(weights[from * s.w_from + at.place]);
 #pragma unroll
-                for (int p = 0; p < DIRECT_PIXELS; ++p) {
-                    const int m = lane + p * (THREADS / DIRECT_N);
-                    const int r = place.i(m, s) * s.from_step[0] + at.row, c = place.j(m, s) * s.from_step[1] + at.column;
-                    if (unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns))
-                        sums[p] += weight * to_float(image[(i64(r) * s.from_columns + c) * pixel + from]);
-                }
+            for (int p = 0; p < DIRECT_PIXELS; ++p) {
+                const int m = lane + p * (THREADS / DIRECT_N);
+                const int r = place.i(m, s) * s.from_step[0] + at.row, c = place.j(m, s) * s.from_step[1] + at.column;
+                if (unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns))
+                    sums[p] += weight * to_float(image[(i64(r) * s.from_columns + c) * pixel + from]);
             }
         }
-#pragma unroll
-        for (int p = 0; p < DIRECT_PIXELS; ++p) held[(lane + p * (THREADS / DIRECT_N)) * (DIRECT_N + 4) + own] = sums[p];
-        __syncthreads();
-        finish_any<T, DIRECT_M, DIRECT_N>(held, DIRECT_N + 4, place, first, channels, channels, tail, s);
-        __syncthreads();
     }
+#pragma unroll
+    for (int p = 0; p < DIRECT_PIXELS; ++p) held[(lane + p * (THREADS / DIRECT_N)) * (DIRECT_N + 4) + own] = sums[p];
+    __syncthreads();
+    finish_any<T, DIRECT_M, DIRECT_N>(held, DIRECT_N + 4, place, first, channels, channels, tail, s);
 }
 
 #define CONV_ARGUMENTS(T)                                                                                      \
@@ -222,11 +223,9 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
         ConvTile<T, warps_m, warps_n, ni>::run(x, w, tail, phases, taps, s);                                   \
     }
 #define CONV(suffix, T)                                                                                        \
-    CONV_TILE(256, 16, suffix, T, 8, 1, 2, 4)                                                                     \
-    CONV_TILE(256, 32, suffix, T, 8, 1, 4, 3)                                                                     \
-    CONV_TILE(256, 64, suffix, T, 8, 1, 8, 2)                                                                     \
-    CONV_TILE(128, 128, suffix, T, 4, 2, 8, 2)                                                                    \
-    CONV_TILE(64, 64, suffix, T, 2, 4, 2, 3)                                                                      \
+    CONV_TILE(256, 16, suffix, T, 8, 1, 2, 4)                                                                  \
+    CONV_TILE(256, 32, suffix, T, 8, 1, 4, 3)                                                                  \
+    CONV_TILE(64, 64, suffix, T, 2, 4, 2, 3)                                                                   \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_direct_##suffix(CONV_ARGUMENTS(T)) {         \
         conv_direct(x, w, Tail<T>{bias, residual, y, before, statistics}, phases, taps, s);                    \
     }                                                                                                          \
@@ -235,6 +234,10 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
         conv_pack(w, packed, phases, taps, s);                                                                 \
     }
 EACH_DTYPE(CONV)
+// As many sums as registers allow: f32 keeps parts of both operands beside them.
+CONV_TILE(128, 64, f32, float, 4, 2, 4, 2)
+CONV_TILE(256, 64, bf16, bf16, 8, 1, 8, 2)
+CONV_TILE(128, 128, bf16, bf16, 4, 2, 8, 2)
 
 // Σy and Σy² of (batch, tiles, channels, 2) for each image and group of `per_group` channels.
 extern "C" __global__ void conv_statistics(const float2* tiles_sums, float* statistics, i64 tiles, int channels, int per_group) {

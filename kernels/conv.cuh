@@ -23,10 +23,11 @@ struct ConvSizes {
     int packed_rows, packed_columns;
     // Buffers, bytes of the pixels in each, bytes of all of each, bytes in front of them.
     int stages, left_bytes, stage_bytes, table_bytes;
-    // Whether 16 bytes of x may be read at once, and four elements of all that is as long as the output.
-    int from_wide, wide;
+    // How x may be read (`Reading`), and whether four elements of all that is as long as the output may be written at once.
+    int from_reading, wide;
     Function function;
-    int padding;
+    // The first image (times the phases, and the phase) of a launch.
+    int first_image;
     // From one output (input) channel of the weights to the next, and from group to group.
     i64 w_to, w_from, w_group;
 };

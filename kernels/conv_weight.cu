@@ -19,8 +19,8 @@ struct WeightSizes {
     int tiles_down, tiles_across, pixels, tile_shift, window_rows, window_columns;
     // Parts of the tiles, and parts of each tile's pixels.
     int parts, splits;
-    // Whether 16 bytes of x and dy may be read at once; buffers.
-    int from_wide, to_wide, stages, padding;
+    // How x and dy may be read (`Reading`); buffers.
+    int from_reading, to_reading, stages, padding;
 };
 
 // Some elements of the kernel, and the first pixel that they see.
@@ -41,17 +41,20 @@ struct Lines {
     const T* from;
     int rows, columns, channels;
     i64 pixel;
-    bool wide;
+    int reading;
     // A window of `height` × `width` pixels whose first is (row, column).
     __device__ __forceinline__ void load(u8* to, int image, int row, int column, int height, int width) const {
-        const int step = wide ? Wide<T>::LEN : 1, lanes = CHANNELS / step;
+        if (reading == DENSE)
+            return DenseWindow<T>{from + i64(image) * rows * columns * pixel, rows, columns, channels}.load(to, PITCH, row, column,
+                                                                                                         height, width);
+        const int step = reading == WIDE ? Wide<T>::LEN : 1, lanes = CHANNELS / step;
 #pragma unroll 4
         for (int e = threadIdx.x; e < height * width * lanes; e += blockDim.x) {
             const int at = e / lanes, channel = e % lanes * step, r = row + at / width, c = column + at % width;
             const bool valid = channel < channels && unsigned(r) < unsigned(rows) && unsigned(c) < unsigned(columns);
             const T* own = valid ? from + ((i64(image) * rows + r) * columns + c) * pixel + channel : from;
             u8* place = to + at * PITCH + channel * sizeof(T);
-            if (wide) copy_16(place, own, valid ? 16 : 0);
+            if (reading == WIDE) copy_16(place, own, valid ? 16 : 0);
             else *reinterpret_cast<T*>(place) = valid ? *own : from_float<T>(0.0f);
         }
     }
@@ -113,13 +116,13 @@ struct ConvWeight {
 
     static __device__ __forceinline__ void put(const Tile& sums, float* parts, int split, const Tap& tap, const Block& block,
                                                const WeightSizes& s) {
-        const i64 len = i64(s.groups) * s.to_channels * s.from_channels * s.taps;
-        float* to = parts + (i64(blockIdx.x) * s.splits + split) * len + tap.place;
+        const int row = s.from_channels * s.taps, valid = s.to_channels - block.to, valid_from = s.from_channels - block.from;
+        const i64 len = i64(s.groups) * s.to_channels * row, first = i64(block.group * s.to_channels + block.to) * row;
+        float* to = parts + (i64(blockIdx.x) * s.splits + split) * len + first + block.from * s.taps + tap.place;
         each_pair(sums, [&](int o, int c, float one, float two) {
-            const int out = block.to + o, from = block.from + c;
-            const i64 at = (i64(block.group * s.to_channels + out) * s.from_channels + from) * s.taps;
-            if (out < s.to_channels && from < s.from_channels) to[at] = one;
-            if (out < s.to_channels && from + 1 < s.from_channels) to[at + s.taps] = two;
+            float* own = to + o * row + c * s.taps;
+            if (o < valid && c < valid_from) *own = one;
+            if (o < valid && c + 1 < valid_from) own[s.taps] = two;
         });
     }
 
@@ -135,8 +138,8 @@ struct ConvWeight {
         const Block block = block_of(groups, s);
         const int all_from = s.groups * s.from_channels, all_to = s.groups * s.to_channels;
         const int from = block.group * s.from_channels + block.from, to = block.group * s.to_channels + block.to;
-        const Left left{dy + to, s.to_rows, s.to_columns, s.to_channels - block.to, all_to, bool(s.to_wide)};
-        const Right right{x + from, s.from_rows, s.from_columns, s.from_channels - block.from, all_from, bool(s.from_wide)};
+        const Left left{dy + to, s.to_rows, s.to_columns, s.to_channels - block.to, all_to, s.to_reading};
+        const Right right{x + from, s.from_rows, s.from_columns, s.from_channels - block.from, all_from, s.from_reading};
         const int warp = threadIdx.x / 32, split = warp % s.splits, own = warp / s.splits;
         const bool busy = own < block.taps.taps;
         const Tap tap = taps[block.taps.first + (busy ? own : 0)];

@@ -3,7 +3,7 @@
 // matmul_<l><r>_<size>  one block a tile of the result; <l> and <r> tell how the operands lie: n with their columns next
 //                       to each other, t with their rows. Pieces of both operands, 64 bytes of the inner index at a
 //                       time, are copied ahead into a ring of buffers; each is read once by every tile that needs it.
-//                       large: tiles of 128 × 128; small: of 64 × 64, for results with few tiles.
+//                       large: tiles of 128 × 128 (f32: × 64); small: of 64 × 64, for results with few tiles.
 // matmul_fold           where the inner index is cut into parts: their sums in f64, then what follows the product.
 // The tile goes through shared memory in f32, so that results are written in whole lines and rounded once.
 #include "functions.cuh"
@@ -193,8 +193,11 @@ struct Matmul {
         const T* x, const T* y, const T* bias, const T* residual, void* result, MatmulSizes s) {              \
         Matmul<T, left, right, warps_m, warps_n, ni>::run(x, y, bias, residual, result, s);                   \
     }
+// Columns of a large tile's warps, in eights: f32 keeps parts of both operands beside the sums.
+#define LARGE_f32 4
+#define LARGE_bf16 8
 #define MATMUL_SIZES(name, suffix, T, left, right)         \
-    MATMUL(name##_large, suffix, T, left, right, 4, 2, 8)  \
+    MATMUL(name##_large, suffix, T, left, right, 4, 2, LARGE_##suffix) \
     MATMUL(name##_small, suffix, T, left, right, 2, 4, 2)
 #define MATMUL_EACH(suffix, T)                  \
     MATMUL_SIZES(nn, suffix, T, false, true)    \

@@ -8,6 +8,8 @@
 #include "mma.cuh"
 
 constexpr int PITCH_PAD = 16;
+// How channels may be read: one by one; 16 bytes at once; as a `DenseWindow`.
+enum Reading { ALONE, WIDE, DENSE };
 // Numbers that are summed in one step.
 constexpr int DEPTH = 16;
 
@@ -105,7 +107,7 @@ struct WarpTile<float, MI, NI> {
     // One step with the left operand in rows, two of the summed index at once.
     template <class Right>
     __device__ __forceinline__ void rows_step(const u8* left, const int (&rows)[LEFT], Right right) {
-#pragma unroll 2
+#pragma unroll
         for (int k = 0; k < DEPTH; k += 2) {
             float2 two[2 * MI];
             float a[2 * MI];
@@ -138,7 +140,7 @@ struct WarpTile<float, MI, NI> {
     template <class Left, class Right>
     __device__ __forceinline__ void columns_columns(Left left_at, Right right_at) {
         const int lane = threadIdx.x % 32;
-#pragma unroll 4
+#pragma unroll 2
         for (int k = 0; k < DEPTH; ++k) {
             const u8 *left = left_at(k) + lane / 4 * 4, *right = right_at(k) + lane % 4 * 8;
             column_step(left, [&](int j) { return *reinterpret_cast<const float2*>(right + 32 * j); });
@@ -148,7 +150,7 @@ struct WarpTile<float, MI, NI> {
     __device__ __forceinline__ void columns_rows(const u8* left, int left_pitch, const u8* right, int pitch) {
         const int lane = threadIdx.x % 32;
         const u8* own = right + lane % 4 * 2 * pitch;
-#pragma unroll 4
+#pragma unroll 2
         for (int k = 0; k < DEPTH; ++k)
             column_step(left + k * left_pitch + lane / 4 * 4, [&](int j) { return pair(own + 8 * j * pitch + 4 * k, pitch); });
     }
@@ -202,3 +204,41 @@ __device__ __forceinline__ void copy_part(u8* to, const T* from, int valid, bool
     for (int i = 0; i < Wide<T>::LEN; ++i)
         reinterpret_cast<T*>(to)[i] = i < valid ? from[i] : from_float<T>(0.0f);
 }
+
+// A window of pixels whose channels all lie next to each other: what lies between two pixels of one row is read 16 bytes
+// at a time wherever it begins, and each number goes to its place. All threads of a block call it; it waits for them once.
+template <class T>
+struct DenseWindow {
+    // The first pixel of the image, its rows, columns and channels; the array that holds it begins at a multiple of 16.
+    const T* image;
+    int rows, columns, channels;
+
+    // Pixels of `height` × `width` from (row, column) on go to `to`, `pitch` bytes apart; zeros outside of the image.
+    __device__ __forceinline__ void load(u8* to, int pitch, int row, int column, int height, int width) const {
+        for (int e = threadIdx.x; e < height * width * pitch / 16; e += blockDim.x)
+            reinterpret_cast<uint4*>(to)[e] = make_uint4(0, 0, 0, 0);
+        __syncthreads();
+        const int first = max(column, 0), end = min(column + width, columns), warps = blockDim.x / 32;
+        for (int r = threadIdx.x / 32; r < height; r += warps)
+            if (unsigned(row + r) < unsigned(rows) && first < end)
+                load_row(to + (r * width + first - column) * pitch, pitch, image + (i64(row + r) * columns + first) * channels,
+                         (end - first) * channels);
+    }
+
+    // `len` numbers from `from` on, the first of them a pixel's first.
+    __device__ __forceinline__ void load_row(u8* to, int pitch, const T* from, int len) const {
+        constexpr int LEN = Wide<T>::LEN;
+        const int before = int(u64(from) % 16 / sizeof(T)), vectors = (before + len + LEN - 1) / LEN;
+        const typename Wide<T>::Type* wide = reinterpret_cast<const typename Wide<T>::Type*>(from - before);
+        for (int v = threadIdx.x % 32; v < vectors; v += 32) {
+            const typename Wide<T>::Type values = wide[v];
+            const int at = v * LEN - before;
+            int pixel = max(at, 0) / channels, channel = at - pixel * channels;
+#pragma unroll
+            for (int k = 0; k < LEN; ++k) {
+                if (at + k >= 0 && at + k < len) reinterpret_cast<T*>(to + pixel * pitch)[channel] = values.of[k];
+                if (++channel == channels) channel = 0, ++pixel;
+            }
+        }
+    }
+};

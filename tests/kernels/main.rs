@@ -17,5 +17,6 @@ mod made;
 mod packed;
 mod recording;
 mod sizes;
+mod tiles;
 mod values;
 mod wide;

@@ -62,15 +62,18 @@ impl Cuda {
             }
             Way::Direct => ("conv_direct".to_owned(), channels.div_ceil(DIRECT_CHANNELS), 1),
         };
-        let launch = self.kernel("conv", &name, x.dtype).grid(tiles * across, groups, images.min(MOST_IMAGES));
-        let launch = launch.shared(plan.shared_bytes).input(x);
-        let launch = match &packed {
-            Some(packed) => launch.output(packed),
-            None => launch.input(w),
-        };
-        let launch = launch.maybe(epilogue.bias).maybe(epilogue.residual).output(&y);
-        let launch = launch.perhaps(before.as_ref()).perhaps(sums.as_ref());
-        launch.output(&phases).output(&taps).value(numbers).run()?;
+        for first in (0..images).step_by(MOST_IMAGES) {
+            numbers.first_image = first as i32;
+            let launch = self.kernel("conv", &name, x.dtype).shared(plan.shared_bytes);
+            let launch = launch.grid(tiles * across, groups, (images - first).min(MOST_IMAGES)).input(x);
+            let launch = match &packed {
+                Some(packed) => launch.output(packed),
+                None => launch.input(w),
+            };
+            let launch = launch.maybe(epilogue.bias).maybe(epilogue.residual).output(&y);
+            let launch = launch.perhaps(before.as_ref()).perhaps(sums.as_ref());
+            launch.output(&phases).output(&taps).value(numbers).run()?;
+        }
         let statistics = sums.zip(epilogue.statistics);
         let statistics = statistics.map(|(sums, groups)| self.fold_statistics(&sums, plan, groups)).transpose()?;
         Ok(Convolved { y: Buffer::Cuda(y), before: before.map(Buffer::Cuda), statistics })

@@ -124,8 +124,9 @@ impl Cuda {
         let left = Lines::new(sizes.x.column, sizes.x.row, sizes.inner);
         let right = Lines::new(sizes.y.row, sizes.y.column, sizes.inner);
         let processors = self.machine().multiprocessors() as usize;
-        let tiles = |size: usize| sizes.rows.div_ceil(size) * sizes.columns.div_ceil(size) * batches;
-        let size = if tiles(128) >= processors { 128 } else { 64 };
+        let tiles = |[rows, columns]: [usize; 2]| sizes.rows.div_ceil(rows) * sizes.columns.div_ceil(columns) * batches;
+        let large = if x.dtype == DType::F32 { [128, 64] } else { [128, 128] };
+        let (size, told) = if tiles(large) >= processors { (large, "large") } else { ([64, 64], "small") };
         let parts = (2 * processors / tiles(size)).min(sizes.inner / PART).clamp(1, MOST_PARTS);
         let part_len = sizes.inner.div_ceil(parts).next_multiple_of(CHUNK_BYTES / x.dtype.bytes()).max(1);
         let parts = sizes.inner.div_ceil(part_len).max(1);
@@ -148,14 +149,9 @@ impl Cuda {
             function: tail.activation.into(),
             batches: batches as i64,
         };
-        let name = format!(
-            "matmul_{}{}_{}",
-            t_or_n(left.outer),
-            t_or_n(!right.outer),
-            if size == 128 { "large" } else { "small" }
-        );
-        let bytes = STAGES * (left.bytes(size, x.dtype) + right.bytes(size, x.dtype));
-        let bytes = bytes.max(size * (size + 4) * size_of::<f32>());
+        let name = format!("matmul_{}{}_{told}", t_or_n(left.outer), t_or_n(!right.outer));
+        let bytes = STAGES * (left.bytes(size[0], x.dtype) + right.bytes(size[1], x.dtype));
+        let bytes = bytes.max(size[0] * (size[1] + 4) * size_of::<f32>());
         let grid = (tiles(size) / batches, parts, batches.min(MOST_BATCHES));
         let launch = self.kernel("matmul", &name, x.dtype).grid(grid.0, grid.1, grid.2).shared(bytes);
         let launch = launch.input(x).input(y).maybe(tail.bias).maybe(tail.residual);

@@ -21,6 +21,11 @@ const FEW: usize = 8;
 const DIRECT_PIXELS: usize = 64;
 pub(super) const DIRECT_CHANNELS: usize = 32;
 
+/// How kernels read channels (`Reading` of `kernels/tiles.cuh`): one by one, 16 bytes at once, or whole rows of pixels.
+pub(super) const ALONE: i32 = 0;
+pub(super) const WIDE: i32 = 1;
+pub(super) const DENSE: i32 = 2;
+
 /// `ConvSizes` of `kernels/conv.cuh`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -45,10 +50,11 @@ pub(super) struct Numbers {
     pub(super) left_bytes: i32,
     pub(super) stage_bytes: i32,
     pub(super) table_bytes: i32,
-    pub(super) from_wide: i32,
+    /// `Reading` of `kernels/tiles.cuh`.
+    pub(super) from_reading: i32,
     pub(super) wide: i32,
     pub(super) function: Function,
-    pub(super) padding: i32,
+    pub(super) first_image: i32,
     pub(super) w_to: i64,
     pub(super) w_from: i64,
     pub(super) w_group: i64,
@@ -168,7 +174,7 @@ impl Plan {
         let numbers = &mut plan.numbers;
         numbers.phases = plan.phases.len() as i32;
         let per_load = (16 / setting.dtype.bytes()) as i32;
-        numbers.from_wide = (setting.aligned[0] && numbers.from_channels % per_load == 0).into();
+        numbers.from_reading = if setting.aligned[0] && numbers.from_channels % per_load == 0 { WIDE } else { ALONE };
         numbers.wide = (setting.aligned[1] && numbers.to_channels % 4 == 0).into();
         let few = numbers.from_channels.min(numbers.to_channels) < FEW as i32;
         if numbers.groups > 1 && few {
@@ -231,6 +237,7 @@ impl Plan {
         let sizes: &[(usize, usize)] = match to {
             0..=16 => &[(256, 16)],
             17..=32 => &[(256, 32)],
+            _ if setting.dtype == DType::F32 => &[(128, 64), (64, 64)],
             33..=64 => &[(256, 64), (64, 64)],
             _ => &[(128, 128), (64, 64)],
         };
@@ -238,14 +245,14 @@ impl Plan {
             self.cut(pixels);
             self.way = Way::Tiles(pixels, channels);
             if self.blocks(to.div_ceil(channels)) >= setting.processors || index + 1 == sizes.len() {
-                return self.lay_out(pixels, channels, setting.dtype);
+                return self.lay_out(pixels, channels, setting);
             }
         }
     }
 
     /// Buffers for tiles of a size: a window of pixels where layers are narrow, gathered pieces elsewhere.
-    fn lay_out(&mut self, pixels: usize, channels: usize, dtype: DType) {
-        let from = self.numbers.from_channels as usize;
+    fn lay_out(&mut self, pixels: usize, channels: usize, setting: Setting) {
+        let (from, element) = (self.numbers.from_channels as usize, setting.dtype.bytes());
         let most_taps = self.phases.iter().map(|phase| phase.taps as usize).max().unwrap_or(0);
         let tile = [pixels >> self.numbers.tile_shift, 1 << self.numbers.tile_shift];
         let span = |axis: usize| {
@@ -257,8 +264,8 @@ impl Plan {
             (tile[axis] - 1) * self.numbers.from_step[axis] as usize + reach + 1
         };
         let window = [span(0), span(1)];
-        let chunk = (CHUNK_BYTES / dtype.bytes()).min(from.next_multiple_of(DEPTH));
-        let (pitch, right_pitch) = (chunk * dtype.bytes() + PITCH_PAD, channels * dtype.bytes() + PITCH_PAD);
+        let chunk = (CHUNK_BYTES / element).min(from.next_multiple_of(DEPTH));
+        let (pitch, right_pitch) = (chunk * element + PITCH_PAD, channels * element + PITCH_PAD);
         let table = (4 * most_taps).next_multiple_of(16);
         let (left, right) = (window[0] * window[1] * pitch, most_taps * chunk * right_pitch);
         let windowed = most_taps > 1 && (FEW..=NARROW).contains(&from) && table + left + right <= MOST_SHARED;
@@ -266,6 +273,9 @@ impl Plan {
         let numbers = &mut self.numbers;
         if windowed {
             let passes = from.div_ceil(chunk);
+            if numbers.from_reading == ALONE && setting.aligned[0] && numbers.groups == 1 && passes == 1 {
+                numbers.from_reading = DENSE;
+            }
             let stages = if passes > 1 && table + 2 * (left + right) <= MOST_SHARED { 2 } else { 1 };
             (numbers.window, numbers.chunk) = (pair(window), chunk as i32);
             (numbers.tap_len, numbers.stages) = (from.next_multiple_of(DEPTH) as i32, stages);

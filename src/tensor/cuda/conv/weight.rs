@@ -8,7 +8,7 @@ use crate::tensor::cuda::reuse::Block;
 use crate::tensor::ops::conv::ConvSizes;
 use crate::tensor::{Buffer, DType, Result, Slice};
 
-use super::plan::{Tap, pair};
+use super::plan::{ALONE, DENSE, Tap, WIDE, pair};
 
 /// Bytes that keep rows of shared memory in different banks, and the most shared memory of a block.
 const PITCH_PAD: usize = 16;
@@ -42,8 +42,8 @@ struct Numbers {
     window: [i32; 2],
     parts: i32,
     splits: i32,
-    from_wide: i32,
-    to_wide: i32,
+    /// `Reading` of `kernels/tiles.cuh`, of x and dy.
+    reading: [i32; 2],
     stages: i32,
     padding: i32,
 }
@@ -147,6 +147,12 @@ impl Plan {
             (..=32, _) => [32, 32],
             _ => [64, 32],
         };
+        for (reading, (all, tile)) in
+            numbers.reading.iter_mut().zip([(numbers.from_channels, channels[1]), (numbers.to_channels, channels[0])])
+        {
+            let whole = numbers.groups == 1 && all as usize <= tile;
+            *reading = if *reading == DENSE && !whole { ALONE } else { *reading };
+        }
         let pitches = channels.map(|channels| channels * dtype.bytes() + PITCH_PAD);
         [128usize, 64, 32, 16].into_iter().find_map(|pixels| {
             let shift = pixels.ilog2().div_ceil(2);
@@ -193,7 +199,16 @@ fn taps(sizes: &ConvSizes) -> Vec<Tap> {
 fn start(sizes: &ConvSizes, x: Slice<'_>, dy: Slice<'_>) -> Numbers {
     let groups = sizes.how.groups;
     let [from, to] = [sizes.channels_in, sizes.channels_out].map(|channels| channels / groups);
-    let wide = |x: Slice<'_>, channels: usize| aligned(&[x]) && channels.is_multiple_of(16 / x.dtype.bytes());
+    let most = |x: Slice<'_>, wide: bool| {
+        if !aligned(&[x]) {
+            ALONE
+        } else if wide {
+            WIDE
+        } else {
+            DENSE
+        }
+    };
+    let reading = |x: Slice<'_>, channels: usize| most(x, channels.is_multiple_of(16 / x.dtype.bytes()));
     Numbers {
         batch: sizes.batch as i32,
         groups: groups as i32,
@@ -203,8 +218,7 @@ fn start(sizes: &ConvSizes, x: Slice<'_>, dy: Slice<'_>) -> Numbers {
         to_size: pair(sizes.size_out),
         step: pair(sizes.how.stride),
         taps: (sizes.kernel[0] * sizes.kernel[1]) as i32,
-        from_wide: wide(x, from).into(),
-        to_wide: wide(dy, to).into(),
+        reading: [reading(x, from), reading(dy, to)],
         ..Numbers::zeroed()
     }
 }
