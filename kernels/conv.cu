@@ -7,8 +7,8 @@
 //                  once and the halo again. Wide layers, strides and few channels: the index that is summed is (kernel
 //                  element, channel), and each piece of it is gathered for itself, through the second cache.
 // conv_direct      runs of few channels: one thread a channel and eight pixels, straight from memory.
-// conv_statistics  one block an image and group: Σy and Σy² of its tiles in f64, in one order.
-// Sums go through shared memory in f32, so that bias, residual, activation and statistics see whole lines of channels.
+// conv_moments     one block an image and channel: the moments of its tiles together in f64, in one order.
+// Sums go through shared memory in f32, so that bias, residual, activation and moments see whole lines of channels.
 #include "conv.cuh"
 
 template <class T>
@@ -215,11 +215,11 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
 }
 
 #define CONV_ARGUMENTS(T)                                                                                      \
-    const T *x, const T *w, const T *bias, const T *residual, T *y, T *before, float *statistics,              \
+    const T *x, const T *w, const T *bias, const T *residual, T *y, T *before, Moments *moments,               \
         const Phase *phases, const Tap *taps, ConvSizes s
 #define CONV_TILE(m, n, suffix, T, warps_m, warps_n, ni, blocks)                                                \
     extern "C" __global__ void __launch_bounds__(THREADS, blocks) conv_tile_##m##_##n##_##suffix(CONV_ARGUMENTS(T)) { \
-        const Tail<T> tail{bias, residual, y, before, statistics};                                             \
+        const Tail<T> tail{bias, residual, y, before, moments};                                             \
         ConvTile<T, warps_m, warps_n, ni>::run(x, w, tail, phases, taps, s);                                   \
     }
 #define CONV(suffix, T)                                                                                        \
@@ -227,7 +227,7 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     CONV_TILE(256, 32, suffix, T, 8, 1, 4, 3)                                                                  \
     CONV_TILE(64, 64, suffix, T, 2, 4, 2, 3)                                                                   \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_direct_##suffix(CONV_ARGUMENTS(T)) {         \
-        conv_direct(x, w, Tail<T>{bias, residual, y, before, statistics}, phases, taps, s);                    \
+        conv_direct(x, w, Tail<T>{bias, residual, y, before, moments}, phases, taps, s);                    \
     }                                                                                                          \
     extern "C" __global__ void conv_pack_##suffix(const T* w, T* packed, const Phase* phases, const Tap* taps, \
                                                   ConvSizes s) {                                               \
@@ -239,29 +239,37 @@ CONV_TILE(128, 64, f32, float, 4, 2, 4, 2)
 CONV_TILE(256, 64, bf16, bf16, 8, 1, 8, 2)
 CONV_TILE(128, 128, bf16, bf16, 4, 2, 8, 2)
 
-// Σy and Σy² of (batch, tiles, channels, 2) for each image and group of `per_group` channels.
-extern "C" __global__ void conv_statistics(const float2* tiles_sums, float* statistics, i64 tiles, int channels, int per_group) {
-    __shared__ double sums[THREADS], squares[THREADS];
-    const int group = blockIdx.x, image = blockIdx.y;
-    const float2* from = tiles_sums + image * tiles * channels + group * per_group;
-    double sum = 0.0, square = 0.0;
-    for (i64 e = threadIdx.x; e < tiles * per_group; e += THREADS) {
-        const float2 pair = from[e / per_group * channels + e % per_group];
-        sum += pair.x;
-        square += pair.y;
+// As `Moments`, in f64.
+struct Total {
+    double count, mean, squares;
+};
+
+__device__ __forceinline__ Total join(const Total& x, const Total& y) {
+    const double count = x.count + y.count;
+    if (count == 0.0) return x;
+    const double apart = y.mean - x.mean, share = y.count / count;
+    return Total{count, x.mean + apart * share, x.squares + y.squares + apart * apart * x.count * share};
+}
+
+// Mean, what f32 loses of it, and variance as (3, batch, channels), of what tiles gave as (batch, tiles, channels).
+extern "C" __global__ void conv_moments(const Moments* tiles, float* moments, i64 count) {
+    __shared__ Total totals[THREADS];
+    const i64 channel = blockIdx.x, channels = gridDim.x, image = blockIdx.y, len = channels * gridDim.y;
+    Total own{0.0, 0.0, 0.0};
+    for (i64 tile = threadIdx.x; tile < count; tile += THREADS) {
+        const Moments of = tiles[(image * count + tile) * channels + channel];
+        own = join(own, Total{of.count, of.mean, of.squares});
     }
-    sums[threadIdx.x] = sum;
-    squares[threadIdx.x] = square;
+    totals[threadIdx.x] = own;
     __syncthreads();
     for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) {
-            sums[threadIdx.x] += sums[threadIdx.x + half];
-            squares[threadIdx.x] += squares[threadIdx.x + half];
-        }
+        if (threadIdx.x < half) totals[threadIdx.x] = join(totals[threadIdx.x], totals[threadIdx.x + half]);
         __syncthreads();
     }
     if (threadIdx.x > 0) return;
-    float* to = statistics + (i64(image) * gridDim.x + group) * 2;
-    to[0] = float(sums[0]);
-    to[1] = float(squares[0]);
+    const Total all = totals[0];
+    float* to = moments + image * channels + channel;
+    to[0] = float(all.mean);
+    to[len] = float(all.mean - double(float(all.mean)));
+    to[2 * len] = all.count == 0.0 ? 0.0f : float(all.squares / all.count);
 }

@@ -59,24 +59,37 @@ __device__ __forceinline__ TilePlace tile_place(int z, int tile, int pixels, con
     return TilePlace{phases[z % s.phases], z / s.phases, row, column, tile};
 }
 
+// How many numbers, their mean and the sum of squared distances from it.
+struct Moments {
+    float count, mean, squares;
+};
+
+// Both together (Chan, Golub and LeVeque, 1983).
+__device__ __forceinline__ Moments join(const Moments& x, const Moments& y) {
+    const float count = x.count + y.count;
+    if (count == 0.0f) return x;
+    const float apart = y.mean - x.mean, share = y.count / count;
+    return Moments{count, x.mean + apart * share, x.squares + y.squares + apart * apart * x.count * share};
+}
+
 // What is added to, done to and kept of the sums.
 template <class T>
 struct Tail {
     const T *bias, *residual;
     T *y, *before;
-    // Σy and Σy² of each tile and channel, (batch, tiles, channels, 2).
-    float* statistics;
+    // Of each tile and channel how many, their mean and squared distances from it: (batch, tiles, channels).
+    Moments* moments;
 };
 
 // Finishes M × N sums that lie `pitch` apart in `held`: the channels from `channel` on, `channels` in all of which this
-// run ends at `end`. UNIT neighbours are written at once. Σy and Σy² are added pixel by pixel and then lane by lane.
+// run ends at `end`. UNIT neighbours are written at once. Moments are taken around a lane's first value and then lane by lane.
 template <class T, int M, int N, int UNIT>
 __device__ __forceinline__ void finish_tile(float* held, int pitch, const TilePlace& place, int channel, int end, int channels,
                                             const Tail<T>& tail, const ConvSizes& s) {
     constexpr int UNITS = N / UNIT, LANES = THREADS / UNITS;
     typedef Pack<T, UNIT> Neighbours;
     const int own = threadIdx.x % UNITS * UNIT, lane = threadIdx.x / UNITS;
-    float sums[UNIT] = {}, squares[UNIT] = {}, bias[UNIT] = {};
+    float near[UNIT], sums[UNIT] = {}, squares[UNIT] = {}, bias[UNIT] = {}, count = 0.0f;
     if (channel + own < end && tail.bias)
         for (int k = 0; k < UNIT; ++k) bias[k] = to_float(tail.bias[channel + own + k]);
 #pragma unroll 1
@@ -98,26 +111,29 @@ __device__ __forceinline__ void finish_tile(float* held, int pitch, const TilePl
         }
         for (int k = 0; k < UNIT; ++k) {
             const float value = apply(s.function, y.of[k]);
-            sums[k] += value;
-            squares[k] += value * value;
+            if (count == 0.0f) near[k] = value;
+            sums[k] += value - near[k];
+            squares[k] += (value - near[k]) * (value - near[k]);
             rounded.of[k] = from_float<T>(value);
         }
         *reinterpret_cast<Neighbours*>(tail.y + at) = rounded;
+        count += 1.0f;
     }
-    if (!tail.statistics) return;
+    if (!tail.moments) return;
     __syncthreads();
-    float2* scratch = reinterpret_cast<float2*>(held);
-    for (int k = 0; k < UNIT; ++k) scratch[lane * N + own + k] = make_float2(sums[k], squares[k]);
+    Moments* scratch = reinterpret_cast<Moments*>(held);
+    for (int k = 0; k < UNIT; ++k) {
+        const float mean = count == 0.0f ? 0.0f : near[k] + sums[k] / count;
+        const float around = count == 0.0f ? 0.0f : squares[k] - sums[k] * sums[k] / count;
+        scratch[lane * N + own + k] = Moments{count, mean, fmaxf(around, 0.0f)};
+    }
     __syncthreads();
     const i64 tiles = i64(s.tiles_down) * s.tiles_across;
-    float2* to = reinterpret_cast<float2*>(tail.statistics) + (place.image * tiles + place.index) * channels + channel;
+    Moments* to = tail.moments + (place.image * tiles + place.index) * channels + channel;
     for (int n = threadIdx.x; n < N && channel + n < end; n += THREADS) {
-        float2 sum = make_float2(0.0f, 0.0f);
-        for (int from = 0; from < LANES; ++from) {
-            sum.x += scratch[from * N + n].x;
-            sum.y += scratch[from * N + n].y;
-        }
-        to[n] = sum;
+        Moments all = scratch[n];
+        for (int from = 1; from < LANES; ++from) all = join(all, scratch[from * N + n]);
+        to[n] = all;
     }
 }
 

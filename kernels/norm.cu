@@ -1,9 +1,9 @@
-// Normalisation over sets of channels: y = f((x - mean) * slope + offset), with a mean, a slope and an offset a channel
-// of a sample that gather statistics, weight, bias, scale and shift.
+// Normalisation over sets of channels: y = f((x - mean) * slope + offset) + addend, with a mean, a slope and an offset a
+// channel of a sample that gather statistics, weight, bias, scale and shift.
 //
 // moments        partial means and squared distances of blocks; reads x once
 // moments_fold   (3, batch, channels) of the partial ones, in one order, by the sums of Chan, Golub and LeVeque (1983)
-// factors        mean, slope and offset of every channel of every sample; one warp a set
+// factors        mean, slope, offset and addend of every channel of every sample; one warp a set
 // norm           reads x once, writes y once
 // norm_sums      partial sums of dz and dz * (x - mean), dz = dy * f'(z); reads x and dy once
 // sums_fold      their totals
@@ -94,17 +94,19 @@ __device__ __forceinline__ void norm(const T* __restrict__ x, const float* facto
     const View& s = sizes.view;
     const Place p = place<V>(s);
     const i64 len = i64(s.samples) * s.origin;
-    float mean[V], slope[V], offset[V];
+    float mean[V], slope[V], offset[V], addend[V];
     load_factors<V>(factors, s, p, mean);
     load_factors<V>(factors + len, s, p, slope);
     load_factors<V>(factors + 2 * len, s, p, offset);
+    load_factors<V>(factors + 3 * len, s, p, addend);
     with_function(sizes.function, [&](auto function) {
 #pragma unroll 2
         for (i64 position = p.first; position < p.end; position += p.step) {
             float values[V];
             load<V>(x + at(s, p, position), values);
 #pragma unroll
-            for (int k = 0; k < V; ++k) values[k] = function.value((values[k] - mean[k]) * slope[k] + offset[k]);
+            for (int k = 0; k < V; ++k)
+                values[k] = function.value((values[k] - mean[k]) * slope[k] + offset[k]) + addend[k];
             store<V>(y + at(s, p, position), values);
         }
     });
@@ -210,8 +212,8 @@ __device__ __forceinline__ i64 set_start(const SetSizes& s, i64 set) {
 
 // `exact` gets, in f64, what f32 loses of the mean, and 1 / sqrt(variance + epsilon).
 template <class T>
-__device__ __forceinline__ void factors(const float* moments, Affine<T> affine, float* factors, double* exact,
-                                        const SetSizes& s) {
+__device__ __forceinline__ void factors(const float* moments, Affine<T> affine, const T* addend, float* factors,
+                                        double* exact, const SetSizes& s) {
     const i64 len = i64(s.batch) * s.channels, given = s.fixed ? s.channels : len;
     for (i64 set = blockIdx.x; set < s.sets; set += gridDim.x) {
         const i64 start = set_start(s, set);
@@ -238,6 +240,7 @@ __device__ __forceinline__ void factors(const float* moments, Affine<T> affine, 
             factors[len + index] = float(of_x);
             factors[2 * len + index] =
                 float(affine.bias_at(channel) * affine.scale_at(index) + affine.shift_at(index) - lost * of_x);
+            factors[3 * len + index] = addend ? to_float(addend[index]) : 0.0f;
             exact[index] = lost;
             exact[len + index] = slope;
         }
@@ -313,8 +316,9 @@ extern "C" __global__ void sums_fold(const double* parts, double* sums, View s) 
         else norm_back<1>(x, dy, factors, back, dx, s);                                                               \
     }                                                                                                                 \
     extern "C" __global__ void factors_##suffix(const float* moments, const T* weight, const T* bias, const T* scale, \
-                                                const T* shift, float* to, double* exact, SetSizes s) {               \
-        factors(moments, Affine<T>{weight, bias, scale, shift}, to, exact, s);                                        \
+                                                const T* shift, const T* addend, float* to, double* exact,            \
+                                                SetSizes s) {                                                         \
+        factors(moments, Affine<T>{weight, bias, scale, shift}, addend, to, exact, s);                                \
     }                                                                                                                 \
     extern "C" __global__ void back_factors_##suffix(const double* sums, const double* exact, const T* weight,        \
                                                      const T* bias, const T* scale, const T* shift, float* back,      \

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::tensor::ops::data::{Bins, Channels, Data, Quality, Regridded};
-use crate::tensor::{Buffer, DType, Memory, Result, Slice};
+use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::Cuda;
 
@@ -103,16 +103,5 @@ impl Data for Cuda {
         let launch = self.kernel_named("data", "counts_to_f32").over(len);
         launch.output(&counts).output(&y).value(len as u64).run()?;
         Ok(Buffer::Cuda(y))
-    }
-}
-
-impl Cuda {
-    /// The same values as f32, which `held` keeps where they had to be widened.
-    fn widened<'a>(&self, x: Slice<'a>, held: &'a mut Option<Buffer>) -> Result<Slice<'a>> {
-        if x.dtype == DType::F32 {
-            return Ok(x);
-        }
-        let buffer = held.insert(self.cast(x, DType::F32)?);
-        Ok(Slice { buffer, offset: 0, len: x.len, dtype: DType::F32 })
     }
 }

@@ -100,6 +100,15 @@ impl Cuda {
         self.write(block.address(), bytes)?;
         Ok(Buffer::Cuda(block))
     }
+
+    /// The same values as f32, which `held` keeps where they had to be widened.
+    pub(super) fn widened<'a>(&self, x: Slice<'a>, held: &'a mut Option<Buffer>) -> Result<Slice<'a>> {
+        if x.dtype == DType::F32 {
+            return Ok(x);
+        }
+        let buffer = held.insert(self.cast(x, DType::F32)?);
+        Ok(Slice { buffer, offset: 0, len: x.len, dtype: DType::F32 })
+    }
 }
 
 impl Memory for Cuda {

@@ -52,7 +52,7 @@ struct SetSizes {
 /// What the passes over elements need of statistics and factors.
 struct Factors {
     sets: SetSizes,
-    /// Mean, slope and offset of each channel of each sample, as f32.
+    /// Mean, slope, offset and addend of each channel of each sample, as f32.
     forward: Block,
     /// What f32 loses of the mean, and 1 / √(variance + ε), as f64.
     exact: Block,
@@ -143,9 +143,9 @@ impl Cuda {
 
     fn factors(&self, dtype: DType, moments: Slice<'_>, affine: Affine<'_>, sizes: &NormSizes) -> Result<Factors> {
         let (sets, len) = (SetSizes::new(sizes), sizes.batch * sizes.channels);
-        let (forward, exact) = (self.take(3 * len, DType::F32)?, self.take_wide(2 * len)?);
+        let (forward, exact) = (self.take(4 * len, DType::F32)?, self.take_wide(2 * len)?);
         let launch = sets.launch(self, "factors", dtype).input(moments);
-        with_affine(launch, affine).output(&forward).output(&exact).value(sets).run()?;
+        with_affine(launch, affine).maybe(affine.addend).output(&forward).output(&exact).value(sets).run()?;
         Ok(Factors { sets, forward, exact })
     }
 
