@@ -45,14 +45,24 @@ pub enum TensorError {
         /// What was expected of them.
         expected: String,
     },
-    /// Two operands are of different dtypes, or one is of another than expected.
+    /// An operand is of a dtype that the operation cannot take, such as indices where it works on numbers.
+    #[error("{operation} of {found}: expected {expected}")]
+    DType {
+        /// The operation.
+        operation: &'static str,
+        /// The operand's dtype.
+        found: DType,
+        /// The dtypes that were expected.
+        expected: String,
+    },
+    /// Two operands are of different dtypes.
     #[error("{operation} of {left} and {right}: expected one dtype")]
     DTypes {
         /// The operation.
         operation: &'static str,
         /// The first operand's dtype.
         left: DType,
-        /// The second's, or the expected one.
+        /// The second's.
         right: DType,
     },
     /// Two operands are on different devices.

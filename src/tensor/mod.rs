@@ -2,6 +2,24 @@
 //!
 //! An operation lives in files of one name: its shapes and its gradient in `ops/`, its family in `backend.rs`, its loops
 //! in `cpu/`. Shapes are PyTorch's (batch, channels, rows, columns); images lie channels-last in memory.
+//!
+//! ```
+//! use gustfront::tensor::{Conv2d, Cpu, Layout, Parameter, Tensor};
+//!
+//! # fn main() -> gustfront::tensor::Result<()> {
+//! let device = Cpu::device();
+//! let image = Tensor::new(&device, [1, 1, 2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?.to_layout(Layout::Channels)?;
+//! let kernel = Parameter::new(Tensor::full(&device, [1, 1, 3, 3], 1.0)?);
+//! let padded = Conv2d { padding: [1, 1], ..Conv2d::default() };
+//! let sums = image.conv2d(&kernel.get(), None, &padded)?;
+//! assert_eq!(sums.to_vec()?, [12.0, 21.0, 16.0, 12.0, 21.0, 16.0]);
+//!
+//! sums.mean(&[], false)?.backward()?;
+//! let gradient = kernel.gradient().map(|gradient| gradient.to_vec()).transpose()?.unwrap_or_default();
+//! assert_eq!(gradient[4], 21.0 / 6.0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod autograd;
 mod backend;
@@ -26,7 +44,7 @@ pub use dtype::DType;
 pub use error::TensorError;
 pub use memory::{Buffer, Slice};
 pub use ops::attention::{AttentionOptions, MultiHead};
-pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused};
+pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused, Prologue};
 pub use ops::data::{Bins, Quality, SparseMap};
 pub use ops::diffusion::SamplerStep;
 pub use ops::elementwise::Map;
@@ -164,8 +182,9 @@ impl Tensor {
     /// The values in logical (row-major) order, as f32.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// Where the tensor holds indices, or the device fails.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
+        self.expect_numbers("to_vec")?;
         let rows = self.detach().to_layout(Layout::Rows)?;
         let mut values = vec![0.0; rows.len()];
         rows.device.download(rows.slice(), &mut values)?;
@@ -197,10 +216,15 @@ impl Tensor {
     /// The same values with another precision: each is rounded once, to nearest even.
     ///
     /// # Errors
-    /// Where the device is out of memory.
+    /// Where one of the dtypes is that of indices, or the device is out of memory.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype {
             return Ok(self.clone());
+        }
+        self.expect_numbers("to_dtype")?;
+        if dtype == DType::I32 {
+            let expected = "f32 or bf16".to_owned();
+            return Err(TensorError::DType { operation: "to_dtype", found: dtype, expected });
         }
         let from = self.dtype;
         let buffer = self.device.cast(self.slice(), dtype)?;
@@ -225,8 +249,14 @@ impl Tensor {
         Ok(moved.record("to_device", [self], move |dy| Ok(vec![Some(dy.to_device(&home)?)])))
     }
 
-    /// The error that operands of `operation` lie on different devices or have different dtypes.
+    /// The error that operands of `operation` are not numbers of one dtype on one device.
     pub(crate) fn expect_same_kind(&self, operation: &'static str, other: &Tensor) -> Result<()> {
+        self.expect_numbers(operation)?;
+        self.expect_alike(operation, other)
+    }
+
+    /// The error that operands of `operation` lie on different devices or have different dtypes.
+    pub(crate) fn expect_alike(&self, operation: &'static str, other: &Tensor) -> Result<()> {
         if !Arc::ptr_eq(&self.device, &other.device) {
             let (left, right) = (self.device.name(), other.device.name());
             return Err(TensorError::Devices { operation, left, right });
@@ -237,10 +267,19 @@ impl Tensor {
         Ok(())
     }
 
+    /// The error that an operand holds indices, which every operation that works on numbers asks for: kernels would
+    /// read their bits as those of f32.
+    pub(crate) fn expect_numbers(&self, operation: &'static str) -> Result<()> {
+        match self.dtype {
+            DType::F32 | DType::Bf16 => Ok(()),
+            found => Err(TensorError::DType { operation, found, expected: "f32 or bf16".to_owned() }),
+        }
+    }
+
     pub(crate) fn expect_dtype(&self, operation: &'static str, expected: DType) -> Result<()> {
         match self.dtype {
             dtype if dtype == expected => Ok(()),
-            dtype => Err(TensorError::DTypes { operation, left: dtype, right: expected }),
+            found => Err(TensorError::DType { operation, found, expected: expected.to_string() }),
         }
     }
 

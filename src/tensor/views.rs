@@ -161,7 +161,7 @@ impl Tensor {
         let dimension = first.shape.dimension("cat", dimension)?;
         let (mut same, mut total) = (Vec::new(), 0);
         for part in parts {
-            first.expect_same_kind("cat", part)?;
+            first.expect_alike("cat", part)?;
             if part.shape.rank() != first.shape.rank()
                 || part.shape.with(dimension, 0) != first.shape.with(dimension, 0)
             {

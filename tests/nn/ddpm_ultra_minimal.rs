@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gustfront::domain::Philox;
 use gustfront::nn::networks::ddpm_ultra_minimal::{Sizes, UltraMinimal};
 use gustfront::nn::{Builder, Parameters, WeightFile};
-use gustfront::tensor::{Cpu, Device, Level, Shape, Tensor, no_grad};
+use gustfront::tensor::{AdamOptions, AdamW, Cpu, Device, Level, Shape, Tensor, no_grad};
 
 /// What outputs may be off by, as a share of a tensor's greatest element: PyTorch's own f32 is off by 2e-6.
 const OUTPUTS: f64 = 4e-6;
@@ -148,6 +148,49 @@ fn descend(parameters: &Parameters, rate: f32) {
         }
     });
     parameters.clear_gradients();
+}
+
+/// Losses and parameters of `steps` steps of AdamW with clipping, and the device's allocations after each.
+fn trained(threads: usize, steps: usize) -> (Vec<u32>, Vec<u64>) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    pool.install(|| {
+        let device = Cpu::device();
+        let (network, parameters) = network(&device, 3);
+        let trained = parameters.trained().map(|(_, parameter)| parameter.clone()).collect();
+        let options = AdamOptions { max_norm: Some(1.0), ..AdamOptions::default() };
+        let mut optimiser = AdamW::new(trained, options).expect("an optimiser");
+        let shape = [2, 7, 24, 32];
+        let noise = normal(&device, shape);
+        let x = fields(&device, shape).add(&noise).expect("noised fields");
+        let (mut bits, mut allocations) = (Vec::new(), Vec::new());
+        for _ in 0..steps {
+            let loss = squared_error(&network.forward(&x, &[20.0, 70.0]).expect("noise"), &noise);
+            loss.backward().expect("gradients");
+            let norm = optimiser.step(1e-2).expect("a step").expect("a norm");
+            optimiser.clear_gradients();
+            bits.extend([&loss, &norm].map(|x| x.item().expect("a number").to_bits()));
+            allocations.push(device.memory_use().allocations);
+        }
+        for (_, parameter) in parameters.trained() {
+            bits.extend(parameter.get().to_vec().expect("values").into_iter().map(f32::to_bits));
+        }
+        (bits, allocations)
+    })
+}
+
+#[test]
+fn a_training_step_allocates_nothing_after_the_first() {
+    let (_, allocations) = trained(1, 4);
+    assert_eq!(allocations[1..], [allocations[0]; 3]);
+}
+
+#[test]
+fn training_has_the_same_bits_for_any_number_of_threads() {
+    let (one, _) = trained(1, 3);
+    assert_eq!(one.len(), 6 + 81_111);
+    for threads in [2, 5] {
+        assert!(trained(threads, 3).0 == one, "{threads} threads");
+    }
 }
 
 #[test]

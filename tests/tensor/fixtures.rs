@@ -46,6 +46,18 @@ impl Fixtures {
     }
 }
 
+/// Writes a folder as [`pytorch_in`] reads it.
+pub(crate) fn write_pytorch(folder: &Path, tensors: &BTreeMap<String, Array>, cases: &[Value]) {
+    let bytes = |array: &Array| array.values.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect::<Vec<u8>>();
+    let raw: Vec<(&String, &Array, Vec<u8>)> = tensors.iter().map(|(name, x)| (name, x, bytes(x))).collect();
+    let view = |x: &Array, raw| TensorView::new(Dtype::F32, x.shape.clone(), raw).expect("a tensor");
+    let views = raw.iter().map(|(name, x, raw)| (*name, view(x, raw)));
+    let file = safetensors::serialize(views, None).expect("a file of tensors");
+    fs::write(folder.join("ops_dev.safetensors"), file).expect("a file");
+    let manifest = serde_json::json!({ "cases": cases }).to_string();
+    fs::write(folder.join("ops_dev.json"), manifest).expect("a manifest");
+}
+
 fn shape(sizes: &[usize]) -> Shape {
     match *sizes {
         [] => Shape::from([]),
@@ -72,7 +84,11 @@ fn array(tensor: &TensorView<'_>) -> Array {
 /// PyTorch's results and their manifest; `None`, with the reason printed, where they are not on this machine.
 pub(crate) fn pytorch() -> Option<(Fixtures, Vec<Value>)> {
     let folder = std::env::var_os("GUSTFRONT_REFERENCE").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference"));
+    pytorch_in(&folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference")))
+}
+
+/// The same from a folder.
+pub(crate) fn pytorch_in(folder: &Path) -> Option<(Fixtures, Vec<Value>)> {
     let manifest = folder.join("ops_dev.json");
     let Ok(text) = fs::read_to_string(&manifest) else {
         println!("skipped: {} is not here", manifest.display());

@@ -5,6 +5,7 @@ mod gradients;
 mod linear;
 mod reference;
 mod spatial;
+mod steps;
 mod training;
 mod values;
 

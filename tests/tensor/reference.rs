@@ -3,24 +3,28 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use gustfront::tensor::cases::Array;
 use gustfront::tensor::{
     AttentionOptions, Conv2d, ConvTranspose2d, Cpu, Device, Graph, GraphAttention, Interpolation, Layout, Level,
     MultiHead, Norm, NormTail, Result, Tensor, Window,
 };
 use serde_json::Value;
 
-use crate::fixtures::{Fixtures, pytorch};
+use crate::fixtures::{Fixtures, pytorch, pytorch_in, write_pytorch};
 
 /// What f32 results are compared with stored ones to.
 const TOLERANCE: (f64, f64) = (1e-5, 1e-6);
 
 /// Gradients that f32 cannot hold to [`TOLERANCE`]: what may be added, as a share of the greatest element, and why.
 const EXCEPTIONS: &[(&str, &str, f64, &str)] = &[
-    ("conv2d", "w", 2e-7, SUMMED),
-    ("conv_transpose2d", "w", 2e-7, SUMMED),
+    ("conv2d", "w", 2e-7, STORED),
+    ("conv_transpose2d", "w", 2e-7, STORED),
     ("torch_geometric GATConv", "lin.weight", 2e-7, SUMMED),
-    ("gelu_tanh", "x", 5e-7, "left of -2 the derivative is the difference of two nearly equal numbers"),
+    ("gelu_tanh", "x", 5e-7, "the stored f32 is 0.98 times the tolerance away from f64: left of -2 two terms cancel"),
 ];
+
+/// Why f64 itself would not meet the tolerance; `tests/reference/rounding.py` shows it.
+const STORED: &str = "the stored f32 gradients are up to 1.94 (transposed: 1.85) times the tolerance away from f64";
 
 /// Why gradients of weights are off by roundings of their greatest elements.
 const SUMMED: &str = "a sum of hundreds of products that cancel is off by the rounding of its greatest partial sums";
@@ -31,7 +35,6 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("conv3d", "time is a channel or a batch, never a dimension that a kernel moves along"),
     ("affine_grid+grid_sample", "images are not warped"),
     ("grid_sample", "images are not warped"),
-    ("Adam+", "weight decay belongs beside the gradient, not in it: AdamW"),
     ("SGD+", "every network here trains with AdamW"),
     ("AdamW+onecycle", "cycles the optimiser's momentum too"),
 ];
@@ -45,6 +48,7 @@ const IN_TRAINING: &[&str] = &[
     "huber05",
     "huber1",
     "clip_grad_norm_",
+    "Adam+const",
     "AdamW+const",
     "AdamW+cosine",
     "AdamW+plateau",
@@ -75,6 +79,8 @@ struct Stored<'a> {
     leaves: BTreeMap<&'a str, Tensor>,
     /// Tensors that are off.
     wrong: RefCell<Vec<String>>,
+    /// Why tensors were allowed more than the tolerance, where they needed it.
+    excepted: RefCell<BTreeSet<&'static str>>,
 }
 
 /// What an operation gave, by the names of the manifest.
@@ -91,7 +97,16 @@ impl<'a> Stored<'a> {
             Some((input, x.with_gradient()))
         };
         let leaves = words(&case["inputs"]).filter_map(leaf).collect();
-        Stored { fixtures, name, operation, arguments: &case["args"], device, leaves, wrong: RefCell::default() }
+        Stored {
+            fixtures,
+            name,
+            operation,
+            arguments: &case["args"],
+            device,
+            leaves,
+            wrong: RefCell::default(),
+            excepted: RefCell::default(),
+        }
     }
 
     fn optional(&self, input: &str) -> Option<&Tensor> {
@@ -121,15 +136,22 @@ impl<'a> Stored<'a> {
         self.arguments[key].as_bool().unwrap_or(false)
     }
 
-    /// Notes where a tensor is further from what is stored than the tolerance and `more`, a share of the greatest.
-    fn check(&self, key: &str, found: &Tensor, more: f64) {
+    /// Notes where a tensor is further from what is stored than the tolerance and an exception, a share of the greatest
+    /// with its reason.
+    fn check(&self, key: &str, found: &Tensor, exception: Option<(f64, &'static str)>) {
         let (wanted, found) = (&self.fixtures.array(key).values, found.to_vec().expect("values"));
         assert_eq!(found.len(), wanted.len(), "{key}");
         let greatest = wanted.iter().fold(0.0, |greatest: f64, x| greatest.max(x.abs()));
-        let allowed = |wanted: f64| TOLERANCE.0 * wanted.abs() + TOLERANCE.1 + more * greatest;
-        let error = |(found, wanted): (&f32, &f64)| (f64::from(*found) - wanted).abs() / allowed(*wanted);
-        let errors = found.iter().zip(wanted).map(error);
-        let worst = errors.fold(0.0, |worst, error| if error.is_nan() || error > worst { error } else { worst });
+        let worst = |more: f64| {
+            let allowed = |wanted: f64| TOLERANCE.0 * wanted.abs() + TOLERANCE.1 + more * greatest;
+            let error = |(found, wanted): (&f32, &f64)| (f64::from(*found) - wanted).abs() / allowed(*wanted);
+            let errors = found.iter().zip(wanted).map(error);
+            errors.fold(0.0, |worst, error| if error.is_nan() || error > worst { error } else { worst })
+        };
+        let (plain, worst) = (worst(0.0), worst(exception.map_or(0.0, |(share, _)| share)));
+        if let Some((_, reason)) = exception.filter(|_| plain > 1.0) {
+            self.excepted.borrow_mut().insert(reason);
+        }
         if worst.is_nan() || worst > 1.0 {
             let off = format!("{worst:.2} times the tolerance off, elements up to {greatest:.1}");
             self.wrong.borrow_mut().push(format!("{key} on {}: {off}", self.device.name()));
@@ -138,7 +160,7 @@ impl<'a> Stored<'a> {
 
     /// Compares an output, and sends its stored gradient back: 1 for a number, nothing where none is stored.
     fn check_output(&self, output: &str, y: &Tensor) {
-        self.check(&format!("out.{}.{output}", self.name), y, 0.0);
+        self.check(&format!("out.{}.{output}", self.name), y, None);
         let given = format!("in.{}.d_{output}", self.name);
         let gradient = match self.fixtures.find(&given) {
             Some(_) => self.fixtures.tensor(&self.device, &given),
@@ -152,8 +174,8 @@ impl<'a> Stored<'a> {
         let key = format!("g.{}.{input}", self.name);
         let excepted =
             |(operation, of, ..): &&(&str, &str, f64, &str)| self.operation.starts_with(operation) && *of == input;
-        let more = EXCEPTIONS.iter().find(excepted).map_or(0.0, |(_, _, share, _)| *share);
-        self.check(&key, &self.leaf(input).gradient().unwrap_or_else(|| panic!("{key}: none")), more);
+        let exception = EXCEPTIONS.iter().find(excepted).map(|(_, _, share, reason)| (*share, *reason));
+        self.check(&key, &self.leaf(input).gradient().unwrap_or_else(|| panic!("{key}: none")), exception);
     }
 }
 
@@ -266,7 +288,7 @@ fn multi_head(case: &Stored<'_>) -> Result<Outputs> {
     let (y, shares) = queries.multi_head_attention_shares(context, &with)?;
     // The form without shares is another kernel.
     let alone = queries.detach().multi_head_attention(context, &with)?;
-    case.check(&format!("out.{}.y", case.name), &alone, 0.0);
+    case.check(&format!("out.{}.y", case.name), &alone, None);
     Ok(vec![("y", y), ("attn", shares)])
 }
 
@@ -305,8 +327,11 @@ fn graph_attention(case: &Stored<'_>) -> Result<Outputs> {
     Ok(vec![("y", y), ("alpha", weights)])
 }
 
-/// Runs a case and compares everything that is stored of it: what is wrong, `None` where it has no operation here.
-fn compare(fixtures: &Fixtures, case: &Value, level: Level, layout: Layout) -> Option<Vec<String>> {
+/// What is wrong with a case, and why it was allowed more than the tolerance.
+type Compared = (Vec<String>, BTreeSet<&'static str>);
+
+/// Runs a case and compares everything that is stored of it; `None` where it has no operation here.
+fn compare(fixtures: &Fixtures, case: &Value, level: Level, layout: Layout) -> Option<Compared> {
     let stored = Stored::new(fixtures, case, level, layout);
     let outputs = run(&stored)?;
     let outputs = outputs.unwrap_or_else(|e| panic!("{} {level:?} {layout:?}: {e}", stored.name));
@@ -316,7 +341,7 @@ fn compare(fixtures: &Fixtures, case: &Value, level: Level, layout: Layout) -> O
     assert_eq!(found, wanted, "{}", stored.name);
     outputs.iter().for_each(|(output, y)| stored.check_output(output, y));
     words(&case["gradients"]).for_each(|input| stored.check_gradient(input));
-    Some(stored.wrong.take())
+    Some((stored.wrong.take(), stored.excepted.take()))
 }
 
 /// Why a case without an operation is not run; `None` where nobody has thought of it.
@@ -325,6 +350,9 @@ fn excuse(operation: &str, case: &Value) -> Option<String> {
     if operation == "interpolate" && mode == Some("bicubic") {
         return Some("not offered: fields are resized linearly, or from the nearest cell".to_owned());
     }
+    if case["args"]["amsgrad"] == true {
+        return Some("not offered: every network here trains with AdamW".to_owned());
+    }
     let begins = |(prefix, _): &&(&str, &str)| operation.starts_with(prefix);
     let not_offered = NOT_OFFERED.iter().find(begins).map(|(_, reason)| format!("not offered: {reason}"));
     let elsewhere = ELSEWHERE.iter().find(begins).map(|(_, place)| format!("belongs to {place}"));
@@ -332,23 +360,106 @@ fn excuse(operation: &str, case: &Value) -> Option<String> {
     not_offered.or(elsewhere).or(training)
 }
 
+/// What became of all cases of a manifest: how many of each kind, and what is wrong.
+#[derive(Default)]
+struct Verdict {
+    passed: usize,
+    excepted: BTreeMap<&'static str, usize>,
+    excused: BTreeMap<String, usize>,
+    wrong: Vec<String>,
+}
+
+impl Verdict {
+    fn on(fixtures: &Fixtures, cases: &[Value]) -> Verdict {
+        let ways: Vec<(Level, Layout)> =
+            Level::available().flat_map(|level| [(level, Layout::Rows), (level, Layout::Channels)]).collect();
+        let mut verdict = Verdict::default();
+        for case in cases {
+            let found = ways.iter().map(|(level, layout)| compare(fixtures, case, *level, *layout));
+            verdict.add(case, found.collect::<Option<Vec<_>>>());
+        }
+        verdict
+    }
+
+    fn add(&mut self, case: &Value, found: Option<Vec<Compared>>) {
+        let Some(found) = found else {
+            match excuse(case["op"].as_str().unwrap_or_default(), case) {
+                Some(reason) => *self.excused.entry(reason).or_default() += 1,
+                None => self.wrong.push(format!("{} ({}): neither run nor excused", case["case"], case["op"])),
+            }
+            return;
+        };
+        let reasons: BTreeSet<&'static str> = found.iter().flat_map(|(_, reasons)| reasons).copied().collect();
+        self.passed += usize::from(found.iter().all(|(wrong, _)| wrong.is_empty()) && reasons.is_empty());
+        reasons.into_iter().for_each(|reason| *self.excepted.entry(reason).or_default() += 1);
+        self.wrong.extend(found.into_iter().flat_map(|(wrong, _)| wrong));
+    }
+
+    /// One line.
+    fn summary(&self) -> String {
+        let excepted = self.excepted.iter().map(|(reason, count)| format!("{count} excepted ({reason})"));
+        let excused = self.excused.iter().map(|(reason, count)| format!("{count} {reason}"));
+        let passed = format!("{} passed", self.passed);
+        let wrong = format!("{} wrong", self.wrong.len());
+        [passed].into_iter().chain(excepted).chain(excused).chain([wrong]).collect::<Vec<_>>().join("; ")
+    }
+}
+
 #[test]
 fn stored_results_are_met() {
     let Some((fixtures, cases)) = pytorch() else { return };
-    let ways: Vec<(Level, Layout)> =
-        Level::available().flat_map(|level| [(level, Layout::Rows), (level, Layout::Channels)]).collect();
-    let (mut passed, mut excused, mut wrong) = (0, BTreeMap::<String, usize>::new(), Vec::new());
-    for case in &cases {
-        let found = ways.iter().map(|(level, layout)| compare(&fixtures, case, *level, *layout));
-        match (found.collect::<Option<Vec<_>>>(), excuse(case["op"].as_str().unwrap_or_default(), case)) {
-            (Some(found), _) if found.iter().all(Vec::is_empty) => passed += 1,
-            (Some(found), _) => wrong.extend(found.into_iter().flatten()),
-            (None, Some(reason)) => *excused.entry(reason).or_default() += 1,
-            (None, None) => wrong.push(format!("{} ({}): neither run nor excused", case["case"], case["op"])),
+    let verdict = Verdict::on(&fixtures, &cases);
+    println!("{} stored cases: {}", cases.len(), verdict.summary());
+    assert!(verdict.wrong.is_empty(), "\n{}", verdict.wrong.join("\n"));
+    assert!(verdict.passed > 0, "no case was run");
+}
+
+/// Tensors of a case under another name, of them the first `len` elements each where they are cut.
+fn renamed(fixtures: &Fixtures, case: &Value, name: &str, len: Option<usize>) -> (Value, BTreeMap<String, Array>) {
+    let old = case["case"].as_str().expect("a name");
+    let gradients = words(&case["outputs"]).map(|output| ("in", format!("d_{output}")));
+    let given = [("inputs", "in"), ("outputs", "out"), ("gradients", "g")];
+    let listed = given.into_iter().flat_map(|(list, of)| words(&case[list]).map(move |x| (of, x.to_owned())));
+    let tensors = listed.chain(gradients).filter_map(|(of, tensor)| {
+        let mut array = fixtures.find(&format!("{of}.{old}.{tensor}"))?.clone();
+        if let Some(len) = len {
+            array.values.truncate(len);
+            array.shape = vec![array.values.len()];
         }
+        Some((format!("{of}.{name}.{tensor}"), array))
+    });
+    let tensors = tensors.collect();
+    let mut case = case.clone();
+    case["case"] = name.into();
+    (case, tensors)
+}
+
+/// Another file of the same form runs without a change: other names, other sizes; what is wrong in it, and what nobody
+/// knows, is told.
+#[test]
+fn another_manifest_is_read_and_what_it_asks_in_vain_is_told() {
+    let Some((fixtures, cases)) = pytorch() else { return };
+    let of = |operation: &str| cases.iter().find(|case| case["op"] == operation).expect("a case");
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = [("silu", Some(3)), ("gelu", Some(5)), ("conv2d", None), ("group_norm", None)]
+        .map(|(operation, len)| renamed(&fixtures, of(operation), &format!("other.{operation}"), len));
+    let (mut cases, mut tensors): (Vec<Value>, BTreeMap<String, Array>) = (Vec::new(), BTreeMap::new());
+    for (case, of_case) in made {
+        cases.push(case);
+        tensors.extend(of_case);
     }
-    println!("{passed} of {} stored cases pass", cases.len());
-    excused.iter().for_each(|(reason, count)| println!("{count} {reason}"));
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    assert!(passed > 0, "no case was run");
+    let verdict = |tensors: &_, cases: &[Value]| {
+        write_pytorch(folder.path(), tensors, cases);
+        let (fixtures, cases) = pytorch_in(folder.path()).expect("a manifest");
+        Verdict::on(&fixtures, &cases)
+    };
+    let fine = verdict(&tensors, &cases);
+    assert!(fine.wrong.is_empty(), "{:?}", fine.wrong);
+    assert_eq!(fine.passed + fine.excepted.values().sum::<usize>(), 4);
+    cases.push(serde_json::json!({ "case": "other.new", "op": "fold", "inputs": [], "outputs": [], "gradients": [] }));
+    tensors.get_mut("out.other.silu.y").expect("an output").values[1] += 0.5;
+    let told = verdict(&tensors, &cases);
+    assert!(told.wrong.iter().any(|wrong| wrong.contains("other.new") && wrong.contains("neither run nor excused")));
+    assert!(told.wrong.iter().any(|wrong| wrong.contains("out.other.silu.y")), "{:?}", told.wrong);
+    assert!(!told.wrong.iter().any(|wrong| wrong.contains("gelu")), "{:?}", told.wrong);
 }

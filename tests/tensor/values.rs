@@ -1,6 +1,7 @@
 //! What operations give, in f32 and bf16, from either layout, on every instruction set.
 
-use gustfront::tensor::{Cpu, DType, Layout, Level, no_grad};
+use gustfront::tensor::cases::{Case, Numbers};
+use gustfront::tensor::{Cpu, DType, Layout, Level, Tensor, TensorError, no_grad};
 
 use crate::{assert_close, compared};
 
@@ -72,4 +73,48 @@ fn bits_of_every_case(level: Level) -> Vec<(String, Vec<u32>)> {
         (case.name, bits)
     });
     results.collect()
+}
+
+/// Cases that indices may be given to: cropping moves elements, whatever they are; cases of neighbours make numbers of
+/// indices themselves, so that points may lie on few places; and random numbers read no input.
+const FOR_INDICES: &[&str] = &["resize/crop", "graph/neighbours", "random/normal", "random/uniform"];
+
+/// Every input of numbers of every case, given as indices: kernels would read their bits as f32.
+#[test]
+fn indices_in_place_of_numbers_are_refused() {
+    let device = Cpu::device();
+    let mut taken = Vec::new();
+    let refusing = |case: &Case| case.plain.is_some() && !FOR_INDICES.iter().any(|other| case.name.starts_with(other));
+    for case in gustfront::tensor::cases::all().into_iter().filter(refusing) {
+        let inputs = case.tensors(&device, DType::F32, Layout::Rows).expect("inputs");
+        for (number, _) in case.inputs.iter().enumerate().filter(|(_, x)| !matches!(x.numbers, Numbers::Below(_))) {
+            let mut wrong = inputs.clone();
+            let ones = vec![1; inputs[number].len()];
+            wrong[number] = Tensor::indices(&device, inputs[number].shape(), &ones).expect("indices");
+            match (case.run)(&wrong) {
+                Err(TensorError::DType { found: DType::I32, .. }) => {}
+                Err(TensorError::DTypes { left, right, .. }) if [left, right].contains(&DType::I32) => {}
+                Err(other) => taken.push(format!("{} input {number}: {other}", case.name)),
+                Ok(_) => taken.push(format!("{} input {number} was taken as numbers", case.name)),
+            }
+        }
+    }
+    assert!(taken.is_empty(), "\n{}", taken.join("\n"));
+}
+
+#[test]
+fn the_refusal_names_the_operation_and_both_dtypes() {
+    let index = Tensor::indices(&Cpu::device(), [3], &[1, 2, 3]).expect("indices");
+    let told = |error: TensorError, wanted: &str| assert_eq!(error.to_string(), wanted);
+    told(index.relu().expect_err("numbers"), "relu of i32: expected f32 or bf16");
+    told(index.sum(&[], false).expect_err("numbers"), "sum of i32: expected f32 or bf16");
+    told(index.to_dtype(DType::F32).expect_err("numbers"), "to_dtype of i32: expected f32 or bf16");
+    told(index.to_vec().expect_err("numbers"), "to_vec of i32: expected f32 or bf16");
+    let points = Tensor::indices(&Cpu::device(), [1, 2, 1], &[1, 2]).expect("indices");
+    let error = points.nearest_neighbours(1, false).expect_err("numbers");
+    told(error, "nearest_neighbours of i32: expected f32 or bf16");
+    told(index.add(&index).expect_err("numbers"), "add of i32: expected f32 or bf16");
+    let numbers = Tensor::zeros(&Cpu::device(), [3]).expect("zeros");
+    told(numbers.to_indices().expect_err("indices"), "to_indices of f32: expected i32");
+    told(numbers.to_dtype(DType::I32).expect_err("numbers"), "to_dtype of i32: expected f32 or bf16");
 }

@@ -1,8 +1,9 @@
 //! Convolutions of images, and their transposes.
 
 use super::kaiming;
+use super::norm::GroupNorm;
 use crate::nn::{Builder, Result};
-use crate::tensor::{self, Parameter, Tensor};
+use crate::tensor::{self, Epilogue, Fused, NormTail, Parameter, Prologue, Tensor};
 
 /// A convolution of images (N, C, H, W).
 #[derive(Clone, Debug)]
@@ -58,6 +59,35 @@ impl Conv2d {
     /// Where the sizes do not go together.
     pub fn forward(&self, x: &Tensor) -> tensor::Result<Tensor> {
         x.conv2d(&self.weight.get(), self.bias.as_ref().map(Parameter::get).as_ref(), &self.how)
+    }
+
+    /// [`Conv2d::forward`] and what follows it, in one pass.
+    ///
+    /// # Errors
+    /// Where the sizes do not go together.
+    pub fn forward_then(&self, x: &Tensor, then: &Epilogue<'_>) -> tensor::Result<Fused> {
+        self.fused(None, x, then)
+    }
+
+    /// [`Conv2d::forward_then`] of normalised images, which are not kept; the tail's own weight and bias are not used.
+    ///
+    /// # Errors
+    /// Where the sizes do not go together.
+    pub fn forward_after(
+        &self,
+        norm: &GroupNorm,
+        tail: NormTail<'_>,
+        x: &Tensor,
+        then: &Epilogue<'_>,
+    ) -> tensor::Result<Fused> {
+        let (weight, bias) = (norm.weight.get(), norm.bias.get());
+        let tail = NormTail { weight: Some(&weight), bias: Some(&bias), ..tail };
+        self.fused(Some(&Prologue { groups: norm.groups, epsilon: norm.epsilon, tail }), x, then)
+    }
+
+    fn fused(&self, first: Option<&Prologue<'_>>, x: &Tensor, then: &Epilogue<'_>) -> tensor::Result<Fused> {
+        let bias = self.bias.as_ref().map(Parameter::get);
+        x.conv2d_fused(first, &self.weight.get(), bias.as_ref(), &self.how, then)
     }
 }
 

@@ -1,13 +1,10 @@
 //! Guesses the noise in a noised state: six blocks of convolutions at full resolution, told the step of the diffusion.
 
 use crate::nn::{Builder, Conv2d, GroupNorm, Linear, NnError, Result};
-use crate::tensor::{self, Map, NormTail, Shape, Tensor, TensorError};
+use crate::tensor::{self, Epilogue, Fused, Map, NormTail, Shape, Tensor, TensorError, TimeEmbedding};
 
 /// How many times as wide as the outer blocks the time embedding is.
 const TIME_WIDTHS: usize = 4;
-
-/// The longest period of the time embedding, in steps.
-const LONGEST_PERIOD: f32 = 10_000.0;
 
 /// Groups of every normalisation.
 const GROUPS: usize = 8;
@@ -88,11 +85,11 @@ impl UltraMinimal {
     /// Where the sizes do not go together, or the device is out of memory.
     pub fn forward(&self, x: &Tensor, steps: &[f32]) -> tensor::Result<Tensor> {
         let time = self.widened(&self.sinusoid(x, steps)?)?;
-        let mut x = x.clone();
+        let mut state = State::plain(x.clone());
         for block in &self.blocks {
-            x = block.forward(&x, &time)?;
+            state = block.forward(state, &time)?;
         }
-        self.out.forward(&x)
+        Ok(state.convolved(&self.out, false)?.y)
     }
 
     /// [`UltraMinimal::forward`] that keeps what each part gave.
@@ -102,12 +99,12 @@ impl UltraMinimal {
     pub fn parts(&self, x: &Tensor, steps: &[f32]) -> tensor::Result<Parts> {
         let sinusoid = self.sinusoid(x, steps)?;
         let time = self.widened(&sinusoid)?;
-        let (mut x, mut blocks) = (x.clone(), Vec::with_capacity(self.blocks.len()));
+        let (mut state, mut blocks) = (State::plain(x.clone()), Vec::with_capacity(self.blocks.len()));
         for block in &self.blocks {
-            x = block.forward(&x, &time)?;
-            blocks.push((block.name, x.clone()));
+            state = block.forward(state, &time)?;
+            blocks.push((block.name, state.values()?));
         }
-        Ok(Parts { sinusoid, time, blocks, noise: self.out.forward(&x)? })
+        Ok(Parts { sinusoid, time, blocks, noise: state.convolved(&self.out, false)?.y })
     }
 
     /// Sines, then cosines of the steps at frequencies 10000^(−i / (half − 1)).
@@ -123,20 +120,54 @@ impl UltraMinimal {
                 expected,
             });
         }
-        let half = self.time_inputs / 2;
-        let decay = LONGEST_PERIOD.ln() / (half - 1) as f32;
-        let frequency = |i: usize| (-decay * i as f32).exp();
-        let wave = |step: &f32| {
-            let phases: Vec<f32> = (0..half).map(|i| step * frequency(i)).collect();
-            phases.iter().map(|p| p.sin()).chain(phases.iter().map(|p| p.cos())).collect::<Vec<f32>>()
-        };
-        let values: Vec<f32> = steps.iter().flat_map(wave).collect();
-        Tensor::new(x.device(), shape, &values)?.to_dtype(x.dtype())
+        Tensor::time_embedding(x.device(), steps, TimeEmbedding::new(self.time_inputs))?.to_dtype(x.dtype())
     }
 
     fn widened(&self, sinusoid: &Tensor) -> tensor::Result<Tensor> {
         let [first, second] = &self.time;
         second.forward(&first.forward(sinusoid)?.silu()?)
+    }
+}
+
+/// Images between two convolutions. Their normalisation and SiLU, and the time behind these, are left to what reads them.
+struct State<'a> {
+    x: Tensor,
+    norm: Option<&'a GroupNorm>,
+    moments: Option<Tensor>,
+    /// (batch, channels).
+    time: Option<Tensor>,
+}
+
+impl<'a> State<'a> {
+    /// Images that are as they are.
+    fn plain(x: Tensor) -> Self {
+        State { x, norm: None, moments: None, time: None }
+    }
+
+    /// What is done to the images once they are normalised.
+    fn tail(&self) -> NormTail<'_> {
+        let (moments, addend) = (self.moments.as_ref(), self.time.as_ref());
+        NormTail { activation: Some(Map::Silu), moments, addend, ..NormTail::default() }
+    }
+
+    /// The finished images.
+    fn values(&self) -> tensor::Result<Tensor> {
+        self.norm.map_or_else(|| Ok(self.x.clone()), |norm| norm.forward_with(&self.x, self.tail()))
+    }
+
+    /// The convolution of the finished images, which nobody reads but it.
+    fn convolved(self, conv: &Conv2d, moments: bool) -> tensor::Result<Fused> {
+        let then = Epilogue { moments, ..Epilogue::default() };
+        match self.norm {
+            None => conv.forward_then(&self.x, &then),
+            Some(norm) => conv.forward_after(norm, self.tail(), &self.x, &then),
+        }
+    }
+
+    /// [`State::convolved`], to be normalised.
+    fn next(self, conv: &Conv2d, norm: &'a GroupNorm, time: Option<Tensor>) -> tensor::Result<Self> {
+        let Fused { y, moments } = self.convolved(conv, true)?;
+        Ok(State { x: y, norm: Some(norm), moments, time })
     }
 }
 
@@ -167,13 +198,9 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Tensor, time: &Tensor) -> tensor::Result<Tensor> {
-        let half = |i: usize, x: &Tensor| {
-            let tail = NormTail { activation: Some(Map::Silu), ..NormTail::default() };
-            self.norm[i].forward_with(&self.conv[i].forward(x)?, tail)
-        };
-        let time = self.time.forward(time)?.unsqueeze(2)?.unsqueeze(3)?;
-        let x = half(0, x)?.add(&time)?;
-        half(1, &x)
+    fn forward<'a>(&'a self, state: State<'a>, time: &Tensor) -> tensor::Result<State<'a>> {
+        let [first, second] = &self.norm;
+        let time = self.time.forward(time)?;
+        state.next(&self.conv[0], first, Some(time))?.next(&self.conv[1], second, None)
     }
 }

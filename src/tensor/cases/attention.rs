@@ -109,8 +109,8 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = sizes.into_iter().map(single).collect();
     cases.extend([multi_head(false), multi_head(true), shares(false), shares(true)]);
     let inputs = vec![Input::normal(&[1, 8, 2304, 64]); 3];
-    cases.push(Case::speed("attention/1×8×2304×64", inputs, |x| {
-        Ok(vec![x[0].attention(&x[1], &x[2], AttentionOptions::default())?])
-    }));
+    let operations = 4.0 * 8.0 * 2304.0 * 2304.0 * 64.0;
+    let run = |x: &[Tensor]| Ok(vec![x[0].attention(&x[1], &x[2], AttentionOptions::default())?]);
+    cases.push(Case::speed("attention/1×8×2304×64", inputs, run).counting(operations));
     cases
 }

@@ -1,7 +1,8 @@
 //! Convolutions of odd sizes, transposed ones, and what is fused behind them.
 
+use super::norm;
 use super::{Array, Case, Input};
-use crate::tensor::{Conv2d, ConvTranspose2d, Epilogue, Map, Result, Tensor};
+use crate::tensor::{Conv2d, ConvTranspose2d, Epilogue, Map, NormTail, Prologue, Result, Tensor};
 
 /// Name, shapes of x and w, how the kernel moves.
 type Convolution = (&'static str, [usize; 4], [usize; 4], Conv2d);
@@ -18,9 +19,12 @@ const fn spread(stride: usize, padding: usize, output_padding: usize, groups: us
 
 const MIXED: Conv2d = Conv2d { stride: [2, 1], padding: [0, 3], dilation: [1, 2], groups: 1 };
 
-const CONVOLUTIONS: [Convolution; 26] = [
+const CONVOLUTIONS: [Convolution; 29] = [
     ("3x3", [2, 3, 9, 15], [5, 3, 3, 3], how(1, 1, 1, 1)),
     ("3x3 16 to 16", [1, 16, 5, 21], [16, 16, 3, 3], how(1, 1, 1, 1)),
+    ("3x3 16 to 16 in tiles", [1, 16, 9, 53], [16, 16, 3, 3], how(1, 1, 1, 1)),
+    ("3x3 16 to 21 in tiles, no padding", [2, 16, 12, 43], [21, 16, 3, 3], how(1, 0, 1, 1)),
+    ("3x3 32 to 16 in tiles, more padding", [1, 32, 17, 21], [16, 32, 3, 3], how(1, 2, 1, 1)),
     ("3x3 9 to 17", [1, 9, 6, 8], [17, 9, 3, 3], how(1, 1, 1, 1)),
     ("3x3 1 to 1", [2, 1, 12, 13], [1, 1, 3, 3], how(1, 1, 1, 1)),
     ("3x3 2 to 8", [1, 2, 7, 37], [8, 2, 3, 3], how(1, 1, 1, 1)),
@@ -129,17 +133,20 @@ fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
-/// Σy and Σy² of each group.
-fn statistics(y: &Array, groups: usize) -> Array {
-    let per_group = y.shape[1] / groups;
-    let mut sums = Array::from_fn(&[y.shape[0], groups, 2], |_| 0.0);
+/// Mean, nothing, and variance of each channel of each image.
+fn moments(y: &Array) -> Array {
     let pixels = y.shape[2] * y.shape[3];
-    for (at, y) in y.values.iter().enumerate() {
-        let group = at / pixels / per_group;
-        sums.values[2 * group] += y;
-        sums.values[2 * group + 1] += y * y;
-    }
-    sums
+    let planes: Vec<[f64; 2]> = y.values.chunks(pixels).map(plane_moments).collect();
+    Array::from_fn(&[3, y.shape[0], y.shape[1]], |i| {
+        let [mean, variance] = planes[i[1] * y.shape[1] + i[2]];
+        [mean, 0.0, variance][i[0]]
+    })
+}
+
+fn plane_moments(plane: &[f64]) -> [f64; 2] {
+    let mean = |of: &dyn Fn(f64) -> f64| plane.iter().map(|x| of(*x)).sum::<f64>() / plane.len() as f64;
+    let middle = mean(&|x| x);
+    [middle, mean(&|x| (x - middle) * (x - middle))]
 }
 
 fn convolution((name, x, w, how): Convolution) -> [Case; 2] {
@@ -184,8 +191,8 @@ fn fused(name: &str, activation: Map, of: fn(f64) -> f64, channels: usize) -> Ca
         Input::normal(&[2, channels, 6, 7]),
     ];
     let run = move |x: &[Tensor]| {
-        let then = Epilogue { residual: Some(&x[3]), activation: Some(activation), statistics: None };
-        Ok(vec![x[0].conv2d_fused(&x[1], Some(&x[2]), &how, &then)?.y])
+        let then = Epilogue { residual: Some(&x[3]), activation: Some(activation), moments: false };
+        Ok(vec![x[0].conv2d_fused(None, &x[1], Some(&x[2]), &how, &then)?.y])
     };
     let plain = move |x: &[Array]| {
         let y = conv2d(&x[0], &x[1], Some(&x[2]), &how);
@@ -196,29 +203,60 @@ fn fused(name: &str, activation: Map, of: fn(f64) -> f64, channels: usize) -> Ca
     Case::new(format!("conv/fused {name}"), inputs, run, plain).within(1e-5, 7e-6)
 }
 
-/// The statistics alone; their gradient belongs to the norm that uses them.
-fn counted(channels: usize, groups: usize) -> Case {
+/// The moments of the output; their gradient belongs to the norm that uses them.
+fn counted(channels: usize, size: [usize; 2]) -> Case {
     let how = how(1, 1, 1, 1);
     let inputs = vec![
-        Input::normal(&[3, 4, 9, 17]).constant(),
+        Input::normal(&[3, 4, size[0], size[1]]).constant(),
         Input::between(&[channels, 4, 3, 3], 0.0, 1.0).constant(),
         Input::normal(&[channels]).constant(),
     ];
     let run = move |x: &[Tensor]| -> Result<Vec<Tensor>> {
-        let then = Epilogue { statistics: Some(groups), activation: Some(Map::Silu), residual: None };
-        let fused = x[0].conv2d_fused(&x[1], Some(&x[2]), &how, &then)?;
-        Ok(fused.statistics.into_iter().collect())
+        let then = Epilogue { moments: true, activation: Some(Map::Silu), residual: None };
+        let fused = x[0].conv2d_fused(None, &x[1], Some(&x[2]), &how, &then)?;
+        // The mean in two parts is one number.
+        let moments = fused.moments.into_iter().collect::<Vec<_>>();
+        let part = |index: usize| moments[0].narrow(0, index, 1);
+        let (mean, variance) = (part(0)?.add(&part(1)?)?, part(2)?);
+        Ok(vec![Tensor::cat(&[&mean, &mean.mul_scalar(0.0)?, &variance], 0)?])
     };
-    let plain = move |x: &[Array]| vec![statistics(&conv2d(&x[0], &x[1], Some(&x[2]), &how).map(silu), groups)];
-    // Sums over hundreds of pixels, whose signs differ.
-    Case::new(format!("conv/statistics {channels} in {groups}"), inputs, run, plain).within(1e-5, 1e-4)
+    let plain = move |x: &[Array]| vec![moments(&conv2d(&x[0], &x[1], Some(&x[2]), &how).map(silu))];
+    Case::new(format!("conv/moments {channels} at {size:?}"), inputs, run, plain).within(1e-5, 5e-6)
+}
+
+/// A normalisation, SiLU and an addend before the convolution, of (x, output channels, groups).
+fn normed(x: [usize; 4], channels: usize, groups: usize, how: Conv2d) -> Case {
+    let [batch, from, ..] = x;
+    let inputs = vec![
+        Input::normal(&x),
+        Input::normal(&[channels, from, 3, 3]),
+        Input::normal(&[channels]),
+        Input::between(&[from], 0.5, 1.5),
+        Input::normal(&[from]),
+        Input::normal(&[batch, from]),
+    ];
+    let run = move |x: &[Tensor]| {
+        let (weight, bias, addend) = (Some(&x[3]), Some(&x[4]), Some(&x[5]));
+        let tail = NormTail { weight, bias, addend, activation: Some(Map::Silu), ..NormTail::default() };
+        let first = Prologue { groups, epsilon: norm::EPSILON, tail };
+        Ok(vec![x[0].conv2d_fused(Some(&first), &x[1], Some(&x[2]), &how, &Epilogue::default())?.y])
+    };
+    let plain = move |x: &[Array]| {
+        let z = norm::grouped(&x[0], groups, [Some(&x[3]), Some(&x[4]), None, None], true);
+        let z = Array::from_fn(&z.shape, |i| z.at(i) + x[5].at(&i[..2]));
+        vec![conv2d(&z, &x[1], Some(&x[2]), &how)]
+    };
+    // As for convolutions.
+    let absolute = 1e-6 * ((9 * from) as f64).sqrt();
+    Case::new(format!("conv/norm before {x:?} to {channels}"), inputs, run, plain).within(1e-5, absolute)
 }
 
 fn speed((x, channels): ([usize; 4], usize)) -> Case {
     let [_, from, rows, columns] = x;
     let inputs = vec![Input::normal(&x), Input::normal(&[channels, from, 3, 3]), Input::normal(&[channels])];
     let run = |x: &[Tensor]| Ok(vec![x[0].conv2d(&x[1], Some(&x[2]), &how(1, 1, 1, 1))?]);
-    Case::speed(format!("conv/3x3 {from} to {channels} at {rows}×{columns}"), inputs, run)
+    let operations = 2.0 * (9 * from * channels * rows * columns) as f64;
+    Case::speed(format!("conv/3x3 {from} to {channels} at {rows}×{columns}"), inputs, run).counting(operations)
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -226,7 +264,12 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(TRANSPOSED.into_iter().map(transposed));
     cases.push(fused("relu", Map::Relu, |x| x.max(0.0), 6));
     cases.push(fused("silu", Map::Silu, silu, 16));
-    cases.extend([(16, 4), (6, 3), (40, 8)].into_iter().map(|(channels, groups)| counted(channels, groups)));
+    cases.extend(
+        [(16, [9, 17]), (6, [9, 17]), (40, [19, 23])].into_iter().map(|(channels, size)| counted(channels, size)),
+    );
+    cases.push(normed([2, 6, 7, 5], 4, 3, how(1, 1, 1, 1)));
+    cases.push(normed([2, 8, 9, 7], 6, 2, how(2, 1, 1, 1)));
+    cases.push(normed([1, 16, 11, 51], 16, 8, how(1, 1, 1, 1)));
     cases.extend(SPEEDS.into_iter().map(speed));
     cases
 }

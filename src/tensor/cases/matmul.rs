@@ -124,7 +124,8 @@ pub(super) fn cases() -> Vec<Case> {
     for (rows, inner, columns) in [(1024, 1024, 1024), (64, 576, 16384), (1, 1024, 1024), (2304, 512, 2048)] {
         let name = format!("matmul/{rows}×{inner}×{columns}");
         let inputs = vec![Input::normal(&[rows, inner]), Input::normal(&[inner, columns])];
-        cases.push(Case::speed(name, inputs, |x| Ok(vec![x[0].matmul(&x[1])?])));
+        let operations = 2.0 * (rows * inner * columns) as f64;
+        cases.push(Case::speed(name, inputs, |x| Ok(vec![x[0].matmul(&x[1])?])).counting(operations));
     }
     cases
 }

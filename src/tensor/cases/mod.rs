@@ -19,6 +19,7 @@ mod resize;
 mod splat;
 mod diffusion;
 mod loss;
+mod optimiser;
 mod random;
 mod recurrent;
 
@@ -73,6 +74,8 @@ pub struct Case {
     pub plain: Option<Plain>,
     /// How far a value may be from what is right, in f32: relative to it, and absolute.
     pub tolerance: (f64, f64),
+    /// Multiplications and additions that one run needs, where they are what takes the time.
+    pub operations: Option<f64>,
 }
 
 /// Every case.
@@ -94,6 +97,7 @@ pub fn all() -> Vec<Case> {
         splat::cases(),
         diffusion::cases(),
         loss::cases(),
+        optimiser::cases(),
         random::cases(),
         recurrent::cases(),
     ]
@@ -137,6 +141,20 @@ impl Input {
         };
         Array { shape: self.shape.clone(), values: (0..self.shape.iter().product()).map(draw).collect() }
     }
+
+    /// Numbers as a tensor of the input's shape: indices where those are what it holds, an image channels-last where asked.
+    ///
+    /// # Errors
+    /// Where there are not as many numbers as the shape has elements, or the device is out of memory.
+    pub fn tensor(&self, device: &Device, values: &[f32], dtype: DType, layout: Layout) -> Result<Tensor> {
+        let shape = super::Shape::of("case", &self.shape)?;
+        match self.numbers {
+            Numbers::Below(_) => {
+                Tensor::indices(device, shape, &values.iter().map(|x| *x as i32).collect::<Vec<i32>>())
+            }
+            _ => Tensor::new(device, shape, values)?.to_dtype(dtype)?.to_layout(layout),
+        }
+    }
 }
 
 impl Case {
@@ -148,7 +166,7 @@ impl Case {
         plain: impl Fn(&[Array]) -> Vec<Array> + Send + Sync + 'static,
     ) -> Self {
         let (run, plain): (Run, Plain) = (Box::new(run), Box::new(plain));
-        Case { name: name.into(), inputs, run, plain: Some(plain), tolerance: (1e-5, 1e-6) }
+        Case { name: name.into(), inputs, run, plain: Some(plain), tolerance: (1e-5, 1e-6), operations: None }
     }
 
     /// A case that is there for its speed alone.
@@ -157,12 +175,17 @@ impl Case {
         inputs: Vec<Input>,
         run: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,
     ) -> Self {
-        Case { name: name.into(), inputs, run: Box::new(run), plain: None, tolerance: (0.0, 0.0) }
+        Case { name: name.into(), inputs, run: Box::new(run), plain: None, tolerance: (0.0, 0.0), operations: None }
     }
 
     /// The same with another tolerance, relative and absolute; say why where it is used.
     pub fn within(self, relative: f64, absolute: f64) -> Self {
         Case { tolerance: (relative, absolute), ..self }
+    }
+
+    /// The same with the number of multiplications and additions of one run.
+    pub fn counting(self, operations: f64) -> Self {
+        Case { operations: Some(operations), ..self }
     }
 
     /// The inputs' numbers.
@@ -176,13 +199,8 @@ impl Case {
     /// Where the device is out of memory.
     pub fn tensors(&self, device: &Device, dtype: DType, layout: Layout) -> Result<Vec<Tensor>> {
         let tensor = |(input, array): (&Input, Array)| {
-            let shape = super::Shape::of("case", &array.shape)?;
-            if let Numbers::Below(_) = input.numbers {
-                let values: Vec<i32> = array.values.iter().map(|x| *x as i32).collect();
-                return Tensor::indices(device, shape, &values);
-            }
             let values: Vec<f32> = array.values.iter().map(|x| *x as f32).collect();
-            Tensor::new(device, shape, &values)?.to_dtype(dtype)?.to_layout(layout)
+            input.tensor(device, &values, dtype, layout)
         };
         self.inputs.iter().zip(self.arrays()).map(tensor).collect()
     }

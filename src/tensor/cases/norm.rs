@@ -5,7 +5,7 @@ use crate::tensor::Tensor;
 use crate::tensor::ops::elementwise::Map;
 use crate::tensor::ops::norm::NormTail;
 
-const EPSILON: f32 = 1e-5;
+pub(super) const EPSILON: f32 = 1e-5;
 
 /// Normalises sets of elements, told by the set of an index.
 fn normal(x: &Array, sets: usize, set: impl Fn(&[usize]) -> usize) -> (Array, Vec<[f64; 2]>) {
@@ -43,6 +43,27 @@ fn followed(x: &Array, factors: [Option<&Array>; 4], silu: bool) -> Array {
     })
 }
 
+/// Group normalisation, and what follows it.
+pub(super) fn grouped(x: &Array, groups: usize, factors: [Option<&Array>; 4], silu: bool) -> Array {
+    let (batch, channels) = (x.shape[0], x.shape[1]);
+    let set = |index: &[usize]| index[0] * groups + index[1] / (channels / groups);
+    followed(&normal(x, batch * groups, set).0, factors, silu)
+}
+
+/// An addend behind SiLU, in any rank.
+fn added(shape: &'static [usize], groups: usize) -> Case {
+    let inputs = vec![Input::normal(shape), Input::normal(&shape[..2])];
+    let run = move |x: &[Tensor]| {
+        let tail = NormTail { activation: Some(Map::Silu), addend: Some(&x[1]), ..NormTail::default() };
+        Ok(vec![x[0].group_norm(groups, EPSILON, tail)?])
+    };
+    let plain = move |x: &[Array]| {
+        let y = grouped(&x[0], groups, [None; 4], true);
+        vec![Array::from_fn(shape, |i| y.at(i) + x[1].at(&i[..2]))]
+    };
+    Case::new(format!("norm/group {shape:?} in {groups} with an addend"), inputs, run, plain).within(1e-5, 4e-6)
+}
+
 /// Group normalisation with (weight and bias, scale and shift, SiLU).
 fn group(shape: &'static [usize], groups: usize, (weights, film, silu): (bool, bool, bool)) -> Case {
     let mut inputs = vec![Input::normal(shape)];
@@ -57,16 +78,15 @@ fn group(shape: &'static [usize], groups: usize, (weights, film, silu): (bool, b
             scale: film.then(|| &x[next]),
             shift: film.then(|| &x[next + 1]),
             activation: silu.then_some(Map::Silu),
+            addend: None,
             moments: None,
         };
         Ok(vec![x[0].group_norm(groups, EPSILON, tail)?])
     };
     let plain = move |x: &[Array]| {
-        let set = |index: &[usize]| index[0] * groups + index[1] / (shape[1] / groups);
-        let (normal, _) = normal(&x[0], shape[0] * groups, set);
         let factors =
             [weights.then(|| &x[1]), weights.then(|| &x[2]), film.then(|| &x[next]), film.then(|| &x[next + 1])];
-        vec![followed(&normal, factors, silu)]
+        vec![grouped(&x[0], groups, factors, silu)]
     };
     let name = format!("norm/group {shape:?} in {groups} weights {weights} film {film} silu {silu}");
     Case::new(name, inputs, run, plain).within(1e-5, 4e-6)
@@ -161,6 +181,9 @@ pub(super) fn cases() -> Vec<Case> {
         group(&[2, 3, 2, 3, 2], 1, (true, false, false)),
         group(&[3, 12], 3, (true, false, true)),
         group(&[1, 2, 23, 29], 1, (false, true, false)),
+        added(&[2, 6, 5, 7], 3),
+        added(&[3, 12], 3),
+        added(&[2, 4, 11], 2),
         batch(&[3, 5, 4, 3], Batch::Training),
         batch(&[3, 5, 4, 3], Batch::Evaluation),
         batch(&[3, 5, 4, 3], Batch::Running),

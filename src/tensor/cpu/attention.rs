@@ -3,17 +3,19 @@
 //! The loops of Dao, "FlashAttention-2" (2023), on packed keys and values; the gradient of the queries is summed over
 //! fixed runs of keys, one run after the other.
 
+use std::f32::consts::{LN_2, LOG2_E};
+
 use rayon::prelude::*;
 
 use crate::tensor::ops::attention::{Attention, AttentionKept, AttentionSizes};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::attention_back::Back;
-use super::functions::{exp, ln};
+use super::attention_rows::Rows;
+use super::functions::ln;
 use super::gemm::{Apart, Matrix, Multiply, Tile, WHOLE, panel_width};
 use super::memory::Values;
 use super::pack::{PackRight, pack_left, packed_len};
-use super::softmax::greatest;
 use super::vector::{Kernel, Vector};
 use super::{Block, Cpu};
 
@@ -31,6 +33,7 @@ pub(super) struct Problem<'a> {
     pub(super) keys: Values<'a>,
     pub(super) values: Values<'a>,
     pub(super) mask: Option<Values<'a>>,
+    pub(super) rows: Rows,
 }
 
 impl Attention for Cpu {
@@ -44,33 +47,18 @@ impl Attention for Cpu {
     ) -> Result<[Buffer; 2]> {
         let problem = self.problem([queries, keys, values], mask, sizes);
         let heads = sizes.batch * sizes.heads;
-        let key_panels = self.pack_heads(heads, sizes.size, sizes.keys, |head| problem.keys(head).transposed());
-        let value_panels = self.pack_heads(heads, sizes.keys, sizes.value_size, |head| problem.values(head));
+        let panels = [
+            self.pack_heads(heads, sizes.size, sizes.keys, |head| problem.keys(head).transposed()),
+            self.pack_heads(heads, sizes.keys, sizes.value_size, |head| problem.values(head)),
+        ];
         let mut result = self.take(heads * sizes.queries * sizes.value_size);
         let mut log_sums = self.take(heads * sizes.queries);
-        let (to, to_sums) = (Apart::new(result.values_mut()), Apart::new(log_sums.values_mut()));
+        let to = [&mut result, &mut log_sums].map(|block| Apart::new(block.values_mut()));
+        let scratch = || self.take(QUERIES * (sizes.size + KEYS + 2));
         let blocks = sizes.queries.div_ceil(QUERIES);
-        let scratch = || self.take(QUERIES * (sizes.size + KEYS + sizes.value_size + 2));
         (0..heads * blocks).into_par_iter().for_each_init(scratch, |scratch, task| {
             let (head, first) = (task / blocks, task % blocks * QUERIES);
-            let rows = QUERIES.min(sizes.queries - first);
-            let start = head * sizes.queries + first;
-            // SAFETY: each task has queries of its own.
-            let (to, sums) =
-                unsafe { (to.part(start * sizes.value_size, rows * sizes.value_size), to_sums.part(start, rows)) };
-            let part = |panels: &'_ Block| panels.values().len() / heads;
-            let (key_step, value_step) = (part(&key_panels), part(&value_panels));
-            let block = Forward {
-                problem: &problem,
-                head,
-                first,
-                key_panels: &key_panels.values()[head * key_step..(head + 1) * key_step],
-                value_panels: &value_panels.values()[head * value_step..(head + 1) * value_step],
-                scratch: scratch.values_mut(),
-                to,
-                sums,
-            };
-            self.level.launch(block);
+            self.level.launch(Forward::new(&problem, [head, first], &panels, &to, scratch.values_mut()));
         });
         Ok([self.finish(result, queries.dtype), self.finish(log_sums, DType::F32)])
     }
@@ -89,21 +77,11 @@ impl Attention for Cpu {
         (0..heads * runs).into_par_iter().for_each_init(
             || self.take(len),
             |scratch, task| {
-                let (head, run_index) = (task % heads, task / heads);
-                let keys = (run_index * run).min(sizes.keys)..((run_index + 1) * run).min(sizes.keys);
-                let scratch = scratch.values_mut();
-                let back = Back {
-                    problem: &problem,
-                    result: &result,
-                    log_sums: &log_sums,
-                    dy: &dy,
-                    head,
-                    keys,
-                    dq_start: run_index * kept.queries.len,
-                    scratch,
-                    to: &to,
-                };
-                self.level.launch(back);
+                let (head, index) = (task % heads, task / heads);
+                let keys = (index * run).min(sizes.keys)..((index + 1) * run).min(sizes.keys);
+                let (result, log_sums, dy, to) = (&*result, &*log_sums, &*dy, &to);
+                let (dq_start, scratch) = (index * kept.queries.len, scratch.values_mut());
+                self.level.launch(Back { problem: &problem, result, log_sums, dy, head, keys, dq_start, scratch, to });
             },
         );
         let dq = if runs == 1 { dq } else { self.sum_of_parts(&dq, kept.queries.len) };
@@ -119,7 +97,14 @@ impl Cpu {
         sizes: &AttentionSizes,
     ) -> Problem<'a> {
         let (queries, keys, values) = (self.read(queries), self.read(keys), self.read(values));
-        Problem { sizes: *sizes, queries, keys, values, mask: mask.map(|mask| self.read(mask)) }
+        Problem {
+            sizes: *sizes,
+            queries,
+            keys,
+            values,
+            mask: mask.map(|mask| self.read(mask)),
+            rows: Rows::new(self.level),
+        }
     }
 
     /// A matrix of each head as panels.
@@ -169,17 +154,17 @@ impl Problem<'_> {
         end.saturating_sub(first).min(KEYS)
     }
 
-    /// Products of a query and keys from `first` on, scaled and masked.
+    /// Makes products of a query and keys from `first` on scores: scaled and masked, as logarithms to base 2.
     #[inline(always)]
     pub(super) fn score(&self, head: usize, query: usize, first: usize, products: &mut [f32]) {
-        products.iter_mut().for_each(|x| *x *= self.sizes.scale);
-        let Some(mask) = &self.mask else { return };
+        let scale = self.sizes.scale * LOG2_E;
+        let Some(mask) = &self.mask else { return products.iter_mut().for_each(|x| *x *= scale) };
         let [of_batch, of_head, of_query, of_key] = self.sizes.mask;
         let (batch, head) = (head / self.sizes.heads, head % self.sizes.heads);
         let start = batch * of_batch + head * of_head + query * of_query + first * of_key;
         match of_key {
-            0 => products.iter_mut().for_each(|x| *x += mask[start]),
-            _ => products.iter_mut().zip(&mask[start..]).for_each(|(x, mask)| *x += mask),
+            0 => products.iter_mut().for_each(|x| *x = *x * scale + mask[start] * LOG2_E),
+            _ => products.iter_mut().zip(&mask[start..]).for_each(|(x, mask)| *x = *x * scale + mask * LOG2_E),
         }
     }
 }
@@ -191,89 +176,127 @@ struct Forward<'a> {
     first: usize,
     key_panels: &'a [f32],
     value_panels: &'a [f32],
-    scratch: &'a mut [f32],
+    /// The queries as a left operand.
+    queries: &'a mut [f32],
+    /// Scores, then shares, of a block of keys.
+    shares: &'a mut [f32],
+    /// The greatest score of each query so far.
+    most: &'a mut [f32],
+    /// The sum of its shares so far.
+    total: &'a mut [f32],
     to: &'a mut [f32],
-    sums: &'a mut [f32],
+    log_sums: &'a mut [f32],
+}
+
+impl<'a> Forward<'a> {
+    fn new(
+        problem: &'a Problem<'a>,
+        [head, first]: [usize; 2],
+        [key_panels, value_panels]: &'a [Block; 2],
+        [to, log_sums]: &'a [Apart<'a, f32>; 2],
+        scratch: &'a mut [f32],
+    ) -> Self {
+        let sizes = &problem.sizes;
+        let rows = QUERIES.min(sizes.queries - first);
+        let start = head * sizes.queries + first;
+        // SAFETY: each task has queries of its own.
+        let (to, log_sums) =
+            unsafe { (to.part(start * sizes.value_size, rows * sizes.value_size), log_sums.part(start, rows)) };
+        let (queries, rest) = scratch.split_at_mut(QUERIES * sizes.size);
+        let (shares, rest) = rest.split_at_mut(QUERIES * KEYS);
+        let (most, total) = rest.split_at_mut(QUERIES);
+        let of_head = |panels: &'a Block| {
+            let step = panels.values().len() / (sizes.batch * sizes.heads);
+            &panels.values()[head * step..(head + 1) * step]
+        };
+        let (key_panels, value_panels) = (of_head(key_panels), of_head(value_panels));
+        let (most, total) = (&mut most[..rows], &mut total[..rows]);
+        Forward { problem, head, first, key_panels, value_panels, queries, shares, most, total, to, log_sums }
+    }
+
+    /// The products of the queries and `count` keys from `key` on.
+    #[inline(always)]
+    fn multiply_keys<T: Tile>(&mut self, key: usize, count: usize) {
+        let size = self.problem.sizes.size;
+        let of_keys = Multiply {
+            inner: size,
+            left: self.queries,
+            row: 1,
+            step: T::ROWS,
+            panel: T::ROWS * size,
+            rows: self.most.len(),
+            right: &self.key_panels[key * size..],
+            right_step: size * T::COLUMNS,
+            columns: count,
+        };
+        of_keys.run::<T>(self.shares, KEYS, false);
+    }
+
+    /// Makes products shares, and what was summed before the share of all that it is now.
+    #[inline(always)]
+    fn share(&mut self, key: usize, count: usize) {
+        let (problem, value_size) = (self.problem, self.problem.sizes.value_size);
+        let queries = self.most.iter_mut().zip(&mut *self.total).enumerate();
+        for ((row, (most, total)), shares) in queries.zip(self.shares.chunks_exact_mut(KEYS)) {
+            let query = self.first + row;
+            let (seen, hidden) = shares[..count].split_at_mut(problem.visible(query, key, key + count));
+            hidden.fill(0.0);
+            problem.score(self.head, query, key, seen);
+            let old = problem.rows.shares(seen, most, total);
+            if old != 1.0 {
+                self.to[row * value_size..][..value_size].iter_mut().for_each(|to| *to *= old);
+            }
+        }
+    }
+
+    /// Adds shares · values of `count` keys from `key` on.
+    #[inline(always)]
+    fn add_values<T: Tile>(&mut self, key: usize, count: usize) {
+        let sizes = &self.problem.sizes;
+        let of_values = Multiply {
+            inner: count,
+            left: self.shares,
+            row: KEYS,
+            step: 1,
+            panel: T::ROWS * KEYS,
+            rows: self.most.len(),
+            right: &self.value_panels[key * T::COLUMNS..],
+            right_step: sizes.keys * T::COLUMNS,
+            columns: sizes.value_size,
+        };
+        of_values.run::<T>(self.to, sizes.value_size, true);
+    }
+
+    /// Divides by the sums of shares, and notes their logarithms.
+    #[inline(always)]
+    fn finish(self) {
+        let value_size = self.problem.sizes.value_size;
+        for (row, log_sum) in self.log_sums.iter_mut().enumerate() {
+            let (scale, log) = match self.total[row] {
+                0.0 => (0.0, f32::INFINITY),
+                total => (1.0 / total, self.most[row] * LN_2 + ln(total)),
+            };
+            *log_sum = log;
+            self.to[row * value_size..][..value_size].iter_mut().for_each(|to| *to *= scale);
+        }
+    }
 }
 
 impl Kernel for Forward<'_> {
     #[inline(always)]
-    fn run<T: Vector>(self) {
-        let Forward { problem, head, first, key_panels, value_panels, scratch, to, sums } = self;
-        let (sizes, rows) = (&problem.sizes, sums.len());
-        let (left, scratch) = scratch.split_at_mut(QUERIES * sizes.size);
-        let (products, scratch) = scratch.split_at_mut(QUERIES * KEYS);
-        let (most, total) = scratch.split_at_mut(QUERIES);
-        let (most, total) = (&mut most[..rows], &mut total[..rows]);
-        pack_left(problem.queries(head), first..first + rows, 0..sizes.size, T::ROWS, left);
-        most.fill(f32::NEG_INFINITY);
-        total.fill(0.0);
-        to.fill(0.0);
-        let end = if sizes.causal { sizes.keys.min(first + rows) } else { sizes.keys };
-        for key in (0..end).step_by(KEYS) {
-            let keys = KEYS.min(sizes.keys - key);
-            let of_keys = Multiply {
-                inner: sizes.size,
-                left,
-                row: 1,
-                step: T::ROWS,
-                panel: T::ROWS * sizes.size,
-                rows,
-                right: &key_panels[key * sizes.size..],
-                right_step: sizes.size * T::COLUMNS,
-                columns: keys,
-            };
-            of_keys.run::<T>(products, KEYS, false);
-            for (row, products) in products.chunks_exact_mut(KEYS).take(rows).enumerate() {
-                let products = &mut products[..keys];
-                let (seen, hidden) = products.split_at_mut(problem.visible(first + row, key, key + keys));
-                hidden.fill(0.0);
-                problem.score(head, first + row, key, seen);
-                let old = shares(seen, &mut most[row], &mut total[row]);
-                let to = &mut to[row * sizes.value_size..(row + 1) * sizes.value_size];
-                to.iter_mut().for_each(|to| *to *= old);
-            }
-            let of_values = Multiply {
-                inner: keys,
-                left: products,
-                row: KEYS,
-                step: 1,
-                panel: T::ROWS * KEYS,
-                rows,
-                right: &value_panels[key * T::COLUMNS..],
-                right_step: sizes.keys * T::COLUMNS,
-                columns: sizes.value_size,
-            };
-            of_values.run::<T>(to, sizes.value_size, true);
+    fn run<T: Vector>(mut self) {
+        let (sizes, end) = (&self.problem.sizes, self.first + self.most.len());
+        pack_left(self.problem.queries(self.head), self.first..end, 0..sizes.size, T::ROWS, self.queries);
+        self.most.fill(f32::NEG_INFINITY);
+        self.total.fill(0.0);
+        self.to.fill(0.0);
+        let keys = if sizes.causal { sizes.keys.min(end) } else { sizes.keys };
+        for key in (0..keys).step_by(KEYS) {
+            let count = KEYS.min(sizes.keys - key);
+            self.multiply_keys::<T>(key, count);
+            self.share(key, count);
+            self.add_values::<T>(key, count);
         }
-        for (row, sum) in sums.iter_mut().enumerate() {
-            let (scale, log) = match total[row] {
-                0.0 => (0.0, f32::INFINITY),
-                total => (1.0 / total, most[row] + ln(total)),
-            };
-            *sum = log;
-            let to = &mut to[row * sizes.value_size..(row + 1) * sizes.value_size];
-            to.iter_mut().for_each(|to| *to *= scale);
-        }
+        self.finish();
     }
-}
-
-/// Makes scores shares of a running sum, and gives what earlier shares are to be multiplied by.
-#[inline(always)]
-fn shares(scores: &mut [f32], most: &mut f32, total: &mut f32) -> f32 {
-    let found = greatest(scores);
-    let new = if found > *most { found } else { *most };
-    // Where all is hidden so far, shares of −∞ are 0 from any finite level.
-    let level = if new == f32::NEG_INFINITY { 0.0 } else { new };
-    scores.iter_mut().for_each(|x| *x = exp(*x - level));
-    let mut lanes = [0f32; 16];
-    let (whole, rest) = scores.as_chunks::<16>();
-    for x in whole {
-        lanes.iter_mut().zip(x).for_each(|(lane, x)| *lane += x);
-    }
-    lanes.iter_mut().zip(rest).for_each(|(lane, x)| *lane += x);
-    let old = exp(*most - level);
-    *total = *total * old + lanes.iter().sum::<f32>();
-    *most = new;
-    old
 }

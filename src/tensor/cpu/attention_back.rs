@@ -1,11 +1,11 @@
 //! The gradient of attention: shares are worked out again from the logarithms of their sums.
 
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use crate::tensor::ops::attention::AttentionSizes;
 
 use super::attention::{KEYS, Problem, QUERIES};
-use super::functions::exp;
 use super::gemm::{Apart, Matrix, Multiply, Tile};
 use super::pack::{pack_left, pack_right, packed_len};
 use super::vector::{Kernel, Vector};
@@ -24,24 +24,21 @@ pub(super) struct Back<'a> {
     pub(super) to: &'a [Apart<'a, f32>; 3],
 }
 
-/// The run's keys and values as right operands.
-struct KeyPanels<'a> {
-    keys_turned: &'a [f32],
-    values_turned: &'a [f32],
-    keys: &'a [f32],
-    /// Keys of the run.
-    len: usize,
-}
-
-/// A block of queries and of their gradients as both operands.
-struct QueryBlock<'a> {
-    rows: usize,
-    queries: &'a [f32],
-    dy: &'a [f32],
-    queries_right: &'a [f32],
-    dy_right: &'a [f32],
+/// The run's keys and values, and a block of queries and their gradients, as operands; and what is between.
+struct Scratch<'a> {
+    keys_turned: &'a mut [f32],
+    values_turned: &'a mut [f32],
+    keys: &'a mut [f32],
+    queries: &'a mut [f32],
+    dy: &'a mut [f32],
+    queries_right: &'a mut [f32],
+    dy_right: &'a mut [f32],
     /// Σ dy · y of each query.
-    along: &'a [f32],
+    along: &'a mut [f32],
+    /// Shares of a block of queries × keys.
+    shares: &'a mut [f32],
+    /// Gradients of the products of that block.
+    gradients: &'a mut [f32],
 }
 
 /// Lengths of the scratch parts, in their order.
@@ -61,171 +58,179 @@ fn lengths(sizes: &AttentionSizes, run: usize, width: usize) -> [usize; 10] {
     ]
 }
 
-impl Back<'_> {
+impl<'a> Scratch<'a> {
+    fn new(mut rest: &'a mut [f32], lengths: [usize; 10]) -> Self {
+        let parts = lengths.map(|len| {
+            let (part, more) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = more;
+            part
+        });
+        let [keys_turned, values_turned, keys, queries, dy, queries_right, dy_right, along, shares, gradients] = parts;
+        Scratch { keys_turned, values_turned, keys, queries, dy, queries_right, dy_right, along, shares, gradients }
+    }
+}
+
+/// A block of queries × keys, the keys counted from the run's first.
+struct Part {
+    queries: Range<usize>,
+    key: usize,
+    /// Keys.
+    count: usize,
+}
+
+impl<'a> Back<'a> {
     /// Scratch for runs of `run` keys on panels of `width`.
     pub(super) fn scratch_len(sizes: &AttentionSizes, run: usize, width: usize) -> usize {
         lengths(sizes, run, width).into_iter().sum()
     }
-}
 
-impl Kernel for Back<'_> {
-    #[inline(always)]
-    fn run<T: Vector>(mut self) {
-        let mut rest = std::mem::take(&mut self.scratch);
-        let Back { problem, head, keys, .. } = &self;
-        let (sizes, head, run) = (problem.sizes, *head, keys.len());
-        let [dq, dk, dv] = self.to;
-        let (query_start, key_start) = (head * sizes.queries, head * sizes.keys + keys.start);
+    /// The gradients of queries, keys and values that this task sums, at 0.
+    fn gradients(&self) -> [&'a mut [f32]; 3] {
+        let (sizes, run, [dq, dk, dv]) = (&self.problem.sizes, self.keys.len(), self.to);
+        let (query, key) = (self.head * sizes.queries, self.head * sizes.keys + self.keys.start);
         // SAFETY: each task has a run of keys of a head, and gradients of queries, of its own.
-        let (dq, dk, dv) = unsafe {
-            (
-                dq.part(self.dq_start + query_start * sizes.size, sizes.queries * sizes.size),
-                dk.part(key_start * sizes.size, run * sizes.size),
-                dv.part(key_start * sizes.value_size, run * sizes.value_size),
-            )
+        let parts = unsafe {
+            [
+                dq.part(self.dq_start + query * sizes.size, sizes.queries * sizes.size),
+                dk.part(key * sizes.size, run * sizes.size),
+                dv.part(key * sizes.value_size, run * sizes.value_size),
+            ]
         };
-        dq.fill(0.0);
-        dk.fill(0.0);
-        dv.fill(0.0);
-        let mut parts = lengths(&sizes, run, T::COLUMNS).into_iter().map(
-            #[inline(always)]
-            |len| {
-                let (part, more) = std::mem::take(&mut rest).split_at_mut(len);
-                rest = more;
-                part
-            },
-        );
-        let mut next = || parts.next().unwrap_or_default();
-        let (keys_turned, values_turned, keys_right) = (next(), next(), next());
-        pack_right(problem.keys(head).transposed(), 0..sizes.size, keys.clone(), T::COLUMNS, keys_turned);
-        pack_right(problem.values(head).transposed(), 0..sizes.value_size, keys.clone(), T::COLUMNS, values_turned);
-        pack_right(problem.keys(head), keys.clone(), 0..sizes.size, T::COLUMNS, keys_right);
-        let panels = KeyPanels { keys_turned, values_turned, keys: keys_right, len: run };
-        let (queries, of_dy, queries_right, dy_right, along) = (next(), next(), next(), next(), next());
-        let (shares, gradients) = (next(), next());
-        let of_head = query_start * sizes.value_size..(query_start + sizes.queries) * sizes.value_size;
-        let (dy, result) = (&self.dy[of_head.clone()], &self.result[of_head]);
-        let log_sums = &self.log_sums[query_start..query_start + sizes.queries];
-        let dy_matrix = Matrix::rows(dy, sizes.value_size);
-        for first in (0..sizes.queries).step_by(QUERIES) {
-            let rows = QUERIES.min(sizes.queries - first);
-            if sizes.causal && first + rows <= keys.start {
-                continue;
-            }
-            let range = first..first + rows;
-            pack_left(problem.queries(head), range.clone(), 0..sizes.size, T::ROWS, queries);
-            pack_left(dy_matrix, range.clone(), 0..sizes.value_size, T::ROWS, of_dy);
-            pack_right(problem.queries(head), range.clone(), 0..sizes.size, T::COLUMNS, queries_right);
-            pack_right(dy_matrix, range.clone(), 0..sizes.value_size, T::COLUMNS, dy_right);
-            for (to, query) in along.iter_mut().zip(range.clone()) {
-                let of_query = query * sizes.value_size..(query + 1) * sizes.value_size;
-                *to = dy[of_query.clone()].iter().zip(&result[of_query]).map(|(dy, y)| dy * y).sum();
-            }
-            let block = QueryBlock { rows, queries, dy: of_dy, queries_right, dy_right, along };
-            for key in (0..run).step_by(KEYS) {
-                let count = KEYS.min(run - key);
-                panels.products::<T>(&block, &sizes, key, count, [&mut *shares, &mut *gradients]);
-                let lines = shares.chunks_exact_mut(KEYS).zip(gradients.chunks_exact_mut(KEYS)).take(rows);
-                for (row, (share, gradient)) in lines.enumerate() {
-                    let (query, at) = (first + row, keys.start + key);
-                    let seen = problem.visible(query, at, at + count);
-                    problem.score(head, query, at, &mut share[..seen]);
-                    let (log_sum, along) = (log_sums[query], block.along[row]);
-                    for (share, gradient) in share[..seen].iter_mut().zip(&mut gradient[..seen]) {
-                        *share = exp(*share - log_sum);
-                        *gradient = *share * (*gradient - along) * sizes.scale;
-                    }
-                    share[seen..].fill(0.0);
-                    gradient[seen..].fill(0.0);
-                }
-                let dq = &mut dq[first * sizes.size..(first + rows) * sizes.size];
-                panels.queries_gradient::<T>(gradients, &sizes, rows, key, count, dq);
-                let turned = Turned { inner: rows, count };
-                let dv = &mut dv[key * sizes.value_size..(key + count) * sizes.value_size];
-                turned.add::<T>(shares, block.dy_right, sizes.value_size, dv);
-                let dk = &mut dk[key * sizes.size..(key + count) * sizes.size];
-                turned.add::<T>(gradients, block.queries_right, sizes.size, dk);
-            }
+        parts.map(|part| {
+            part.fill(0.0);
+            part
+        })
+    }
+
+    /// The part of an array (heads, queries, value size) that belongs to queries of the head.
+    fn of_queries<'b>(&self, values: &'b [f32], queries: &Range<usize>) -> &'b [f32] {
+        let (first, size) = (self.head * self.problem.sizes.queries, self.problem.sizes.value_size);
+        &values[(first + queries.start) * size..(first + queries.end) * size]
+    }
+
+    #[inline(always)]
+    fn pack_keys<T: Tile>(&self, held: &mut Scratch<'_>) {
+        let (sizes, keys) = (&self.problem.sizes, self.keys.clone());
+        let (of_keys, of_values) = (self.problem.keys(self.head), self.problem.values(self.head));
+        pack_right(of_keys.transposed(), 0..sizes.size, keys.clone(), T::COLUMNS, held.keys_turned);
+        pack_right(of_values.transposed(), 0..sizes.value_size, keys.clone(), T::COLUMNS, held.values_turned);
+        pack_right(of_keys, keys, 0..sizes.size, T::COLUMNS, held.keys);
+    }
+
+    #[inline(always)]
+    fn pack_queries<T: Tile>(&self, queries: &Range<usize>, held: &mut Scratch<'_>) {
+        let AttentionSizes { size, value_size, .. } = self.problem.sizes;
+        let of_queries = self.problem.queries(self.head);
+        let (dy, y) = (self.of_queries(self.dy, queries), self.of_queries(self.result, queries));
+        let (of_dy, rows) = (Matrix::rows(dy, value_size), 0..queries.len());
+        pack_left(of_queries, queries.clone(), 0..size, T::ROWS, held.queries);
+        pack_left(of_dy, rows.clone(), 0..value_size, T::ROWS, held.dy);
+        pack_right(of_queries, queries.clone(), 0..size, T::COLUMNS, held.queries_right);
+        pack_right(of_dy, rows.clone(), 0..value_size, T::COLUMNS, held.dy_right);
+        for (to, row) in held.along.iter_mut().zip(rows) {
+            let of_row = row * value_size..(row + 1) * value_size;
+            *to = dy[of_row.clone()].iter().zip(&y[of_row]).map(|(dy, y)| dy * y).sum();
         }
     }
-}
 
-impl KeyPanels<'_> {
-    /// Queries · keysᵀ and dy · valuesᵀ of a block.
+    /// Queries · keysᵀ and dy · valuesᵀ.
     #[inline(always)]
-    fn products<T: Tile>(
-        &self,
-        block: &QueryBlock<'_>,
-        sizes: &AttentionSizes,
-        key: usize,
-        count: usize,
-        to: [&mut [f32]; 2],
-    ) {
-        let inner = [sizes.size, sizes.value_size];
-        let operands = [(block.queries, self.keys_turned), (block.dy, self.values_turned)];
-        for ((inner, (left, right)), to) in inner.into_iter().zip(operands).zip(to) {
+    fn multiply<T: Tile>(&self, part: &Part, held: &mut Scratch<'_>) {
+        let AttentionSizes { size, value_size, .. } = self.problem.sizes;
+        let of_keys = (size, &*held.queries, &*held.keys_turned, &mut *held.shares);
+        let of_values = (value_size, &*held.dy, &*held.values_turned, &mut *held.gradients);
+        for (inner, left, right, to) in [of_keys, of_values] {
             let multiply = Multiply {
                 inner,
                 left,
                 row: 1,
                 step: T::ROWS,
                 panel: T::ROWS * inner,
-                rows: block.rows,
-                right: &right[key * inner..],
+                rows: part.queries.len(),
+                right: &right[part.key * inner..],
                 right_step: inner * T::COLUMNS,
-                columns: count,
+                columns: part.count,
             };
             multiply.run::<T>(to, KEYS, false);
         }
     }
 
-    /// Adds gradients · keys of a block.
+    /// Makes products shares, and gradients of shares those of the products.
     #[inline(always)]
-    fn queries_gradient<T: Tile>(
-        &self,
-        gradients: &[f32],
-        sizes: &AttentionSizes,
-        rows: usize,
-        key: usize,
-        count: usize,
-        to: &mut [f32],
-    ) {
+    fn share(&self, part: &Part, held: &mut Scratch<'_>) {
+        let (problem, first) = (self.problem, self.keys.start + part.key);
+        let log_sums = &self.log_sums[self.head * problem.sizes.queries..];
+        let lines = held.shares.chunks_exact_mut(KEYS).zip(held.gradients.chunks_exact_mut(KEYS));
+        for ((query, (shares, gradients)), along) in part.queries.clone().zip(lines).zip(&*held.along) {
+            let seen = problem.visible(query, first, first + part.count);
+            shares[seen..].fill(0.0);
+            gradients[seen..].fill(0.0);
+            let (shares, gradients) = (&mut shares[..seen], &mut gradients[..seen]);
+            problem.score(self.head, query, first, shares);
+            problem.rows.gradients(shares, gradients, log_sums[query] * LOG2_E, *along, problem.sizes.scale);
+        }
+    }
+
+    /// Adds what a block gives to the gradients of its queries.
+    #[inline(always)]
+    fn add_to_queries<T: Tile>(&self, part: &Part, held: &Scratch<'_>, dq: &mut [f32]) {
+        let size = self.problem.sizes.size;
         let multiply = Multiply {
-            inner: count,
-            left: gradients,
+            inner: part.count,
+            left: held.gradients,
             row: KEYS,
             step: 1,
             panel: T::ROWS * KEYS,
-            rows,
-            right: &self.keys[key * T::COLUMNS..],
-            right_step: self.len * T::COLUMNS,
-            columns: sizes.size,
+            rows: part.queries.len(),
+            right: &held.keys[part.key * T::COLUMNS..],
+            right_step: self.keys.len() * T::COLUMNS,
+            columns: size,
         };
-        multiply.run::<T>(to, sizes.size, true);
+        multiply.run::<T>(&mut dq[part.queries.start * size..part.queries.end * size], size, true);
     }
 }
 
-/// A block of queries × keys as a left operand of which the keys are the rows.
-struct Turned {
-    inner: usize,
-    count: usize,
-}
-
-impl Turned {
-    /// Adds blockᵀ · right.
+impl Part {
+    /// Adds blockᵀ · right, rows of as many elements as `columns`, to those of the block's keys.
     #[inline(always)]
-    fn add<T: Tile>(&self, block: &[f32], right: &[f32], columns: usize, to: &mut [f32]) {
+    fn add_turned<T: Tile>(&self, block: &[f32], right: &[f32], columns: usize, to: &mut [f32]) {
+        let inner = self.queries.len();
         let multiply = Multiply {
-            inner: self.inner,
+            inner,
             left: block,
             row: 1,
             step: KEYS,
             panel: T::ROWS,
             rows: self.count,
             right,
-            right_step: self.inner * T::COLUMNS,
+            right_step: inner * T::COLUMNS,
             columns,
         };
-        multiply.run::<T>(to, columns, true);
+        multiply.run::<T>(&mut to[self.key * columns..(self.key + self.count) * columns], columns, true);
+    }
+}
+
+impl Kernel for Back<'_> {
+    #[inline(always)]
+    fn run<T: Vector>(mut self) {
+        let (sizes, run) = (self.problem.sizes, self.keys.len());
+        let mut held = Scratch::new(std::mem::take(&mut self.scratch), lengths(&sizes, run, T::COLUMNS));
+        let [dq, dk, dv] = self.gradients();
+        self.pack_keys::<T>(&mut held);
+        for first in (0..sizes.queries).step_by(QUERIES) {
+            let queries = first..(first + QUERIES).min(sizes.queries);
+            if sizes.causal && queries.end <= self.keys.start {
+                continue;
+            }
+            self.pack_queries::<T>(&queries, &mut held);
+            for key in (0..run).step_by(KEYS) {
+                let part = Part { queries: queries.clone(), key, count: KEYS.min(run - key) };
+                self.multiply::<T>(&part, &mut held);
+                self.share(&part, &mut held);
+                self.add_to_queries::<T>(&part, &held, dq);
+                part.add_turned::<T>(held.shares, held.dy_right, sizes.value_size, dv);
+                part.add_turned::<T>(held.gradients, held.queries_right, sizes.size, dk);
+            }
+        }
     }
 }

@@ -8,26 +8,32 @@ mod depthwise;
 mod epilogue;
 mod forward;
 mod plan;
+mod source;
 mod tile;
 mod weight;
 mod window;
+mod winograd;
 
 use rayon::prelude::*;
 
 use crate::tensor::ops::conv::{Conv, ConvEpilogue, ConvSizes, Convolved};
+use crate::tensor::ops::norm::Normalised;
 use crate::tensor::{Buffer, DType, Result, Slice};
 
-use super::memory::Block;
+use super::memory::{Block, Values};
+use super::norm_factors::Moments;
 use super::{Cpu, PIECE};
 use depthwise::{DepthwiseRows, DepthwiseSums};
-use epilogue::{Finished, statistics};
+use epilogue::Finish;
 use forward::Rows;
 use plan::Plan;
+use source::{Norm, Source};
 use weight::{Pieces, Sums};
-use window::Image;
 
 /// Rows of the output that one task works on, where there are enough of them.
 const ROWS: usize = 8;
+/// The same where tasks share the input's rows between them.
+const SHARED_ROWS: usize = 32;
 /// Tasks that there should be at least.
 const TASKS: usize = 32;
 /// Pixels of the output that share a reading of the weights, where that leaves [`FEW_TASKS`].
@@ -40,119 +46,191 @@ struct Task<'a> {
     image: usize,
     row: usize,
     y: &'a mut [f32],
-    before: Option<&'a mut [f32]>,
-    sums: Option<&'a mut [f64]>,
+    finish: Finish<'a>,
+}
+
+/// How a convolution is worked out.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Depthwise,
+    Direct,
+    Winograd,
+}
+
+impl Form {
+    fn of(plan: &Plan, vector: usize) -> Form {
+        match plan.is_depthwise() {
+            true => Form::Depthwise,
+            false if winograd::fits(plan, vector) => Form::Winograd,
+            false => Form::Direct,
+        }
+    }
 }
 
 impl Conv for Cpu {
-    fn conv2d(&self, x: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, epilogue: &ConvEpilogue<'_>) -> Result<Convolved> {
-        self.convolve(x, w, &Plan::forward(sizes, self.level.width()), epilogue)
+    fn conv2d(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        w: Slice<'_>,
+        sizes: &ConvSizes,
+        epilogue: &ConvEpilogue<'_>,
+    ) -> Result<Convolved> {
+        Ok(self.convolve(x, norm, w, &Plan::forward(sizes, self.level.width()), epilogue))
     }
 
     fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer> {
         let epilogue = ConvEpilogue { bias, ..ConvEpilogue::default() };
-        Ok(self.convolve(dy, w, &Plan::backward(sizes, self.level.width()), &epilogue)?.y)
+        Ok(self.convolve(dy, None, w, &Plan::backward(sizes, self.level.width()), &epilogue).y)
     }
 
-    fn conv2d_weight(&self, x: Slice<'_>, dy: Slice<'_>, sizes: &ConvSizes) -> Result<(Buffer, Buffer)> {
+    fn conv2d_weight(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        dy: Slice<'_>,
+        sizes: &ConvSizes,
+    ) -> Result<(Buffer, Buffer)> {
         let plan = Plan::forward(sizes, self.level.width());
         let mut dw = self.take(sizes.channels_out * plan.from_channels * plan.kernel[0] * plan.kernel[1]);
         let mut bias = self.take(sizes.channels_out);
+        let in_kernel = winograd::weight::fits(&plan, self.level.width());
+        let (values, norm) = self.input(x, norm, in_kernel);
         if sizes.batch == 0 {
             dw.values_mut().fill(0.0);
             bias.values_mut().fill(0.0);
         } else if plan.is_depthwise() {
-            self.sum_depthwise(&self.read(x), &self.read(dy), &plan, dw.values_mut(), bias.values_mut());
+            self.sum_depthwise(&values, &self.read(dy), &plan, dw.values_mut(), bias.values_mut());
+        } else if in_kernel {
+            let source = source(&values, &plan, norm.as_ref());
+            self.sum_winograd(source, &self.read(dy), &plan, dw.values_mut(), bias.values_mut());
         } else {
-            self.sum_weights(&self.read(x), &self.read(dy), plan, dw.values_mut(), bias.values_mut());
+            self.sum_weights(&values, &self.read(dy), plan, dw.values_mut(), bias.values_mut());
         }
         Ok((self.finish(dw, x.dtype), self.finish(bias, x.dtype)))
     }
 }
 
+/// The images that a convolution reads.
+fn source<'a>(values: &'a [f32], plan: &Plan, norm: Option<&'a Norm>) -> Source<'a> {
+    let channels = plan.groups * plan.from_channels;
+    Source { values, rows: plan.rows.from, columns: plan.columns.from, channels, norm }
+}
+
 impl Cpu {
-    fn convolve(&self, x: Slice<'_>, w: Slice<'_>, plan: &Plan, epilogue: &ConvEpilogue<'_>) -> Result<Convolved> {
-        let (values, residual) = (self.read(x), epilogue.residual.map(|residual| self.read(residual)));
-        let (weights, bias) = (self.pack_weights(w, plan), self.pack_bias(epilogue.bias, plan));
-        let (row, image) = (plan.row_len(), plan.row_len() * plan.rows.to);
-        let mut y = self.take(plan.batch * image);
-        let mut before = epilogue.keep.then(|| self.take(plan.batch * image));
-        let rows = task_rows(plan);
-        let per_image = plan.rows.to.div_ceil(rows);
-        let groups = epilogue.statistics.unwrap_or(0);
-        let mut sums = self.take(2 * plan.batch * per_image * 2 * groups);
+    /// The values to be convolved, and the normalisation that is left for kernels where they can do it.
+    fn input<'a>(&self, x: Slice<'a>, norm: Option<&Normalised<'_>>, in_kernel: bool) -> (Values<'a>, Option<Norm>) {
+        let values = self.read(x);
+        let Some(norm) = norm else { return (values, None) };
+        let factors = self.factors(norm.moments, norm.affine, &norm.sizes);
+        if in_kernel {
+            return (values, Some(Norm { factors, activation: norm.activation, fused: self.level.fuses() }));
+        }
+        (Values::Widened(self.normalised(&values, &factors, norm.activation, &norm.sizes)), None)
+    }
+
+    fn convolve(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        w: Slice<'_>,
+        plan: &Plan,
+        epilogue: &ConvEpilogue<'_>,
+    ) -> Convolved {
+        let form = Form::of(plan, self.level.width());
+        let (values, norm) = self.input(x, norm, form == Form::Winograd);
+        let (source, residual) = (source(&values, plan, norm.as_ref()), epilogue.residual.map(|x| self.read(x)));
+        let (weights, bias) = (self.pack_weights(w, plan, form), self.pack_bias(epilogue.bias, plan));
+        let channels = plan.groups * plan.to_channels;
+        let len = plan.batch * plan.row_len() * plan.rows.to;
+        let (mut y, mut before) = (self.take(len), epilogue.keep.then(|| self.take(len)));
+        let rows = task_rows(plan, form);
+        let count = if epilogue.moments { plan.batch * plan.rows.to.div_ceil(rows) } else { 0 };
+        let mut sums = self.take(2 * count * epilogue::Sums::NUMBERS * channels);
         let mut tasks = tasks(&mut y, before.as_mut(), plan, rows);
-        if groups > 0 {
-            let sums = sums.as_slice_mut::<f64>().chunks_exact_mut(2 * groups);
-            tasks.iter_mut().zip(sums).for_each(|(task, sums)| task.sums = Some(sums));
+        let sums_of_tasks = sums.as_slice_mut::<f64>().chunks_exact_mut(epilogue::Sums::NUMBERS * channels.max(1));
+        for (task, sums) in tasks.iter_mut().zip(sums_of_tasks) {
+            task.finish.moments = Some(epilogue::Sums::new(sums));
         }
-        tasks.into_par_iter().for_each(|task| {
-            let first = task.image * image + task.row * row;
-            let finished = self.convolve_rows(&values, &weights, &bias, plan, task);
-            let residual = residual.as_ref().map(|residual| &residual[first..first + finished.y.len()]);
-            self.finish_rows(finished, residual, epilogue, plan);
+        let image = plan.row_len() * plan.rows.to;
+        tasks.into_par_iter().for_each(|mut task| {
+            let first = task.image * image + task.row * plan.row_len();
+            task.finish.activation = epilogue.activation;
+            task.finish.residual = residual.as_ref().map(|residual| &residual[first..first + task.y.len()]);
+            self.convolve_rows(source, [weights.values(), bias.values()], plan, form, task);
         });
-        let statistics = epilogue.statistics.map(|_| self.statistics(&sums, per_image, 2 * groups));
+        let moments = epilogue.moments.then(|| self.moments_of(&sums, plan, rows));
         let before = before.map(|before| self.finish(before, x.dtype));
-        Ok(Convolved { y: self.finish(y, x.dtype), before, statistics })
+        Convolved { y: self.finish(y, x.dtype), before, moments }
     }
 
-    fn convolve_rows<'a>(&self, x: &[f32], weights: &Block, bias: &Block, plan: &Plan, task: Task<'a>) -> Task<'a> {
-        let (rows, columns) = (plan.rows.from, plan.columns.from);
-        let channels = plan.groups * plan.from_channels;
-        let image = rows * columns * channels;
-        let x = Image { values: &x[task.image * image..(task.image + 1) * image], rows, columns, channels };
-        let (bias, rows) = (bias.values(), task.row..task.row + task.y.len() / plan.row_len());
-        let y = &mut *task.y;
-        if plan.is_depthwise() {
-            let weights = weights.values();
-            self.level.launch(DepthwiseRows { plan, x, weights, bias, rows, y });
-        } else {
-            let (panels, mut copied) = (weights.values(), self.take(plan.copy_len()));
-            self.level.launch(Rows { plan, x, panels, bias, rows, y, copied: copied.values_mut() });
-        }
-        task
-    }
-
-    fn finish_rows(&self, task: Task<'_>, residual: Option<&[f32]>, epilogue: &ConvEpilogue<'_>, plan: &Plan) {
-        let Task { y, before, sums, .. } = task;
-        let activation = epilogue.activation;
-        self.level.run(
-            #[inline(always)]
-            || {
-                Finished { y: &mut *y, residual, before, activation }.run();
-                if let Some(sums) = sums {
-                    sums.fill(0.0);
-                    statistics(y, plan.groups * plan.to_channels, sums);
-                }
-            },
-        );
-    }
-
-    /// Each image's sums: those of its tasks in order.
-    fn statistics(&self, sums: &Block, per_image: usize, numbers: usize) -> Buffer {
-        let images = sums.as_slice::<f64>().chunks_exact((per_image * numbers).max(1));
-        let mut statistics = self.take(images.len() * numbers);
-        for (image, to) in images.zip(statistics.values_mut().chunks_exact_mut(numbers)) {
-            for (number, to) in to.iter_mut().enumerate() {
-                *to = image.iter().skip(number).step_by(numbers).sum::<f64>() as f32;
+    fn convolve_rows(&self, source: Source<'_>, weights: [&[f32]; 2], plan: &Plan, form: Form, task: Task<'_>) {
+        let ([weights, bias], Task { image, row, y, finish }) = (weights, task);
+        let (x, rows) = (source.image(image), row..row + y.len() / plan.row_len());
+        match form {
+            Form::Depthwise => self.level.launch(DepthwiseRows { plan, x, weights, bias, rows, y, finish }),
+            Form::Direct => {
+                let mut copied = self.take(plan.copy_len());
+                let copied = copied.values_mut();
+                self.level.launch(Rows { plan, x, panels: weights, bias, rows, y, copied, finish });
+            }
+            Form::Winograd => {
+                let vector = self.level.width();
+                let mut scratch = self.take(winograd::scratch_len(plan, &source, rows.len(), vector));
+                let scratch = scratch.values_mut();
+                self.level.launch(winograd::Rows {
+                    plan,
+                    source,
+                    image,
+                    panels: weights,
+                    bias,
+                    rows,
+                    y,
+                    scratch,
+                    finish,
+                });
             }
         }
-        self.finish(statistics, DType::F32)
     }
 
-    fn pack_weights(&self, w: Slice<'_>, plan: &Plan) -> Block {
+    /// The moments of each image's channels: those of its tasks put together in order.
+    fn moments_of(&self, sums: &Block, plan: &Plan, rows: usize) -> Buffer {
+        let channels = plan.groups * plan.to_channels;
+        let mut moments = self.take(3 * plan.batch * channels);
+        let mut to = Moments::new(moments.values_mut());
+        let per_image = plan.rows.to.div_ceil(rows);
+        let images = sums.as_slice::<f64>().chunks_exact((per_image * epilogue::Sums::NUMBERS * channels).max(1));
+        for (image, sums) in images.enumerate() {
+            for channel in 0..channels {
+                let part = |(task, sums): (usize, &[f64])| {
+                    let count = (rows.min(plan.rows.to - task * rows) * plan.columns.to) as f64;
+                    let (mean, squares) = epilogue::Sums::moments(sums, channel, count);
+                    (count, mean, squares)
+                };
+                let parts = sums.chunks_exact(epilogue::Sums::NUMBERS * channels).enumerate().map(part);
+                to.set(image * channels + channel, parts);
+            }
+        }
+        self.finish(moments, DType::F32)
+    }
+
+    fn pack_weights(&self, w: Slice<'_>, plan: &Plan, form: Form) -> Block {
         let w = self.read(w);
-        if plan.is_depthwise() {
-            let mut packed = self.take(w.len());
-            let taps = plan.kernel[0] * plan.kernel[1];
-            for (tap, to) in packed.values_mut().chunks_exact_mut(plan.groups).enumerate() {
-                to.iter_mut().enumerate().for_each(|(channel, to)| *to = w[channel * taps + tap]);
+        let mut packed = self.take(match form {
+            Form::Depthwise => w.len(),
+            Form::Direct => plan.panels_len(),
+            Form::Winograd => winograd::panels_len(plan),
+        });
+        match form {
+            Form::Depthwise => {
+                let taps = plan.kernel[0] * plan.kernel[1];
+                for (tap, to) in packed.values_mut().chunks_exact_mut(plan.groups).enumerate() {
+                    to.iter_mut().enumerate().for_each(|(channel, to)| *to = w[channel * taps + tap]);
+                }
             }
-            return packed;
+            Form::Direct => plan.pack(&w, packed.values_mut()),
+            Form::Winograd => winograd::pack(plan, &w, packed.values_mut()),
         }
-        let mut packed = self.take(plan.panels_len());
-        plan.pack(&w, packed.values_mut());
         packed
     }
 
@@ -209,6 +287,23 @@ impl Cpu {
         });
     }
 
+    fn sum_winograd(&self, source: Source<'_>, dy: &[f32], plan: &Plan, dw: &mut [f32], bias: &mut [f32]) {
+        let (rows, columns, channels) = (plan.rows.to, plan.columns.to, plan.to_channels);
+        let dy = Source { values: dy, rows, columns, channels, norm: None };
+        let len = winograd::weight::sums_len(plan);
+        let mut sums = self.take(winograd::weight::parts(plan) * len);
+        sums.values_mut().par_chunks_exact_mut(len).enumerate().for_each(|(part, sums)| {
+            let mut scratch = self.take(winograd::weight::scratch_len(plan, &source));
+            let scratch = scratch.values_mut();
+            self.level.launch(winograd::weight::Sums { plan, source, dy, part, sums, scratch });
+        });
+        let sums = sums.values();
+        let outputs = dw.par_chunks_exact_mut(9 * plan.from_channels).zip(bias).enumerate();
+        outputs.for_each(|(channel, (dw, bias))| {
+            *bias = winograd::weight::gradients(plan, sums, channel, dw);
+        });
+    }
+
     fn sum_depthwise(&self, x: &[f32], dy: &[f32], plan: &Plan, dw: &mut [f32], bias: &mut [f32]) {
         let (rows, channels, taps) = (plan.batch * plan.rows.to, plan.groups, plan.kernel[0] * plan.kernel[1]);
         let parts = rows.min(TASKS);
@@ -232,8 +327,11 @@ impl Cpu {
 }
 
 /// Output rows of one task.
-fn task_rows(plan: &Plan) -> usize {
+fn task_rows(plan: &Plan, form: Form) -> usize {
     let all = plan.batch * plan.rows.to;
+    if form == Form::Winograd {
+        return (all / TASKS).clamp(ROWS, SHARED_ROWS) / 2 * 2;
+    }
     let sharing = PIXELS.div_ceil(plan.columns.to).min(all / FEW_TASKS);
     (all / TASKS).clamp(1, ROWS).max(sharing).min(plan.rows.to)
 }
@@ -246,7 +344,8 @@ fn tasks<'a>(y: &'a mut Block, before: Option<&'a mut Block>, plan: &Plan, rows:
     let per_image = plan.rows.to.div_ceil(rows);
     let task = |(index, y)| {
         let before = before.as_mut().and_then(Iterator::next);
-        Task { image: index / per_image, row: index % per_image * rows, y, before, sums: None }
+        let finish = Finish { residual: None, before, activation: None, moments: None };
+        Task { image: index / per_image, row: index % per_image * rows, y, finish }
     };
     cut(y.values_mut()).enumerate().map(task).collect()
 }

@@ -4,7 +4,7 @@ use crate::tensor::ops::elementwise::{Broadcast, Elementwise, Map, Zip};
 use crate::tensor::{Buffer, Result, Slice};
 
 use super::Cpu;
-use super::functions::{erf, exp, ln, sigmoid, tanh};
+use super::functions::{erf, exp, ln, sigmoid, silu, silu_slope, tanh};
 
 /// √(2/π), of the tanh form of GELU.
 const GELU_SLOPE: f32 = 0.797_884_6;
@@ -246,7 +246,7 @@ pub(super) fn map_piece(op: Map, x: &[f32], to: &mut [f32]) {
             x,
             to,
             #[inline(always)]
-            |x| x * sigmoid(x),
+            |x| silu::<false>(x),
         ),
         Map::Gelu => map_with(
             x,
@@ -385,10 +385,7 @@ pub(super) fn grad_piece(op: Map, x: &[f32], dy: &[f32], to: &mut [f32]) {
             dy,
             to,
             #[inline(always)]
-            |x| {
-                let s = sigmoid(x);
-                s * (1.0 + x * (1.0 - s))
-            },
+            |x| silu_slope::<false>(x),
         ),
         Map::Gelu => grad_with(
             x,

@@ -5,57 +5,25 @@ use rayon::prelude::*;
 use crate::tensor::ops::norm::{LayerGradients, LayerSizes};
 use crate::tensor::{Buffer, Slice};
 
+use super::row_sums::sums;
 use super::{Block, Cpu, PIECE};
 
 /// Rows of one task, whose gradients of the weights are summed in f32.
 const ROWS: usize = 32;
-/// Elements that are summed in f32 before their sum is added in f64.
-const SPAN: usize = 1 << 12;
-/// Sums kept side by side.
-const LANES: usize = 16;
-
-/// Two sums over the elements of two rows.
-#[inline(always)]
-fn sums(x: &[f32], y: &[f32], of: impl Fn(f32, f32) -> [f32; 2]) -> [f64; 2] {
-    let mut total = [0f64; 2];
-    for (x, y) in x.chunks(SPAN).zip(y.chunks(SPAN)) {
-        let mut lanes = [[0f32; LANES]; 2];
-        let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-        for (x, y) in x.iter().zip(y) {
-            for lane in 0..LANES {
-                let [a, b] = of(x[lane], y[lane]);
-                lanes[0][lane] += a;
-                lanes[1][lane] += b;
-            }
-        }
-        for (lane, (x, y)) in x_rest.iter().zip(y_rest).enumerate() {
-            let [a, b] = of(*x, *y);
-            lanes[0][lane] += a;
-            lanes[1][lane] += b;
-        }
-        for (total, lanes) in total.iter_mut().zip(&lanes) {
-            *total += lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
-        }
-    }
-    total
-}
-
 /// The mean as f32, what that loses, and 1 / √(variance + ε).
 #[inline(always)]
 fn statistics(row: &[f32], epsilon: f32) -> [f32; 3] {
     let count = row.len() as f64;
-    let [sum, _] = sums(
-        row,
-        row,
+    let [sum] = sums(
+        [row],
         #[inline(always)]
-        |x, _| [x, 0.0],
+        |[x]| [x],
     );
     let mean = (sum / count) as f32;
     let [lost, squares] = sums(
-        row,
-        row,
+        [row],
         #[inline(always)]
-        |x, _| [x - mean, (x - mean) * (x - mean)],
+        |[x]| [x - mean, (x - mean) * (x - mean)],
     );
     let lost = lost / count;
     let variance = (squares / count - lost * lost).max(0.0);
@@ -79,23 +47,30 @@ pub(super) fn forward(
     bias: Option<Slice<'_>>,
     sizes: &LayerSizes,
 ) -> Buffer {
-    let (values, len, level) = (cpu.read(x), sizes.len, cpu.level);
-    let (weight, bias) = (factors(cpu, weight, len, 1.0), factors(cpu, bias, len, 0.0));
+    let (values, len, level) = (cpu.read(x), sizes.len.max(1), cpu.level);
+    let (weight, bias) = (factors(cpu, weight, sizes.len, 1.0), factors(cpu, bias, sizes.len, 0.0));
     let mut result = cpu.take(x.len);
-    let rows = result.values_mut().par_chunks_mut(len.max(1)).zip(values.par_chunks(len.max(1)));
-    rows.with_min_len((PIECE / len.max(1)).max(1)).for_each(|(to, x)| {
+    let many = len * (PIECE / len).max(1);
+    let tasks = result.values_mut().par_chunks_mut(many).zip(values.par_chunks(many));
+    tasks.for_each(|(to, x)| {
         level.run(
             #[inline(always)]
             || {
-                let [mean, lost, slope] = statistics(x, sizes.epsilon);
-                let factors = weight.values().iter().zip(bias.values());
-                for ((to, x), (weight, bias)) in to.iter_mut().zip(x).zip(factors) {
-                    *to = (x - mean - lost) * slope * weight + bias;
+                for (to, x) in to.chunks_exact_mut(len).zip(x.chunks_exact(len)) {
+                    row(x, weight.values(), bias.values(), sizes.epsilon, to);
                 }
             },
         );
     });
     cpu.finish(result, x.dtype)
+}
+
+#[inline(always)]
+fn row(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, to: &mut [f32]) {
+    let [mean, lost, slope] = statistics(x, epsilon);
+    for ((to, x), (weight, bias)) in to.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+        *to = (x - mean - lost) * slope * weight + bias;
+    }
 }
 
 pub(super) fn backward(
@@ -111,17 +86,10 @@ pub(super) fn backward(
     let mut sums = cpu.take(tasks * 2 * len);
     let rows = values.par_chunks(ROWS * len).zip(dy_values.par_chunks(ROWS * len));
     let to = dx.values_mut().par_chunks_mut(ROWS * len).zip(sums.values_mut().par_chunks_mut(2 * len));
-    rows.zip(to).for_each(|((x, dy), (to, sums))| {
+    rows.zip(to).for_each(|(from, to)| {
         level.run(
             #[inline(always)]
-            || {
-                sums.fill(0.0);
-                let (of_weight, of_bias) = sums.split_at_mut(len);
-                for ((x, dy), to) in x.chunks_exact(len).zip(dy.chunks_exact(len)).zip(to.chunks_exact_mut(len)) {
-                    let statistics = statistics(x, sizes.epsilon);
-                    row_back([x, dy], weight.values(), statistics, [&mut *of_weight, &mut *of_bias], to);
-                }
-            },
+            || rows_back(from, weight.values(), sizes.epsilon, to),
         );
     });
     let [of_weight, of_bias] = [0, len].map(|first| {
@@ -130,6 +98,17 @@ pub(super) fn backward(
         Buffer::Cpu(total)
     });
     LayerGradients { x: cpu.finish(dx, x.dtype), weight: of_weight, bias: of_bias }
+}
+
+/// The gradients of some rows, and the sums over them that are the gradients of weight and bias.
+#[inline(always)]
+fn rows_back((x, dy): (&[f32], &[f32]), weight: &[f32], epsilon: f32, (to, sums): (&mut [f32], &mut [f32])) {
+    let len = weight.len().max(1);
+    sums.fill(0.0);
+    let (of_weight, of_bias) = sums.split_at_mut(len);
+    for ((x, dy), to) in x.chunks_exact(len).zip(dy.chunks_exact(len)).zip(to.chunks_exact_mut(len)) {
+        row_back([x, dy], weight, statistics(x, epsilon), [&mut *of_weight, &mut *of_bias], to);
+    }
 }
 
 /// The gradient of one row: dx = (g − mean(g) − x̂ · mean(g · x̂)) / σ with g = w · dy.
@@ -147,20 +126,11 @@ fn row_back(
         *of_bias += dy;
         *to = normal;
     }
-    let mut total = [0f64; 2];
-    for ((normal, dy), weight) in to.chunks(SPAN).zip(dy.chunks(SPAN)).zip(weight.chunks(SPAN)) {
-        let mut gradient = [0f32; SPAN];
-        let gradient = &mut gradient[..dy.len()];
-        gradient.iter_mut().zip(dy.iter().zip(weight)).for_each(|(to, (dy, weight))| *to = dy * weight);
-        let part = sums(
-            gradient,
-            normal,
-            #[inline(always)]
-            |g, normal| [g, g * normal],
-        );
-        total[0] += part[0];
-        total[1] += part[1];
-    }
+    let total = sums(
+        [dy, weight, &*to],
+        #[inline(always)]
+        |[dy, weight, normal]| [dy * weight, dy * weight * normal],
+    );
     let [mean, along] = total.map(|sum| (sum / x.len() as f64) as f32);
     for ((to, dy), weight) in to.iter_mut().zip(dy).zip(weight) {
         *to = slope * (dy * weight - mean - *to * along);

@@ -41,6 +41,11 @@ impl Level {
             .filter(|level| *level <= Level::best())
     }
 
+    /// Whether a·b + c is one instruction, rounded once.
+    pub(in crate::tensor) fn fuses(self) -> bool {
+        self != Level::Portable
+    }
+
     /// Runs plain loops compiled for this level; what `work` calls must be `#[inline(always)]`.
     #[inline(always)]
     pub(in crate::tensor) fn run<R>(self, work: impl FnOnce() -> R) -> R {

@@ -7,6 +7,7 @@
 mod conv;
 mod attention;
 mod attention_back;
+mod attention_rows;
 mod elementwise;
 mod few_rows;
 mod functions;
@@ -23,6 +24,7 @@ mod norm;
 mod norm_factors;
 mod norm_kernels;
 mod reduce;
+mod row_sums;
 mod vector;
 mod softmax;
 mod pool;

@@ -133,24 +133,8 @@ impl Norm for Cpu {
         activation: Option<Map>,
         sizes: &NormSizes,
     ) -> Result<Buffer> {
-        let (values, view) = (self.read(x), View::new(sizes));
         let factors = self.factors(moments, affine, sizes);
-        let mut result = self.take(x.len);
-        let to = Apart::new(result.values_mut());
-        self.blocks(
-            &view,
-            4,
-            #[inline(always)]
-            |scratch, index| {
-                let (sample, range) = view.range(index);
-                // SAFETY: blocks have no element in common.
-                let to = unsafe { to.part(range.start, range.len()) };
-                let (factor, scratch) = scratch.split_at_mut(3 * view.pattern);
-                let pattern = Pattern::new(factors.forward(), view.channels(sample), factor);
-                pattern.apply(&values[range], activation, scratch, to);
-            },
-        );
-        Ok(self.finish(result, x.dtype))
+        Ok(self.finish(self.normalised(&self.read(x), &factors, activation, sizes), x.dtype))
     }
 
     fn norm_grad(
@@ -166,36 +150,11 @@ impl Norm for Cpu {
         let mut factors = self.factors(moments, affine, sizes);
         let mut dx = self.take(x.len);
         let to = Apart::new(dx.values_mut());
-        let sums = self.block_sums(
-            &view,
-            6,
-            #[inline(always)]
-            |scratch, index, sums| {
-                let (sample, range) = view.range(index);
-                // SAFETY: blocks have no element in common.
-                let dz = unsafe { to.part(range.start, range.len()) };
-                let (factor, scratch) = scratch.split_at_mut(3 * view.pattern);
-                let pattern = Pattern::new(factors.forward(), view.channels(sample), factor);
-                pattern.sums([&values[range.clone()], &dy[range]], activation, scratch, sums, dz);
-            },
-        );
-        let gradients = factors.gradients(self, sums.as_slice(), view.blocks, view.channels)?;
-        self.blocks(
-            &view,
-            6,
-            #[inline(always)]
-            |scratch, index| {
-                let (sample, range) = view.range(index);
-                // SAFETY: blocks have no element in common.
-                let to = unsafe { to.part(range.start, range.len()) };
-                let (first, second) = scratch.split_at_mut(3 * view.pattern);
-                let forward = Pattern::new(factors.forward(), view.channels(sample), first);
-                let back = Pattern::new(factors.backward(), view.channels(sample), second);
-                let dz = activation.is_none().then(|| &dy[range.clone()]);
-                forward.back(&back, &values[range], dz, to);
-            },
-        );
-        Ok(NormGradients { x: self.finish(dx, x.dtype), channels: gradients })
+        let sums = self.norm_sums(&view, &factors, [&values, &dy], activation, &to);
+        let channels = factors.gradients(self, sums.as_slice(), view.blocks, view.channels)?;
+        let given = activation.is_none().then_some(&*dy);
+        self.norm_back(&view, &factors, &values, given, &to);
+        Ok(NormGradients { x: self.finish(dx, x.dtype), channels })
     }
 
     fn layer_norm(
@@ -220,9 +179,81 @@ impl Norm for Cpu {
 }
 
 impl Cpu {
-    fn factors(&self, moments: Slice<'_>, affine: Affine<'_>, sizes: &NormSizes) -> Factors {
+    /// Σdz and Σdz · (x − mean) of every block, with dz the gradient before the activation, which is left in `to` where
+    /// there is one.
+    fn norm_sums(
+        &self,
+        view: &View,
+        factors: &Factors,
+        [x, dy]: [&[f32]; 2],
+        activation: Option<Map>,
+        to: &Apart<'_, f32>,
+    ) -> Block {
+        self.block_sums(
+            view,
+            6,
+            #[inline(always)]
+            |scratch, index, sums| {
+                let (sample, range) = view.range(index);
+                // SAFETY: blocks have no element in common.
+                let dz = unsafe { to.part(range.start, range.len()) };
+                let (factor, scratch) = scratch.split_at_mut(3 * view.pattern);
+                let pattern = Pattern::new(factors.forward(), view.channels(sample), self.level.fuses(), factor);
+                pattern.sums([&x[range.clone()], &dy[range]], activation, scratch, sums, dz);
+            },
+        )
+    }
+
+    /// The gradient of x of every block; `to` holds dz where none is given.
+    fn norm_back(&self, view: &View, factors: &Factors, x: &[f32], dz: Option<&[f32]>, to: &Apart<'_, f32>) {
+        self.blocks(
+            view,
+            6,
+            #[inline(always)]
+            |scratch, index| {
+                let (sample, range) = view.range(index);
+                // SAFETY: blocks have no element in common.
+                let to = unsafe { to.part(range.start, range.len()) };
+                let (first, second) = scratch.split_at_mut(3 * view.pattern);
+                let forward = Pattern::new(factors.forward(), view.channels(sample), self.level.fuses(), first);
+                let back = Pattern::new(factors.backward(), view.channels(sample), self.level.fuses(), second);
+                forward.back(&back, &x[range.clone()], dz.map(|dz| &dz[range.clone()]), to);
+            },
+        );
+    }
+
+    pub(super) fn factors(&self, moments: Slice<'_>, affine: Affine<'_>, sizes: &NormSizes) -> Factors {
         let read = |x: Option<Slice<'_>>| x.map(|x| self.read(x).to_vec());
-        let affine = [affine.weight, affine.bias, affine.scale, affine.shift].map(read);
+        let affine = [affine.weight, affine.bias, affine.scale, affine.shift, affine.addend].map(read);
         Factors::new(&self.read(moments), affine, sizes)
+    }
+
+    /// The normalised values and a function of them, not yet rounded.
+    pub(super) fn normalised(
+        &self,
+        values: &[f32],
+        factors: &Factors,
+        activation: Option<Map>,
+        sizes: &NormSizes,
+    ) -> Block {
+        let view = View::new(sizes);
+        let mut result = self.take(values.len());
+        let to = Apart::new(result.values_mut());
+        self.blocks(
+            &view,
+            5,
+            #[inline(always)]
+            |scratch, index| {
+                let (sample, range) = view.range(index);
+                // SAFETY: blocks have no element in common.
+                let to = unsafe { to.part(range.start, range.len()) };
+                let (factor, scratch) = scratch.split_at_mut(4 * view.pattern);
+                let channels = view.channels(sample);
+                let (fused, forward) = (self.level.fuses(), factors.forward());
+                let pattern = Pattern::adding(forward, factors.addend(), channels, fused, factor);
+                pattern.apply(&values[range], activation, scratch, to);
+            },
+        );
+        result
     }
 }

@@ -35,8 +35,8 @@ impl<'a> Moments<'a> {
 /// Factors of every channel of every sample.
 pub(super) struct Factors {
     sizes: NormSizes,
-    /// Weight, bias, scale and shift, where there are such.
-    affine: [Option<Vec<f32>>; 4],
+    /// Weight, bias, scale, shift and addend, where there are such.
+    affine: [Option<Vec<f32>>; 5],
     /// What f32 loses of the mean.
     lost: Vec<f64>,
     /// 1 / √(variance + ε).
@@ -55,9 +55,8 @@ struct Set {
 
 impl Factors {
     /// The factors of the forward pass.
-    pub(super) fn new(moments: &[f32], affine: [Option<Vec<f32>>; 4], sizes: &NormSizes) -> Self {
+    pub(super) fn new(moments: &[f32], affine: [Option<Vec<f32>>; 5], sizes: &NormSizes) -> Self {
         let len = sizes.batch * sizes.channels;
-        let sets = sets(moments, sizes);
         let mut factors = Factors {
             sizes: *sizes,
             affine,
@@ -66,34 +65,34 @@ impl Factors {
             forward: std::array::from_fn(|_| vec![0.0; len]),
             backward: std::array::from_fn(|_| Vec::new()),
         };
-        for index in 0..len {
-            let set = sets[sizes.set(index)];
-            let (mean, slope) = (set.mean as f32, 1.0 / (set.variance + f64::from(sizes.epsilon)).sqrt());
-            let lost = set.mean - f64::from(mean);
+        let sets: Vec<(f64, f64)> = sets(moments, sizes).into_iter().map(|set| set.line(sizes.epsilon)).collect();
+        for (index, [channel, set]) in places(sizes).enumerate() {
+            let (mean, slope) = sets[set];
+            let lost = mean - f64::from(mean as f32);
             (factors.lost[index], factors.slope[index]) = (lost, slope);
-            let (slope, [_, bias, scale, shift]) = (slope * factors.weight(index), factors.affine_at(index));
-            let offset = bias * scale + shift - lost * slope;
+            let [weight, bias, scale, shift] = factors.affine_at(index, channel);
+            let slope = slope * weight * scale;
             let [means, slopes, offsets] = &mut factors.forward;
-            (means[index], slopes[index], offsets[index]) = (mean, slope as f32, offset as f32);
+            (means[index], slopes[index]) = (mean as f32, slope as f32);
+            offsets[index] = (bias * scale + shift - lost * slope) as f32;
         }
         factors
     }
 
     /// Weight, bias, 1 + scale and shift.
-    fn affine_at(&self, index: usize) -> [f64; 4] {
-        let channel = index % self.sizes.channels;
+    fn affine_at(&self, index: usize, channel: usize) -> [f64; 4] {
         let at = |which: usize, at: usize, other: f64| self.affine[which].as_ref().map_or(other, |x| f64::from(x[at]));
         [at(0, channel, 1.0), at(1, channel, 0.0), 1.0 + at(2, index, 0.0), at(3, index, 0.0)]
-    }
-
-    fn weight(&self, index: usize) -> f64 {
-        let [weight, _, scale, _] = self.affine_at(index);
-        weight * scale
     }
 
     /// Mean, slope and offset: y = (x − mean) · slope + offset.
     pub(super) fn forward(&self) -> [&[f32]; 3] {
         self.forward.each_ref().map(Vec::as_slice)
+    }
+
+    /// What is added behind the activation.
+    pub(super) fn addend(&self) -> Option<&[f32]> {
+        self.affine[4].as_deref()
     }
 
     /// What dz, x − mean and 1 are multiplied by for dx.
@@ -107,32 +106,59 @@ impl Factors {
         let (len, sizes) = (self.slope.len(), self.sizes);
         let mut gradients = [sizes.channels, sizes.channels, len, len].map(|len| vec![0f64; len]);
         let mut sets = vec![[0f64; 2]; sizes.sets()];
-        for index in 0..len {
+        for (index, [channel, set]) in places(&sizes).enumerate() {
             let [sum, product] = total(sums, index, blocks, channels);
             let normal = (product - self.lost[index] * sum) * self.slope[index];
-            let ([weight, bias, scale, _], channel) = (self.affine_at(index), index % sizes.channels);
+            let [weight, bias, scale, _] = self.affine_at(index, channel);
             gradients[0][channel] += scale * normal;
             gradients[1][channel] += scale * sum;
             gradients[2][index] = weight * normal + bias * sum;
             gradients[3][index] = sum;
-            let set = &mut sets[sizes.set(index)];
-            set[0] += weight * scale * sum;
-            set[1] += weight * scale * normal;
+            sets[set][0] += weight * scale * sum;
+            sets[set][1] += weight * scale * normal;
         }
+        self.set_backward(&sets);
+        let [weight, bias, scale, shift] = gradients.map(|x| x.into_iter().map(|x| x as f32).collect::<Vec<_>>());
+        Ok([cpu.upload(&weight)?, cpu.upload(&bias)?, cpu.upload(&scale)?, cpu.upload(&shift)?])
+    }
+
+    /// Works out the factors of the backward pass from Σdx̂ and Σdx̂ · x̂ of the sets.
+    fn set_backward(&mut self, sets: &[[f64; 2]]) {
+        let (len, sizes) = (self.slope.len(), self.sizes);
+        // Each element of a set moves its mean and variance by as much, unless these are given.
+        let share = if sizes.over == Over::Fixed { 0.0 } else { 1.0 / sizes.set_count() };
         self.backward = std::array::from_fn(|_| vec![0.0; len]);
-        let count = sizes.set_count();
-        for index in 0..len {
-            let (slope, [sum, normal]) = (self.slope[index], sets[sizes.set(index)]);
-            let of_x = -slope * slope * normal / count;
-            let offset = -slope * sum / count - self.lost[index] * of_x;
-            let (of_x, offset) = if sizes.over == Over::Fixed { (0.0, 0.0) } else { (of_x, offset) };
-            let of_dz = slope * self.weight(index);
-            for (to, x) in self.backward.iter_mut().zip([of_dz, of_x, offset]) {
+        for (index, [channel, set]) in places(&sizes).enumerate() {
+            let (slope, [sum, normal]) = (self.slope[index], sets[set]);
+            let [weight, _, scale, _] = self.affine_at(index, channel);
+            let of_x = -slope * slope * normal * share;
+            let offset = -slope * sum * share - self.lost[index] * of_x;
+            for (to, x) in self.backward.iter_mut().zip([slope * weight * scale, of_x, offset]) {
                 to[index] = x as f32;
             }
         }
-        let [weight, bias, scale, shift] = gradients.map(|x| x.into_iter().map(|x| x as f32).collect::<Vec<_>>());
-        Ok([cpu.upload(&weight)?, cpu.upload(&bias)?, cpu.upload(&scale)?, cpu.upload(&shift)?])
+    }
+}
+
+/// The channel and the set of every channel of every sample, in their order.
+fn places(sizes: &NormSizes) -> impl Iterator<Item = [usize; 2]> {
+    let of_channel: Vec<usize> = (0..sizes.channels).map(|channel| sizes.set(channel)).collect();
+    let step = if let Over::Groups(groups) = sizes.over { groups } else { 0 };
+    let (batch, channels) = (sizes.batch, sizes.channels);
+    (0..batch * channels).scan([0; 2], move |[sample, channel], _| {
+        let place = [*channel, *sample * step + of_channel[*channel]];
+        *channel += 1;
+        if *channel == channels {
+            (*sample, *channel) = (*sample + 1, 0);
+        }
+        Some(place)
+    })
+}
+
+impl Set {
+    /// The mean and 1 / √(variance + ε).
+    fn line(self, epsilon: f32) -> (f64, f64) {
+        (self.mean, 1.0 / (self.variance + f64::from(epsilon)).sqrt())
     }
 }
 
@@ -155,8 +181,9 @@ fn sets(moments: &[f32], sizes: &NormSizes) -> Vec<Set> {
         let of = |which: usize| f64::from(moments[which * len + index]);
         (of(0) + of(1), of(2))
     };
-    for index in 0..len {
-        let ((mean, variance), set) = (at(index), &mut sets[sizes.set(index)]);
+    // Given statistics are those of one sample.
+    for (index, [_, set]) in places(sizes).take(len).enumerate() {
+        let ((mean, variance), set) = (at(index), &mut sets[set]);
         let distance = mean - set.mean;
         set.count += 1.0;
         set.mean += distance / set.count;

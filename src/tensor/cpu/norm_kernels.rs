@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::tensor::ops::elementwise::Map;
 
 use super::elementwise::{grad_piece, map_piece};
+use super::functions::{silu, silu_slope};
 
 /// Patterns that are summed in f32 before their sums are added in f64.
 const RUN: usize = 16;
@@ -53,6 +54,10 @@ fn centre(x: &[f32], channels: usize, to: &mut [f32]) {
 /// Repeats the first `channels` elements over the rest.
 #[inline(always)]
 fn repeat(channels: usize, to: &mut [f32]) {
+    if let (1, [first, rest @ ..]) = (channels, &mut *to) {
+        rest.fill(*first);
+        return;
+    }
     let mut done = channels;
     while done < to.len() {
         let more = done.min(to.len() - done);
@@ -79,12 +84,36 @@ fn add_channels(pattern: &[f32], sums: &mut [f64]) {
 }
 
 /// Three factors a channel, repeated to a pattern.
-pub(super) struct Pattern<'a>([&'a [f32]; 3]);
+pub(super) struct Pattern<'a> {
+    factors: [&'a [f32]; 3],
+    /// What is added behind an activation, repeated alike.
+    addend: Option<&'a [f32]>,
+    /// Whether the level rounds a·b + c once.
+    fused: bool,
+}
 
 impl<'a> Pattern<'a> {
+    /// [`Pattern::new`] with an addend of its own for every channel, in scratch of four patterns.
+    #[inline(always)]
+    pub(super) fn adding(
+        factors: [&[f32]; 3],
+        addend: Option<&[f32]>,
+        channels: Range<usize>,
+        fused: bool,
+        scratch: &'a mut [f32],
+    ) -> Self {
+        let (scratch, rest) = scratch.split_at_mut(scratch.len() / 4 * 3);
+        let addend = addend.map(|addend| {
+            rest[..channels.len()].copy_from_slice(&addend[channels.clone()]);
+            repeat(channels.len(), rest);
+            &*rest
+        });
+        Pattern { addend, ..Pattern::new(factors, channels, fused, scratch) }
+    }
+
     /// The factors of some channels, repeated in scratch of three patterns.
     #[inline(always)]
-    pub(super) fn new(factors: [&[f32]; 3], channels: Range<usize>, scratch: &'a mut [f32]) -> Self {
+    pub(super) fn new(factors: [&[f32]; 3], channels: Range<usize>, fused: bool, scratch: &'a mut [f32]) -> Self {
         let pattern = scratch.len() / 3;
         for (factor, to) in factors.into_iter().zip(scratch.chunks_exact_mut(pattern)) {
             to[..channels.len()].copy_from_slice(&factor[channels.clone()]);
@@ -92,30 +121,53 @@ impl<'a> Pattern<'a> {
         }
         let (mean, rest) = scratch.split_at(pattern);
         let (slope, offset) = rest.split_at(pattern);
-        Pattern([mean, slope, offset])
+        Pattern { factors: [mean, slope, offset], addend: None, fused }
     }
 
     /// `(x − mean) · slope + offset` of at most one pattern.
     #[inline(always)]
     fn line(&self, x: &[f32], to: &mut [f32]) {
-        let [mean, slope, offset] = self.0;
+        let [mean, slope, offset] = self.factors;
         for ((((to, x), mean), slope), offset) in to.iter_mut().zip(x).zip(mean).zip(slope).zip(offset) {
             *to = (x - mean) * slope + offset;
+        }
+    }
+
+    /// [`Pattern::line`] and SiLU.
+    #[inline(always)]
+    fn silu<const FUSED: bool>(&self, x: &[f32], to: &mut [f32]) {
+        let [mean, slope, offset] = self.factors;
+        for ((((to, x), mean), slope), offset) in to.iter_mut().zip(x).zip(mean).zip(slope).zip(offset) {
+            *to = silu::<FUSED>((x - mean) * slope + offset);
+        }
+    }
+
+    /// The gradient of [`Pattern::silu`] before SiLU.
+    #[inline(always)]
+    fn silu_gradient<const FUSED: bool>(&self, x: &[f32], dy: &[f32], to: &mut [f32]) {
+        let [mean, slope, offset] = self.factors;
+        for (((((to, x), dy), mean), slope), offset) in to.iter_mut().zip(x).zip(dy).zip(mean).zip(slope).zip(offset) {
+            *to = dy * silu_slope::<FUSED>((x - mean) * slope + offset);
         }
     }
 
     /// The normalised block, and a function of it.
     #[inline(always)]
     pub(super) fn apply(&self, x: &[f32], activation: Option<Map>, scratch: &mut [f32], to: &mut [f32]) {
-        let pattern = self.0[0].len();
+        let pattern = self.factors[0].len();
         for (x, to) in x.chunks(pattern).zip(to.chunks_mut(pattern)) {
             match activation {
                 None => self.line(x, to),
+                Some(Map::Silu) if self.fused => self.silu::<true>(x, to),
+                Some(Map::Silu) => self.silu::<false>(x, to),
                 Some(activation) => {
                     let line = &mut scratch[..x.len()];
                     self.line(x, line);
                     map_piece(activation, line, to);
                 }
+            }
+            if let Some(addend) = self.addend {
+                to.iter_mut().zip(addend).for_each(|(to, addend)| *to += addend);
             }
         }
     }
@@ -131,7 +183,7 @@ impl<'a> Pattern<'a> {
         sums: &mut [f64],
         dz: &mut [f32],
     ) {
-        let pattern = self.0[0].len();
+        let pattern = self.factors[0].len();
         let (part, rest) = scratch.split_at_mut(pattern);
         let (product, line) = rest.split_at_mut(pattern);
         let (sum, products) = sums.split_at_mut(sums.len() / 2);
@@ -145,9 +197,15 @@ impl<'a> Pattern<'a> {
                 match activation {
                     None => self.add_line(x, dy, part, product),
                     Some(activation) => {
-                        let line = &mut line[..x.len()];
-                        self.line(x, line);
-                        grad_piece(activation, line, dy, dz);
+                        match activation {
+                            Map::Silu if self.fused => self.silu_gradient::<true>(x, dy, dz),
+                            Map::Silu => self.silu_gradient::<false>(x, dy, dz),
+                            _ => {
+                                let line = &mut line[..x.len()];
+                                self.line(x, line);
+                                grad_piece(activation, line, dy, dz);
+                            }
+                        }
                         self.add_line(x, dz, part, product);
                     }
                 }
@@ -159,7 +217,7 @@ impl<'a> Pattern<'a> {
 
     #[inline(always)]
     fn add_line(&self, x: &[f32], dz: &[f32], part: &mut [f32], product: &mut [f32]) {
-        for ((((part, product), x), mean), dz) in part.iter_mut().zip(product).zip(x).zip(self.0[0]).zip(dz) {
+        for ((((part, product), x), mean), dz) in part.iter_mut().zip(product).zip(x).zip(self.factors[0]).zip(dz) {
             *part += dz;
             *product += dz * (x - mean);
         }
@@ -168,7 +226,7 @@ impl<'a> Pattern<'a> {
     /// `dz · back₀ + (x − mean) · back₁ + back₂`; `to` holds dz where none is given.
     #[inline(always)]
     pub(super) fn back(&self, back: &Pattern<'_>, x: &[f32], dz: Option<&[f32]>, to: &mut [f32]) {
-        let ([mean, ..], [of_dz, of_x, offset]) = (self.0, back.0);
+        let ([mean, ..], [of_dz, of_x, offset]) = (self.factors, back.factors);
         let pattern = mean.len();
         for (index, (x, to)) in x.chunks(pattern).zip(to.chunks_mut(pattern)).enumerate() {
             if let Some(dz) = dz {

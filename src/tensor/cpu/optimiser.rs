@@ -59,14 +59,15 @@ fn adam_piece(from: [&[f32]; 4], to: [&mut [f32]; 3], scale: f32, step: AdamStep
         true => (1.0 - step.rate * step.decay, 0.0),
         false => (1.0, step.decay),
     };
-    let size = step.rate / step.correction1;
+    // Quotients of constants once, not an element: divisions are what this loop waits for.
+    let (size, root) = (step.rate / step.correction1, 1.0 / step.correction2);
     let old = value.iter().zip(gradient).zip(mean.iter().zip(square));
     let new = values.iter_mut().zip(means.iter_mut().zip(squares));
     for (((p, g), (m, v)), (to_p, (to_m, to_v))) in old.zip(new) {
         let g = g * scale + added * p;
         let m = m + (1.0 - step.beta1) * (g - m);
         let v = step.beta2 * v + (1.0 - step.beta2) * (g * g);
-        *to_p = p * kept - size * m / (v.sqrt() / step.correction2 + step.epsilon);
+        *to_p = p * kept - size * m / (v.sqrt() * root + step.epsilon);
         (*to_m, *to_v) = (m, v);
     }
 }

@@ -19,7 +19,8 @@ impl Recurrent for Cpu {
             #[inline(always)]
             |row, [to]| {
                 let ([xr, xz, xn], [gr, gz, gn]) = (parts(&xs, row, width), parts(&gs, row, width));
-                let h = &hs[row * width..(row + 1) * width];
+                let h = run(&hs, row * width, width);
+                let to = &mut to[..width];
                 for i in 0..width {
                     let (r, z) = (sigmoid(xr[i] + gr[i]), sigmoid(xz[i] + gz[i]));
                     let n = tanh(xn[i] + r * gn[i]);
@@ -41,8 +42,8 @@ impl Recurrent for Cpu {
             #[inline(always)]
             |row, [to_x, to_g, to_h]| {
                 let ([xr, xz, xn], [gr, gz, gn]) = (parts(&xs, row, width), parts(&gs, row, width));
-                let range = row * width..(row + 1) * width;
-                let (h, dy) = (&hs[range.clone()], &dys[range]);
+                let (h, dy) = (run(&hs, row * width, width), run(&dys, row * width, width));
+                let to_h = &mut to_h[..width];
                 let ([to_xr, to_xz, to_xn], [to_gr, to_gz, to_gn]) = (parts_mut(to_x, width), parts_mut(to_g, width));
                 for i in 0..width {
                     let (r, z) = (sigmoid(xr[i] + gr[i]), sigmoid(xz[i] + gz[i]));
@@ -69,7 +70,8 @@ impl Recurrent for Cpu {
             sizes,
             #[inline(always)]
             |row, [to_h, to_c]| {
-                let ([i, f, o, g], c) = (parts(&gs, row, width), &cs[row * width..(row + 1) * width]);
+                let ([i, f, o, g], c) = (parts(&gs, row, width), run(&cs, row * width, width));
+                let (to_h, to_c) = (&mut to_h[..width], &mut to_c[..width]);
                 for j in 0..width {
                     let next = sigmoid(f[j]) * c[j] + sigmoid(i[j]) * tanh(g[j]);
                     (to_c[j], to_h[j]) = (next, sigmoid(o[j]) * tanh(next));
@@ -90,9 +92,10 @@ impl Recurrent for Cpu {
             #[inline(always)]
             |row, [to_gates, to_c]| {
                 let [i, f, o, g] = parts(&gs, row, width);
-                let range = row * width..(row + 1) * width;
-                let behind = c.len + range.start..c.len + range.end;
-                let (c, dh, next, d_next) = (&cs[range.clone()], &dys[range], &ys[behind.clone()], &dys[behind]);
+                let (at, behind) = (row * width, c.len + row * width);
+                let (c, dh) = (run(&cs, at, width), run(&dys, at, width));
+                let (next, d_next) = (run(&ys, behind, width), run(&dys, behind, width));
+                let to_c = &mut to_c[..width];
                 let [to_i, to_f, to_o, to_g] = parts_mut(to_gates, width);
                 for j in 0..width {
                     let (i, f, o, g) = (sigmoid(i[j]), sigmoid(f[j]), sigmoid(o[j]), tanh(g[j]));
@@ -110,12 +113,18 @@ impl Recurrent for Cpu {
     }
 }
 
+/// `width` elements from `start` on: a length that the compiler sees, so that loops over it become wide instructions.
+#[inline(always)]
+fn run(from: &[f32], start: usize, width: usize) -> &[f32] {
+    &from[start..][..width]
+}
+
 /// Gate after gate of one row.
 #[inline(always)]
 fn parts<const N: usize>(from: &[f32], row: usize, width: usize) -> [&[f32]; N] {
     std::array::from_fn(
         #[inline(always)]
-        |gate| &from[(row * N + gate) * width..(row * N + gate + 1) * width],
+        |gate| run(from, (row * N + gate) * width, width),
     )
 }
 
@@ -125,7 +134,7 @@ fn parts_mut<const N: usize>(to: &mut [f32], width: usize) -> [&mut [f32]; N] {
     let mut gates = to.chunks_exact_mut(width);
     std::array::from_fn(
         #[inline(always)]
-        |_| gates.next().unwrap_or_default(),
+        |_| &mut gates.next().unwrap_or_default()[..width],
     )
 }
 

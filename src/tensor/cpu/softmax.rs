@@ -10,15 +10,11 @@ use crate::tensor::{Buffer, Result, Slice};
 
 use super::functions::{exp, ln};
 use super::gemm::Apart;
+use super::row_sums::{greatest, sums};
 use super::{Cpu, PIECE};
 
 /// Columns that one task works on.
 const STRIP: usize = 64;
-/// Elements that are summed in f32 before their sum is added in f64.
-const SPAN: usize = 1 << 12;
-/// Sums kept side by side.
-const LANES: usize = 16;
-
 impl Softmax for Cpu {
     fn softmax(&self, x: Slice<'_>, folding: Folding, log: bool) -> Result<Buffer> {
         let values = self.read(x);
@@ -64,15 +60,19 @@ impl Softmax for Cpu {
 }
 
 impl Cpu {
-    /// Runs `work` for each row, told by where it lies.
+    /// Runs `work` for each row, told by where it lies; a task has rows of about [`PIECE`] elements.
     fn rows(&self, to: &mut [f32], len: usize, work: impl Fn(Range<usize>, &mut [f32]) + Sync) {
-        let level = self.level;
-        let len = len.max(1);
-        let rows = to.par_chunks_mut(len).enumerate().with_min_len((PIECE / len).max(1));
-        rows.for_each(|(row, to)| {
+        let (level, len) = (self.level, len.max(1));
+        let many = len * (PIECE / len).max(1);
+        to.par_chunks_mut(many).enumerate().for_each(|(task, to)| {
             level.run(
                 #[inline(always)]
-                || work(row * len..row * len + to.len(), to),
+                || {
+                    for (row, to) in to.chunks_exact_mut(len).enumerate() {
+                        let start = task * many + row * len;
+                        work(start..start + len, to);
+                    }
+                },
             );
         });
     }
@@ -98,48 +98,16 @@ impl Cpu {
     }
 }
 
-/// The sum of a function of two rows' elements.
-#[inline(always)]
-fn sum(x: &[f32], y: &[f32], of: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut total = 0f64;
-    for (x, y) in x.chunks(SPAN).zip(y.chunks(SPAN)) {
-        let mut lanes = [0f32; LANES];
-        let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-        for (x, y) in x.iter().zip(y) {
-            for lane in 0..LANES {
-                lanes[lane] += of(x[lane], y[lane]);
-            }
-        }
-        for (lane, (x, y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
-            *lane += of(*x, *y);
-        }
-        total += lanes.iter().map(|x| f64::from(*x)).sum::<f64>();
-    }
-    total as f32
-}
-
-/// The greatest of some numbers; those that are not numbers are left out.
-#[inline(always)]
-pub(super) fn greatest(x: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (whole, rest) = x.as_chunks::<LANES>();
-    for x in whole {
-        lanes.iter_mut().zip(x).for_each(|(lane, x)| *lane = if *x > *lane { *x } else { *lane });
-    }
-    lanes.iter_mut().zip(rest).for_each(|(lane, x)| *lane = if *x > *lane { *x } else { *lane });
-    lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a })
-}
-
 #[inline(always)]
 fn row(x: &[f32], log: bool, to: &mut [f32]) {
     let most = greatest(x);
     to.iter_mut().zip(x).for_each(|(to, x)| *to = exp(x - most));
-    let total = sum(
-        to,
-        to,
+    let [total] = sums(
+        [&*to],
         #[inline(always)]
-        |x, _| x,
+        |[x]| [x],
     );
+    let total = total as f32;
     if log {
         let shift = ln(total);
         to.iter_mut().zip(x).for_each(|(to, x)| *to = x - most - shift);
@@ -153,20 +121,20 @@ fn row(x: &[f32], log: bool, to: &mut [f32]) {
 #[inline(always)]
 fn row_back(y: &[f32], dy: &[f32], log: bool, to: &mut [f32]) {
     if log {
-        let total = sum(
-            dy,
-            dy,
+        let [total] = sums(
+            [dy],
             #[inline(always)]
-            |dy, _| dy,
+            |[dy]| [dy],
         );
+        let total = total as f32;
         to.iter_mut().zip(y.iter().zip(dy)).for_each(|(to, (y, dy))| *to = dy - exp(*y) * total);
     } else {
-        let total = sum(
-            y,
-            dy,
+        let [total] = sums(
+            [y, dy],
             #[inline(always)]
-            |y, dy| y * dy,
+            |[y, dy]| [y * dy],
         );
+        let total = total as f32;
         to.iter_mut().zip(y.iter().zip(dy)).for_each(|(to, (y, dy))| *to = y * (dy - total));
     }
 }

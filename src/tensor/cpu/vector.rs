@@ -31,6 +31,16 @@ pub(super) trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// `self` + a·b; rounded once where the level has such an instruction.
     fn plus_product(self, a: Self, b: Self) -> Self;
+    /// `self` + `other`.
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.plus_product(Self::splat(1.0), other)
+    }
+    /// `self` − `other`.
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        self.plus_product(Self::splat(-1.0), other)
+    }
 }
 
 /// A kernel for any vector.
@@ -246,6 +256,18 @@ mod x86 {
             // SAFETY: the level has the instruction.
             unsafe { Middle(_mm256_fmadd_ps(a.0, b.0, self.0)) }
         }
+
+        #[inline(always)]
+        fn plus(self, other: Self) -> Self {
+            // SAFETY: the level has the instruction.
+            unsafe { Middle(_mm256_add_ps(self.0, other.0)) }
+        }
+
+        #[inline(always)]
+        fn minus(self, other: Self) -> Self {
+            // SAFETY: the level has the instruction.
+            unsafe { Middle(_mm256_sub_ps(self.0, other.0)) }
+        }
     }
 
     impl Vector for Wide {
@@ -281,6 +303,18 @@ mod x86 {
         fn plus_product(self, a: Self, b: Self) -> Self {
             // SAFETY: the level has the instruction.
             unsafe { Wide(_mm512_fmadd_ps(a.0, b.0, self.0)) }
+        }
+
+        #[inline(always)]
+        fn plus(self, other: Self) -> Self {
+            // SAFETY: the level has the instruction.
+            unsafe { Wide(_mm512_add_ps(self.0, other.0)) }
+        }
+
+        #[inline(always)]
+        fn minus(self, other: Self) -> Self {
+            // SAFETY: the level has the instruction.
+            unsafe { Wide(_mm512_sub_ps(self.0, other.0)) }
         }
     }
 }

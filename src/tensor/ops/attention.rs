@@ -126,7 +126,6 @@ impl Tensor {
         options: &AttentionOptions<'_>,
     ) -> Result<AttentionSizes> {
         const NAME: &str = "attention";
-        self.expect_numbers(NAME)?;
         self.expect_same_kind(NAME, keys)?;
         self.expect_same_kind(NAME, values)?;
         let [batch, heads, queries, size] = self.sizes(NAME)?;
@@ -224,7 +223,6 @@ impl Tensor {
         for other in others.into_iter().flatten().chain(with.options.mask) {
             self.expect_same_kind("multi_head_attention", other)?;
         }
-        self.expect_numbers("multi_head_attention")?;
         let wide = |x: &Tensor| x.to_dtype(DType::F32);
         let optional = |x: Option<&Tensor>| x.map(wide).transpose();
         let (in_bias, out_bias, mask) =
@@ -241,12 +239,8 @@ impl Tensor {
         Ok((result.to_dtype(self.dtype)?, shares.map(|shares| shares.to_dtype(self.dtype)).transpose()?))
     }
 
-    fn multi_head_wide(
-        &self,
-        context: &Tensor,
-        with: &MultiHead<'_>,
-        attend: &Attend<'_>,
-    ) -> Result<(Tensor, Option<Tensor>)> {
+    /// Batch, queries, keys and embedding of a multi-head attention.
+    fn multi_head_sizes(&self, context: &Tensor, with: &MultiHead<'_>) -> Result<[usize; 4]> {
         const NAME: &str = "multi_head_attention";
         let [batch, queries, embedding] = self.sizes(NAME)?;
         let [context_batch, keys, context_embedding] = context.sizes(NAME)?;
@@ -263,6 +257,16 @@ impl Tensor {
         if let Some(bias) = with.in_bias.filter(|bias| bias.shape.sizes() != [3 * embedding]) {
             return Err(TensorError::shapes(NAME, self.shape, bias.shape, "a bias (3 · embedding)"));
         }
+        Ok([batch, queries, keys, embedding])
+    }
+
+    fn multi_head_wide(
+        &self,
+        context: &Tensor,
+        with: &MultiHead<'_>,
+        attend: &Attend<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let [batch, queries, keys, embedding] = self.multi_head_sizes(context, with)?;
         let part = |x: &Tensor, index: usize, count: usize| -> Result<Tensor> {
             let weight = with.in_weight.narrow(0, index * embedding, embedding)?;
             let bias = with.in_bias.map(|bias| bias.narrow(0, index * embedding, embedding)).transpose()?;

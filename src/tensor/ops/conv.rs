@@ -1,7 +1,12 @@
-//! Convolutions of images and their transposes, with what follows them in the same pass.
+//! Convolutions of images and their transposes.
+
+mod fused;
+
+pub use fused::{Epilogue, Fused, Prologue};
 
 use super::elementwise::Map;
-use crate::tensor::{Buffer, DType, Layout, Result, Shape, Slice, Tensor, TensorError};
+use super::norm::Normalised;
+use crate::tensor::{Buffer, Layout, Result, Shape, Slice, Tensor, TensorError};
 
 /// How a kernel moves over an image: one number along rows, one along columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,26 +34,6 @@ pub struct ConvTranspose2d {
     pub dilation: [usize; 2],
     /// Runs of channels that do not see each other.
     pub groups: usize,
-}
-
-/// What is done to the output of a convolution before it is written: it is rounded once, behind all of it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Epilogue<'a> {
-    /// Added to the output, of its shape.
-    pub residual: Option<&'a Tensor>,
-    /// A function of each element, after the residual.
-    pub activation: Option<Map>,
-    /// Groups of channels whose sums and sums of squares a group norm needs of the result.
-    pub statistics: Option<usize>,
-}
-
-/// The result of a convolution with an [`Epilogue`].
-#[derive(Clone, Debug)]
-pub struct Fused {
-    /// The output.
-    pub y: Tensor,
-    /// Σy and Σy² in f32, (N, groups, 2), where they were asked for; has no gradient of its own.
-    pub statistics: Option<Tensor>,
 }
 
 /// Sizes of a convolution; its gradients and the transposed convolution are told by the same.
@@ -81,8 +66,8 @@ pub struct ConvEpilogue<'a> {
     pub activation: Option<Map>,
     /// Whether the values before the activation are kept for its gradient.
     pub keep: bool,
-    /// Groups of channels whose sums are taken.
-    pub statistics: Option<usize>,
+    /// Whether the moments of the output are taken.
+    pub moments: bool,
 }
 
 /// What a backend gives for a convolution.
@@ -92,18 +77,32 @@ pub struct Convolved {
     pub y: Buffer,
     /// The values before the activation, where they are kept.
     pub before: Option<Buffer>,
-    /// f32 sums and sums of squares of each image's groups, where they are asked for.
-    pub statistics: Option<Buffer>,
+    /// What `Norm::moments` gives of the output, where it is asked for.
+    pub moments: Option<Buffer>,
 }
 
-/// What a backend does for convolutions. Images lie channels-last, weights as OIHW.
+/// What a backend does for convolutions. Images lie channels-last, weights as OIHW. Where a normalisation is given, it
+/// is done to x first; it need not be written.
 pub trait Conv {
     /// The output for `x` and `w`.
-    fn conv2d(&self, x: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, epilogue: &ConvEpilogue<'_>) -> Result<Convolved>;
+    fn conv2d(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        w: Slice<'_>,
+        sizes: &ConvSizes,
+        epilogue: &ConvEpilogue<'_>,
+    ) -> Result<Convolved>;
     /// The gradient of the input for `dy` and `w`, plus a bias for each of its channels.
     fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer>;
     /// The gradients of the weights and of the bias for `x` and `dy`.
-    fn conv2d_weight(&self, x: Slice<'_>, dy: Slice<'_>, sizes: &ConvSizes) -> Result<(Buffer, Buffer)>;
+    fn conv2d_weight(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        dy: Slice<'_>,
+        sizes: &ConvSizes,
+    ) -> Result<(Buffer, Buffer)>;
 }
 
 impl Default for Conv2d {
@@ -237,9 +236,6 @@ struct Weights {
 impl Weights {
     fn new(operation: &'static str, x: &Tensor, w: &Tensor, bias: Option<&Tensor>, channels: usize) -> Result<Self> {
         x.expect_same_kind(operation, w)?;
-        if x.dtype() == DType::I32 {
-            return Err(TensorError::DTypes { operation, left: DType::I32, right: DType::F32 });
-        }
         if let Some(bias) = bias {
             x.expect_same_kind(operation, bias)?;
             if bias.shape() != Shape::from([channels]) {
@@ -256,8 +252,13 @@ impl Weights {
 }
 
 /// The gradients of w and of the bias; the kernels give both at once.
-fn weight_gradients(x: &Tensor, dy: &Tensor, sizes: &ConvSizes) -> Result<[Option<Tensor>; 2]> {
-    let (dw, dbias) = x.device().conv2d_weight(x.slice(), dy.slice(), sizes)?;
+fn weight_gradients(
+    x: &Tensor,
+    norm: Option<&Normalised<'_>>,
+    dy: &Tensor,
+    sizes: &ConvSizes,
+) -> Result<[Option<Tensor>; 2]> {
+    let (dw, dbias) = x.device().conv2d_weight(x.slice(), norm, dy.slice(), sizes)?;
     let dw = x.derive(dw, sizes.shape_weight(), Layout::Rows);
     Ok([Some(dw), Some(x.derive(dbias, Shape::from([sizes.channels_out]), Layout::Rows))])
 }
@@ -269,54 +270,7 @@ impl Tensor {
     /// # Errors
     /// Where shapes do not go together, the kernel does not fit into the padded image, or dtypes or devices differ.
     pub fn conv2d(&self, w: &Tensor, bias: Option<&Tensor>, how: &Conv2d) -> Result<Tensor> {
-        Ok(self.conv2d_fused(w, bias, how, &Epilogue::default())?.y)
-    }
-
-    /// [`Tensor::conv2d`], a residual, an activation and the statistics of the result in one pass; rounded once.
-    ///
-    /// # Errors
-    /// As [`Tensor::conv2d`], and where the residual has another shape than the output or the statistics' groups do
-    /// not divide its channels.
-    pub fn conv2d_fused(&self, w: &Tensor, bias: Option<&Tensor>, how: &Conv2d, then: &Epilogue<'_>) -> Result<Fused> {
-        let sizes = ConvSizes::new(self, w, how)?;
-        let weights = Weights::new("conv2d", self, w, bias, sizes.channels_out)?;
-        let (x, residual) = (self.detach().to_layout(Layout::Channels)?, then.residual_of(self, &sizes)?);
-        let inputs: Vec<&Tensor> = [self, w].into_iter().chain(bias).chain(then.residual).collect();
-        let wanted = inputs.iter().any(|input| input.wants_gradient());
-        let epilogue = ConvEpilogue {
-            bias: weights.bias(),
-            residual: residual.as_ref().map(Tensor::slice),
-            activation: then.activation,
-            keep: wanted && then.activation.is_some(),
-            statistics: then.statistics,
-        };
-        let found = x.device.conv2d(x.slice(), weights.w.slice(), &sizes, &epilogue)?;
-        let y = x.derive(found.y, sizes.shape_out(), Layout::Channels);
-        let before = found.before.map(|before| x.derive(before, sizes.shape_out(), Layout::Channels));
-        let statistics = found.statistics.zip(then.statistics).map(|(sums, groups)| {
-            let shape = Shape::from([sizes.batch, groups, 2]);
-            Tensor::dense(&x.device, sums, shape, Layout::Rows, DType::F32)
-        });
-        let activation = then.activation.zip(before);
-        let (has_bias, has_residual) = (bias.is_some(), then.residual.is_some());
-        let wants_x = self.wants_gradient();
-        let wants_w = w.wants_gradient() || bias.is_some_and(Tensor::wants_gradient);
-        let w = weights.w;
-        let pull = move |dy: &Tensor| {
-            let mut dy = dy.to_layout(Layout::Channels)?;
-            if let Some((op, before)) = &activation {
-                let inner = dy.device.map_grad(*op, before.slice(), dy.slice())?;
-                dy = before.derive(inner, before.shape, before.layout);
-            }
-            let dx = wants_x.then(|| x.device.conv2d_data(dy.slice(), w.slice(), &sizes, None)).transpose()?;
-            let dx = dx.map(|dx| x.derive(dx, x.shape, Layout::Channels));
-            let [dw, dbias] = if wants_w { weight_gradients(&x, &dy, &sizes)? } else { [None, None] };
-            let mut gradients = vec![dx, dw];
-            gradients.extend(has_bias.then_some(dbias));
-            gradients.extend(has_residual.then_some(Some(dy)));
-            Ok(gradients)
-        };
-        Ok(Fused { y: y.record_all("conv2d", &inputs, pull), statistics })
+        Ok(self.conv2d_fused(None, w, bias, how, &Epilogue::default())?.y)
     }
 
     /// The transposed convolution of images (N, C, H, W) with weights (C, O / groups, kernel rows, kernel columns):
@@ -337,9 +291,9 @@ impl Tensor {
         let pull = move |dy: &Tensor| {
             let dy = dy.to_layout(Layout::Channels)?;
             let plain = ConvEpilogue::default();
-            let dx = wants_x.then(|| x.device.conv2d(dy.slice(), w.slice(), &sizes, &plain)).transpose()?;
+            let dx = wants_x.then(|| x.device.conv2d(dy.slice(), None, w.slice(), &sizes, &plain)).transpose()?;
             let dx = dx.map(|dx| x.derive(dx.y, x.shape, Layout::Channels));
-            let dw = if wants_w { weight_gradients(&dy, &x, &sizes)?[0].take() } else { None };
+            let dw = if wants_w { weight_gradients(&dy, None, &x, &sizes)?[0].take() } else { None };
             let mut gradients = vec![dx, dw];
             if let Some(wanted) = wants_bias {
                 gradients.push(wanted.then(|| dy.sum(&[0, 2, 3], false)).transpose()?);
@@ -350,28 +304,10 @@ impl Tensor {
     }
 }
 
-impl Epilogue<'_> {
-    /// The residual in the order of the output, once everything fits.
-    fn residual_of(&self, x: &Tensor, sizes: &ConvSizes) -> Result<Option<Tensor>> {
-        let out = sizes.shape_out();
-        if let Some(groups) = self.statistics
-            && (groups == 0 || !sizes.channels_out.is_multiple_of(groups))
-        {
-            return Err(TensorError::shape("conv2d", out, format!("channels that {groups} groups share evenly")));
-        }
-        let Some(residual) = self.residual else { return Ok(None) };
-        x.expect_same_kind("conv2d", residual)?;
-        if residual.shape() != out {
-            return Err(TensorError::shapes("conv2d", out, residual.shape(), "a residual of the output's shape"));
-        }
-        Ok(Some(residual.detach().to_layout(Layout::Channels)?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{Cpu, no_grad};
+    use crate::tensor::{Cpu, DType};
 
     fn zeros(shape: impl Into<Shape>) -> Tensor {
         Tensor::zeros(&Cpu::device(), shape).expect("zeros")
@@ -431,12 +367,6 @@ mod tests {
         let bias = beside(&x, [5]);
         let message = x.conv2d(&w, Some(&bias), &plain).expect_err("a bias of 5").to_string();
         assert!(message.contains("[5] and [6, 3, 1, 1]"), "{message}");
-        let residual = beside(&x, [1, 6, 4, 3]);
-        let then = Epilogue { residual: Some(&residual), ..Epilogue::default() };
-        let message = x.conv2d_fused(&w, None, &plain, &then).expect_err("another residual").to_string();
-        assert!(message.contains("[1, 6, 4, 4] and [1, 6, 4, 3]"), "{message}");
-        let then = Epilogue { statistics: Some(4), ..Epilogue::default() };
-        assert!(x.conv2d_fused(&w, None, &plain, &then).is_err());
         let narrow = w.to_dtype(DType::Bf16).expect("bf16");
         assert!(matches!(x.conv2d(&narrow, None, &plain), Err(TensorError::DTypes { .. })));
     }
@@ -449,26 +379,5 @@ mod tests {
         assert_eq!(y.shape(), Shape::from([0, 2, 2, 2]));
         y.backward_with(&beside(&x, [0, 2, 2, 2])).expect("gradients");
         assert_eq!(w.gradient().expect("a gradient").to_vec().expect("values"), vec![0.0; 54]);
-    }
-
-    /// What is kept for an activation's gradient, and the statistics, must not change the output.
-    #[test]
-    fn the_output_is_the_same_with_and_without_gradients() {
-        let device = Cpu::device();
-        let values = |n: usize| (0..n).map(|i| ((i * 37) % 23) as f32 * 0.1 - 1.0).collect::<Vec<_>>();
-        let x = Tensor::new(&device, [2, 4, 9, 5], &values(360)).expect("x");
-        let w = Tensor::new(&device, [6, 4, 3, 3], &values(216)).expect("w");
-        let (how, then) = (
-            Conv2d { padding: [1; 2], ..Conv2d::default() },
-            Epilogue { activation: Some(Map::Silu), statistics: Some(2), residual: None },
-        );
-        for dtype in [DType::F32, DType::Bf16] {
-            let (x, w) = (x.to_dtype(dtype).expect("x"), w.to_dtype(dtype).expect("w"));
-            let alone = no_grad(|| x.conv2d_fused(&w, None, &how, &then)).expect("fused");
-            let kept = x.with_gradient().conv2d_fused(&w, None, &how, &then).expect("fused");
-            assert_eq!(alone.y.to_vec().expect("values"), kept.y.to_vec().expect("values"));
-            let sums = |fused: &Fused| fused.statistics.as_ref().expect("sums").to_vec().expect("values");
-            assert_eq!(sums(&alone), sums(&kept));
-        }
     }
 }

@@ -173,6 +173,7 @@ impl Tensor {
     }
 
     fn scored(&self, name: &'static str, mean: &Tensor, deviation: &Tensor, inverse: bool) -> Result<Tensor> {
+        self.expect_numbers(name)?;
         let [batch, channels, ref rest @ ..] = *self.shape.sizes() else {
             return Err(TensorError::shape(name, self.shape, "fields (N, C, …)"));
         };
@@ -201,6 +202,7 @@ impl Tensor {
     /// # Errors
     /// Where the device is out of memory.
     pub fn quality_controlled(&self, quality: Quality<'_>) -> Result<(Tensor, Tensor)> {
+        self.expect_numbers("quality_controlled")?;
         let (values, mask) = self.device.quality(self.slice(), quality)?;
         let mask = Tensor::dense(&self.device, mask, self.shape, self.layout, DType::F32);
         let (kept, dtype) = (mask.clone(), self.dtype);
@@ -217,6 +219,7 @@ impl Tensor {
     /// # Errors
     /// Where the map is of other numbers of points.
     pub fn regrid(&self, map: &SparseMap, rows: usize, columns: usize, least_valid: Option<f32>) -> Result<Tensor> {
+        self.expect_numbers("regrid")?;
         let [batch, channels, height, width] = self.sizes("regrid")?;
         if (height * width, rows * columns) != (map.inputs(), map.outputs()) {
             let expected = format!("a map of {} to {} points", map.inputs(), map.outputs());
@@ -244,6 +247,7 @@ impl Tensor {
     /// # Errors
     /// Where the points are of another shape, or a step is 0 or not a number.
     pub fn binned(&self, bins: Bins) -> Result<Tensor> {
+        self.expect_numbers("binned")?;
         let [_, 3] = *self.shape.sizes() else {
             return Err(TensorError::shape("binned", self.shape, "points (P, 3) of x, y and t"));
         };

@@ -126,6 +126,7 @@ impl Broadcast {
 impl Tensor {
     /// A function of each element; the gradient is worked out from the input.
     pub(crate) fn map(&self, name: &'static str, op: Map) -> Result<Tensor> {
+        self.expect_numbers(name)?;
         let buffer = self.device.map(op, self.slice())?;
         let result = self.derive(buffer, self.shape, self.layout);
         let x = self.detach();
@@ -257,7 +258,7 @@ macro_rules! maps {
             $($(#[$doc])*
             ///
             /// # Errors
-            /// Where the device is out of memory.
+            /// Where the tensor holds indices, or the device is out of memory.
             pub fn $name(&self $(, $argument: f32)*) -> Result<Tensor> {
                 self.map(stringify!($name), $op)
             })*

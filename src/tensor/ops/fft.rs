@@ -93,6 +93,7 @@ impl Tensor {
     /// # Errors
     /// Where the last dimension is not of size 2.
     pub fn amplitude(&self) -> Result<Tensor> {
+        self.expect_numbers("amplitude")?;
         let [ref before @ .., 2] = *self.shape.sizes() else {
             return Err(TensorError::shape("amplitude", self.shape, "a last dimension of size 2"));
         };
@@ -118,6 +119,7 @@ impl Tensor {
     }
 
     fn spectrum(&self, operation: &'static str, sizes: Fft2) -> Result<Tensor> {
+        self.expect_numbers(operation)?;
         let before = self.shape.get(..self.shape.rank() - 2).unwrap_or_default();
         let shape = Shape::of(operation, &[before, &[sizes.rows, sizes.columns_out(), 2]].concat())?;
         let x = self.to_layout(Layout::Rows)?;
@@ -125,6 +127,7 @@ impl Tensor {
     }
 
     fn field(&self, sizes: Fft2, shape: Shape) -> Result<Tensor> {
+        self.expect_numbers("irfft2")?;
         let x = self.to_layout(Layout::Rows)?;
         Ok(x.derive(x.device.irfft2(x.slice(), sizes)?, shape, Layout::Rows))
     }

@@ -226,6 +226,7 @@ impl Graph {
 
     /// The error that values of edges are not (E, heads), or else the number of heads.
     fn heads(&self, operation: &'static str, values: &Tensor) -> Result<usize> {
+        values.expect_numbers(operation)?;
         let [edges, heads] = values.sizes(operation)?;
         if edges != self.edges() {
             return Err(TensorError::shapes(operation, values.shape, self.sources.shape, "a row for every edge"));
@@ -279,6 +280,7 @@ impl Tensor {
     /// # Errors
     /// Where there are not three dimensions, or fewer points than neighbours.
     pub fn nearest_neighbours(&self, count: usize, own: bool) -> Result<Tensor> {
+        self.expect_numbers("nearest_neighbours")?;
         let [batch, points, dimensions] = self.sizes("nearest_neighbours")?;
         if points > 0 && count > points - usize::from(!own) {
             return Err(TensorError::shape("nearest_neighbours", self.shape, format!("{count} neighbours a point")));

@@ -59,6 +59,7 @@ impl Tensor {
     /// # Errors
     /// Where there is no such dimension, the indices are not one-dimensional I32, or one lies outside.
     pub fn index_select(&self, dimension: isize, index: &Tensor) -> Result<Tensor> {
+        self.expect_numbers("index_select")?;
         let dimension = self.shape.dimension("index_select", dimension)?;
         let [picked] = index.sizes("index_select")?;
         let index = index.expect_indices("index_select", self)?;
@@ -111,6 +112,7 @@ impl Tensor {
     /// Where there is no such dimension, the indices are not I32, have another number of dimensions or more elements
     /// along another dimension, or one lies outside.
     pub fn gather(&self, dimension: isize, index: &Tensor) -> Result<Tensor> {
+        self.expect_numbers("gather")?;
         let dimension = self.shape.dimension("gather", dimension)?;
         let x = self.covered("gather", dimension, index)?;
         let index = index.expect_indices("gather", self)?;

@@ -103,14 +103,6 @@ fn batch_steps(sizes: &[usize], matrix: usize) -> [usize; BATCHES] {
 }
 
 impl Tensor {
-    /// The error that an operand holds indices.
-    pub(crate) fn expect_numbers(&self, operation: &'static str) -> Result<()> {
-        match self.dtype {
-            DType::I32 => Err(TensorError::DTypes { operation, left: DType::I32, right: DType::F32 }),
-            DType::F32 | DType::Bf16 => Ok(()),
-        }
-    }
-
     /// The product as PyTorch's `matmul` has it: of vectors, matrices, or batches of them that broadcast.
     ///
     /// # Errors
@@ -125,7 +117,6 @@ impl Tensor {
     /// As [`Tensor::matmul`], and where a vector is to be transposed.
     pub fn matmul_with(&self, other: &Tensor, transpose_x: bool, transpose_y: bool) -> Result<Tensor> {
         self.expect_same_kind("matmul", other)?;
-        self.expect_numbers("matmul")?;
         let vector = |x: &Tensor, transposed: bool| x.shape.rank() == 1 && !transposed;
         if vector(self, transpose_x) && other.shape.rank() > 0 {
             return self.unsqueeze(0)?.matmul_with(other, false, transpose_y)?.without_row(other.shape.rank());

@@ -31,7 +31,7 @@ pub struct NormSizes {
     pub epsilon: f32,
 }
 
-/// What follows a normalisation: `(x̂ · weight + bias) · (1 + scale) + shift`.
+/// What follows a normalisation: `activation((x̂ · weight + bias) · (1 + scale) + shift) + addend`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Affine<'a> {
     /// (channels).
@@ -42,6 +42,21 @@ pub struct Affine<'a> {
     pub scale: Option<Slice<'a>>,
     /// (batch, channels).
     pub shift: Option<Slice<'a>>,
+    /// (batch, channels), behind the activation.
+    pub addend: Option<Slice<'a>>,
+}
+
+/// All that a normalisation by channels is told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalised<'a> {
+    /// As of [`Norm::norm`].
+    pub moments: Slice<'a>,
+    /// What follows it.
+    pub affine: Affine<'a>,
+    /// A function of each element.
+    pub activation: Option<Map>,
+    /// The sizes.
+    pub sizes: NormSizes,
 }
 
 /// Gradients of a normalisation by channels.
@@ -142,7 +157,7 @@ impl NormSizes {
     }
 }
 
-/// What goes with a normalisation by channels: `activation((x̂ · weight + bias) · (1 + scale) + shift)`.
+/// What goes with a normalisation by channels: `activation((x̂ · weight + bias) · (1 + scale) + shift) + addend`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NormTail<'a> {
     /// (channels); 1 where there is none.
@@ -155,6 +170,8 @@ pub struct NormTail<'a> {
     pub shift: Option<&'a Tensor>,
     /// A function of each element.
     pub activation: Option<Map>,
+    /// (batch, channels), added behind the function.
+    pub addend: Option<&'a Tensor>,
     /// What [`Tensor::moments`] gives, where it is known already.
     pub moments: Option<&'a Tensor>,
 }
@@ -187,12 +204,16 @@ impl Tensor {
     /// # Errors
     /// Where the groups do not divide the channels, shapes do not go together, or dtypes or devices differ.
     pub fn group_norm(&self, groups: usize, epsilon: f32, tail: NormTail<'_>) -> Result<Tensor> {
-        let sizes = self.norm_sizes("group_norm", Over::Groups(groups), epsilon)?;
+        self.norm("group_norm", tail, self.group_sizes("group_norm", groups, epsilon)?)
+    }
+
+    /// The sizes of a group normalisation, once the groups fit.
+    pub(super) fn group_sizes(&self, operation: &'static str, groups: usize, epsilon: f32) -> Result<NormSizes> {
+        let sizes = self.norm_sizes(operation, Over::Groups(groups), epsilon)?;
         if groups == 0 || sizes.channels % groups != 0 {
-            let expected = format!("channels in {groups} equal groups");
-            return Err(TensorError::shape("group_norm", self.shape, expected));
+            return Err(TensorError::shape(operation, self.shape, format!("channels in {groups} equal groups")));
         }
-        self.norm("group_norm", tail, sizes)
+        Ok(sizes)
     }
 
     /// Batch normalisation with given statistics, (channels) each.
@@ -236,16 +257,15 @@ impl Tensor {
         let output = self.norm("batch_norm", NormTail { moments: Some(&moments), ..tail }, sizes)?;
         let (of_batch, spread) = moments.over_batch()?;
         let unbiased = spread.mul_scalar(count as f32 / (count - 1) as f32)?;
-        let moved = |old: &Tensor, new: &Tensor| {
-            let old = old.detach().to_dtype(DType::F32)?.mul_scalar(1.0 - momentum)?;
-            old.add(&new.mul_scalar(momentum)?)
-        };
-        let (running_mean, running_variance) = (moved(mean, &of_batch)?, moved(variance, &unbiased)?);
-        Ok(BatchNormed {
-            output,
-            running_mean: running_mean.to_dtype(mean.dtype)?,
-            running_variance: running_variance.to_dtype(variance.dtype)?,
-        })
+        let (running_mean, running_variance) =
+            (mean.moved_towards(&of_batch, momentum)?, variance.moved_towards(&unbiased, momentum)?);
+        Ok(BatchNormed { output, running_mean, running_variance })
+    }
+
+    /// A running statistic after a batch.
+    fn moved_towards(&self, new: &Tensor, momentum: f32) -> Result<Tensor> {
+        let old = self.detach().to_dtype(DType::F32)?.mul_scalar(1.0 - momentum)?;
+        old.add(&new.mul_scalar(momentum)?)?.to_dtype(self.dtype)
     }
 
     /// Mean and variance of each channel over all samples, from moments (3, batch, channels).
@@ -278,32 +298,26 @@ impl Tensor {
     }
 
     fn norm(&self, operation: &'static str, tail: NormTail<'_>, sizes: NormSizes) -> Result<Tensor> {
+        let (x, normal) = (self.detach(), self.normal(operation, &tail, sizes)?);
+        let Normalised { moments, affine, activation, sizes } = normal.slices();
+        let buffer = x.device.norm(x.slice(), moments, affine, activation, &sizes)?;
+        let result = x.derive(buffer, x.shape, x.layout);
+        let inputs: Vec<&Tensor> = [self].into_iter().chain(tail.given()).collect();
+        let pull = move |dy: &Tensor| normal.gradients(&x, &dy.to_layout(x.layout)?);
+        Ok(result.record_all(operation, &inputs, pull))
+    }
+
+    /// A normalisation of this tensor, once everything fits.
+    pub(super) fn normal(&self, operation: &'static str, tail: &NormTail<'_>, sizes: NormSizes) -> Result<Normal> {
         let (channels, both) = ([sizes.channels], [sizes.batch, sizes.channels]);
         self.expect_channels(operation, tail.weight, &channels)?;
         self.expect_channels(operation, tail.bias, &channels)?;
-        self.expect_channels(operation, tail.scale, &both)?;
-        self.expect_channels(operation, tail.shift, &both)?;
-        let moments = self.norm_moments(operation, &tail, &sizes)?;
-        let given = [tail.weight, tail.bias, tail.scale, tail.shift];
-        let held = given.map(|x| x.map(Tensor::detach));
-        let (x, activation) = (self.detach(), tail.activation);
-        let buffer = x.device.norm(x.slice(), moments.slice(), affine(&held), activation, &sizes)?;
-        let result = x.derive(buffer, x.shape, x.layout);
-        let inputs: Vec<&Tensor> = [Some(self)].into_iter().chain(given).flatten().collect();
-        let pull = move |dy: &Tensor| {
-            let dy = dy.to_layout(x.layout)?;
-            let found =
-                x.device.norm_grad(x.slice(), dy.slice(), moments.slice(), affine(&held), activation, &sizes)?;
-            let mut gradients = vec![Some(x.derive(found.x, x.shape, x.layout))];
-            for (buffer, held) in found.channels.into_iter().zip(&held) {
-                if let Some(held) = held {
-                    let gradient = Tensor::dense(&x.device, buffer, held.shape, Layout::Rows, DType::F32);
-                    gradients.push(Some(gradient.to_dtype(held.dtype)?));
-                }
-            }
-            Ok(gradients)
-        };
-        Ok(result.record_all(operation, &inputs, pull))
+        for x in [tail.scale, tail.shift, tail.addend] {
+            self.expect_channels(operation, x, &both)?;
+        }
+        let moments = self.norm_moments(operation, tail, &sizes)?;
+        let held = [tail.weight, tail.bias, tail.scale, tail.shift, tail.addend].map(|x| x.map(Tensor::detach));
+        Ok(Normal { moments, held, activation: tail.activation, sizes })
     }
 
     /// The moments that are given, or those of the values.
@@ -320,6 +334,18 @@ impl Tensor {
                 Ok(moments.detach())
             }
         }
+    }
+
+    /// The rows that the last `dimensions` dimensions are, and the sizes of these.
+    fn layer_sizes(&self, dimensions: usize, epsilon: f32) -> Result<(LayerSizes, Shape)> {
+        self.expect_numbers("layer_norm")?;
+        let first = self.shape.rank().checked_sub(dimensions).filter(|_| dimensions > 0);
+        let first = first.ok_or_else(|| {
+            TensorError::shape("layer_norm", self.shape, format!("at least one and {dimensions} dimensions"))
+        })?;
+        let last = Shape::of("layer_norm", &self.shape.sizes()[first..])?;
+        let len = last.len();
+        Ok((LayerSizes { rows: self.len() / len.max(1), len, epsilon }, last))
     }
 
     /// Layer normalisation over the last dimensions, as many as the weight has (Ba et al., 2016).
@@ -341,16 +367,9 @@ impl Tensor {
         bias: Option<&Tensor>,
         epsilon: f32,
     ) -> Result<Tensor> {
-        self.expect_numbers("layer_norm")?;
-        let first = self.shape.rank().checked_sub(dimensions).filter(|_| dimensions > 0);
-        let first = first.ok_or_else(|| {
-            TensorError::shape("layer_norm", self.shape, format!("at least one and {dimensions} dimensions"))
-        })?;
-        let last = &self.shape.sizes()[first..];
-        self.expect_channels("layer_norm", weight, last)?;
-        self.expect_channels("layer_norm", bias, last)?;
-        let len = last.iter().product::<usize>();
-        let sizes = LayerSizes { rows: self.len() / len.max(1), len, epsilon };
+        let (sizes, shape) = self.layer_sizes(dimensions, epsilon)?;
+        self.expect_channels("layer_norm", weight, &shape)?;
+        self.expect_channels("layer_norm", bias, &shape)?;
         let rows = |x: &Tensor| x.detach().to_layout(Layout::Rows);
         let (x, held) = (rows(self)?, weight.map(rows).transpose()?);
         let held_bias = bias.map(rows).transpose()?;
@@ -358,7 +377,7 @@ impl Tensor {
         let buffer = x.device.layer_norm(x.slice(), held_slice, bias_slice, &sizes)?;
         let result = x.derive(buffer, x.shape, Layout::Rows);
         let inputs: Vec<&Tensor> = [Some(self), weight, bias].into_iter().flatten().collect();
-        let (has_bias, shape) = (bias.is_some(), Shape::of("layer_norm", last)?);
+        let has_bias = bias.is_some();
         let pull = move |dy: &Tensor| {
             let dy = dy.to_layout(Layout::Rows)?;
             let found = x.device.layer_norm_grad(x.slice(), dy.slice(), held.as_ref().map(Tensor::slice), &sizes)?;
@@ -374,8 +393,45 @@ impl Tensor {
     }
 }
 
-/// The factors that there are, in the order of [`Affine`].
-fn affine(held: &[Option<Tensor>; 4]) -> Affine<'_> {
-    let [weight, bias, scale, shift] = held.each_ref().map(|x| x.as_ref().map(Tensor::slice));
-    Affine { weight, bias, scale, shift }
+/// What is kept of a normalisation for its gradient.
+pub(super) struct Normal {
+    moments: Tensor,
+    /// Weight, bias, scale, shift and addend, where there are such.
+    held: [Option<Tensor>; 5],
+    activation: Option<Map>,
+    sizes: NormSizes,
+}
+
+impl Normal {
+    pub(super) fn slices(&self) -> Normalised<'_> {
+        let [weight, bias, scale, shift, addend] = self.held.each_ref().map(|x| x.as_ref().map(Tensor::slice));
+        let affine = Affine { weight, bias, scale, shift, addend };
+        Normalised { moments: self.moments.slice(), affine, activation: self.activation, sizes: self.sizes }
+    }
+
+    /// The gradients of x and of what is held.
+    pub(super) fn gradients(&self, x: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let Normalised { moments, affine, activation, sizes } = self.slices();
+        let found = x.device.norm_grad(x.slice(), dy.slice(), moments, affine, activation, &sizes)?;
+        let mut gradients = vec![Some(x.derive(found.x, x.shape, x.layout))];
+        for (buffer, held) in found.channels.into_iter().zip(&self.held) {
+            if let Some(held) = held {
+                let gradient = Tensor::dense(&x.device, buffer, held.shape, Layout::Rows, DType::F32);
+                gradients.push(Some(gradient.to_dtype(held.dtype)?));
+            }
+        }
+        if self.held[4].is_some() {
+            let positions: Vec<isize> = (2..x.shape.rank() as isize).collect();
+            let none = positions.is_empty();
+            gradients.push(Some(if none { dy.clone() } else { dy.sum(&positions, false)? }));
+        }
+        Ok(gradients)
+    }
+}
+
+impl NormTail<'_> {
+    /// The tensors that gradients flow to, in the order of [`Affine`].
+    pub(super) fn given(&self) -> impl Iterator<Item = &Tensor> {
+        [self.weight, self.bias, self.scale, self.shift, self.addend].into_iter().flatten()
+    }
 }

@@ -58,6 +58,10 @@ pub(crate) fn adam_step(
     step: AdamStep,
 ) -> Result<[Tensor; 3]> {
     let [value, mean, square] = state;
+    gradient.expect_numbers("adam_step")?;
+    if let Some(scale) = scale {
+        scale.expect_dtype("adam_step", DType::F32)?;
+    }
     if gradient.shape() != value.shape() {
         let expected = "a gradient of the value's shape";
         return Err(TensorError::shapes("adam_step", value.shape(), gradient.shape(), expected));

@@ -63,6 +63,7 @@ impl Window {
 impl Tensor {
     /// The image's sizes and the result's.
     fn pooled(&self, operation: &'static str, window: Window) -> Result<Pool2d> {
+        self.expect_numbers(operation)?;
         let [batch, channels, rows, columns] = self.sizes(operation)?;
         let found = window.outputs(rows, columns).filter(|_| rows * columns <= i32::MAX as usize);
         let [rows_out, columns_out] = found.ok_or_else(|| {

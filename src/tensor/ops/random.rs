@@ -82,6 +82,7 @@ impl Tensor {
     /// # Errors
     /// Where the probability is not in [0, 1), or there are more than 2³⁴ elements.
     pub fn dropout(&self, probability: f32, key: RandomKey) -> Result<Tensor> {
+        self.expect_numbers("dropout")?;
         if !(0.0..1.0).contains(&probability) || self.len() > MOST {
             let expected = format!("a probability in [0, 1), not {probability}, and at most 2^34 elements");
             return Err(TensorError::shape("dropout", self.shape, expected));

@@ -139,34 +139,9 @@ impl Tensor {
             states.push(next);
         }
         let y = stacked(&states[1..])?;
-        let has_bias = b.is_some();
-        let pull = move |dy: &Tensor| {
-            let (mut dx, mut dg) = (Vec::new(), Vec::new());
-            let mut carried: Option<Tensor> = None;
-            for t in (0..steps).rev() {
-                let (now, h) = (x.step(t)?, &states[t]);
-                let dy = match &carried {
-                    Some(carried) => dy.step(t)?.add(carried)?,
-                    None => dy.step(t)?,
-                };
-                let state = [now.slice(), gates[t].slice(), h.slice()];
-                let [dx_t, dg_t, dh] = x.device.gru_grad(state, dy.slice(), sizes)?;
-                let like = |buffer, like: &Tensor| like.derive(buffer, like.shape, like.layout);
-                let (dg_t, dh) = (like(dg_t, &gates[t]), like(dh, h));
-                carried = Some(dh.add(&dg_t.matmul(&w)?)?);
-                dx.push(like(dx_t, &now));
-                dg.push(dg_t);
-            }
-            dx.reverse();
-            dg.reverse();
-            let (dx, dg) = (stacked(&dx)?, Tensor::cat(&dg.iter().collect::<Vec<_>>(), 0)?);
-            let before = Tensor::cat(&states[..steps].iter().collect::<Vec<_>>(), 0)?;
-            let dw = dg.matmul_with(&before, true, false)?;
-            let db = if has_bias { Some(dg.sum(&[0], false)?) } else { None };
-            Ok([vec![Some(dx), carried, Some(dw)], if has_bias { vec![db] } else { Vec::new() }].concat())
-        };
+        let past = Past { x, states, gates, weight: w, has_bias: b.is_some(), sizes };
         let inputs: Vec<&Tensor> = [self, first, weight].into_iter().chain(bias).collect();
-        Ok(y.record_all("gru", &inputs, pull))
+        Ok(y.record_all("gru", &inputs, move |dy| past.back(dy)))
     }
 
     /// Step t of (T, N, …), which lies in one piece.
@@ -258,6 +233,55 @@ impl Tensor {
             Ok(vec![like(d_gates, &gates), like(dc, &c_held)])
         };
         Ok(y.record("lstm", [self, c], pull))
+    }
+}
+
+/// What a layer of a GRU went through.
+struct Past {
+    /// What comes from the inputs, (T, N, 3·hidden).
+    x: Tensor,
+    /// The state before each step, and after the last.
+    states: Vec<Tensor>,
+    /// What comes from the state at each step.
+    gates: Vec<Tensor>,
+    weight: Tensor,
+    has_bias: bool,
+    sizes: Gates,
+}
+
+impl Past {
+    /// The gradients of what comes from the inputs, of the first state, of the weight and of the bias.
+    fn back(&self, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let steps = self.gates.len();
+        let (mut dx, mut dg) = (Vec::new(), Vec::new());
+        let mut carried: Option<Tensor> = None;
+        for t in (0..steps).rev() {
+            let dy = match &carried {
+                Some(carried) => dy.step(t)?.add(carried)?,
+                None => dy.step(t)?,
+            };
+            let [dx_t, dg_t, dh] = self.back_step(t, &dy)?;
+            carried = Some(dh.add(&dg_t.matmul(&self.weight)?)?);
+            dx.push(dx_t);
+            dg.push(dg_t);
+        }
+        dx.reverse();
+        dg.reverse();
+        let (dx, dg) = (stacked(&dx)?, Tensor::cat(&dg.iter().collect::<Vec<_>>(), 0)?);
+        let before = Tensor::cat(&self.states[..steps].iter().collect::<Vec<_>>(), 0)?;
+        let mut gradients = vec![Some(dx), carried, Some(dg.matmul_with(&before, true, false)?)];
+        if self.has_bias {
+            gradients.push(Some(dg.sum(&[0], false)?));
+        }
+        Ok(gradients)
+    }
+
+    /// The gradients of one step: of what comes from its inputs and from the state, and of the state itself.
+    fn back_step(&self, t: usize, dy: &Tensor) -> Result<[Tensor; 3]> {
+        let (x, g, h) = (self.x.step(t)?, &self.gates[t], &self.states[t]);
+        let [dx, dg, dh] = x.device.gru_grad([x.slice(), g.slice(), h.slice()], dy.slice(), self.sizes)?;
+        let like = |buffer, like: &Tensor| like.derive(buffer, like.shape, like.layout);
+        Ok([like(dx, &x), like(dg, g), like(dh, h)])
     }
 }
 

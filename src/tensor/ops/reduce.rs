@@ -53,7 +53,9 @@ impl Tensor {
         x.to_dtype(DType::F32)
     }
 
+    /// The dimensions of numbers that are folded, each once and in their order.
     fn dimensions(&self, operation: &'static str, dimensions: &[isize]) -> Result<Vec<usize>> {
+        self.expect_numbers(operation)?;
         let mut named: Vec<usize> =
             dimensions.iter().map(|d| self.shape.dimension(operation, *d)).collect::<Result<_>>()?;
         if named.is_empty() {

@@ -53,6 +53,7 @@ impl Tensor {
     }
 
     fn resampled(&self, name: &'static str, row_taps: &Taps, column_taps: &Taps, empty: f32) -> Result<Tensor> {
+        self.expect_numbers(name)?;
         let [batch, channels, rows, columns] = self.sizes(name)?;
         let (outer, inner) = match self.layout {
             Layout::Rows => (batch * channels, 1),

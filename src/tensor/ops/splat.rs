@@ -103,6 +103,7 @@ impl Tensor {
     /// # Errors
     /// Where there are not three dimensions.
     pub fn local_maxima(&self, radius: usize, threshold: f32, count: usize) -> Result<(Tensor, Tensor)> {
+        self.expect_numbers("local_maxima")?;
         let [batch, rows, columns] = self.sizes("local_maxima")?;
         let sizes = Peaks { batch, rows, columns, radius, threshold, count };
         let (index, mask) = self.device.local_maxima(self.slice(), sizes)?;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::tensor::cpu::vector::{Kernel, Vector};
 
+use super::epilogue::Finish;
 use super::plan::{Phase, Plan, Tap};
 use super::window::Image;
 
@@ -25,6 +26,7 @@ pub(super) struct DepthwiseRows<'a> {
     pub(super) bias: &'a [f32],
     pub(super) rows: Range<usize>,
     pub(super) y: &'a mut [f32],
+    pub(super) finish: Finish<'a>,
 }
 
 /// Products of output pixels that lie side by side.
@@ -49,6 +51,7 @@ impl Kernel for DepthwiseRows<'_> {
                 t += 1;
             }
         }
+        self.finish.run::<V>(self.y, 0..self.y.len());
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::tensor::cpu::vector::{Kernel, Vector};
 
+use super::epilogue::Finish;
 use super::plan::{Block, Part, Phase, Plan};
 use super::tile::{PIXELS, Tile, pixels};
 use super::window::{Image, Window};
@@ -22,6 +23,7 @@ pub(super) struct Rows<'a> {
     pub(super) y: &'a mut [f32],
     /// Room for [`Plan::copy_len`] numbers.
     pub(super) copied: &'a mut [f32],
+    pub(super) finish: Finish<'a>,
 }
 
 /// One block of output channels over a strip of columns.
@@ -49,6 +51,9 @@ impl Kernel for Rows<'_> {
                         }
                     }
                 }
+                if plan.phases.len() == 1 {
+                    self.finish::<V>(start..(start + each).min(outputs));
+                }
             }
         }
     }
@@ -62,6 +67,16 @@ fn strip(plan: &Plan, phase: &Phase, rows: usize) -> usize {
 }
 
 impl Rows<'_> {
+    /// The epilogue; data gradients of longer strides have none.
+    #[inline(always)]
+    fn finish<V: Vector>(&mut self, columns: Range<usize>) {
+        let channels = self.plan.groups * self.plan.to_channels;
+        for row in 0..self.rows.len() {
+            let first = row * self.plan.columns.to;
+            self.finish.run::<V>(self.y, (first + columns.start) * channels..(first + columns.end) * channels);
+        }
+    }
+
     #[inline(always)]
     fn strip<V: Vector>(&mut self, strip: &Strip<'_>) {
         let (plan, row) = (self.plan, strip.phase.index[0]);

@@ -121,7 +121,7 @@ pub(super) struct Plan {
     /// Output channels of one group with the zeros that fill the last block.
     pub(super) padded: usize,
     /// How far apart weights lie: for the next group, input channel and output channel.
-    weight_steps: [usize; 3],
+    pub(super) weight_steps: [usize; 3],
     /// Rows and columns of the kernel.
     pub(super) kernel: [usize; 2],
 }

@@ -39,29 +39,31 @@ impl Image<'_> {
         (row * self.columns + column) * self.channels + channel
     }
 
+    /// A row of a window: pixels before the image, the numbers of those in it, and pixels behind it.
+    #[inline(always)]
+    pub(super) fn row(&self, window: &Window, index: usize) -> (usize, &[f32], usize) {
+        let (row, columns) = (window.row + index as isize, self.columns as isize);
+        let (left, right) =
+            (window.column.clamp(0, columns), (window.column + window.columns as isize).clamp(0, columns));
+        if row < 0 || row >= self.rows as isize || left >= right {
+            return (window.columns, &[], 0);
+        }
+        let (before, inside) = ((left - window.column) as usize, (right - left) as usize);
+        let first = self.at(row as usize, left as usize, 0);
+        (before, &self.values[first..first + inside * self.channels], window.columns - before - inside)
+    }
+
     /// Copies some channels of a window, 0 outside the image; its rows lie `row_step` apart in `to`.
     pub(super) fn copy(&self, window: &Window, channels: Range<usize>, row_step: usize, to: &mut [f32]) {
-        let held = |first: isize, count: usize, size: usize| {
-            let clamp = |at: isize| at.clamp(0, size as isize);
-            (clamp(first), clamp(first + count as isize))
-        };
-        let (left, right) = held(window.column, window.columns, self.columns);
         let width = channels.len();
         for (index, to) in to.chunks_mut(row_step.max(1)).take(window.rows).enumerate() {
-            let to = &mut to[..window.columns * width];
-            let row = window.row + index as isize;
-            if row < 0 || row >= self.rows as isize || left >= right {
-                to.fill(0.0);
-                continue;
-            }
-            let (before, rest) = to.split_at_mut((left - window.column) as usize * width);
-            let (middle, after) = rest.split_at_mut((right - left) as usize * width);
-            before.fill(0.0);
-            after.fill(0.0);
-            let first = self.at(row as usize, left as usize, channels.start);
-            let from = self.values[first..].chunks(self.channels);
-            for (to, from) in middle.chunks_mut(width).zip(from) {
-                to.copy_from_slice(&from[..width]);
+            let (before, from, after) = self.row(window, index);
+            let (outside, rest) = to[..window.columns * width].split_at_mut(before * width);
+            let (inside, behind) = rest.split_at_mut(rest.len() - after * width);
+            outside.fill(0.0);
+            behind.fill(0.0);
+            for (to, from) in inside.chunks_mut(width).zip(from.chunks(self.channels)) {
+                to.copy_from_slice(&from[channels.clone()]);
             }
         }
     }

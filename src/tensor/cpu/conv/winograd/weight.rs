@@ -1,0 +1,227 @@
+//! Gradients of the weights: dg = Gᵀ[Σ (Bᵀ·d·B) ⊙ (A·dY·Aᵀ)]G, the sum over all tiles a matrix product at each place.
+
+use crate::tensor::cpu::vector::{Kernel, Vector};
+
+use super::super::plan::{Block, Plan};
+use super::super::source::Source;
+use super::super::tile::{Run, Tile, pixels};
+use super::super::window::{Image, Window};
+use super::{CENTRE, PLACES, Sheet, TILES, at, spread};
+
+/// Rows of a sheet: there are sheets for every part.
+const ROWS: usize = 16;
+/// The most parts that the tiles of all images are summed in.
+const PARTS: usize = 32;
+/// The most weights at one place: the sums of all parts take 32·16 times as much memory.
+const WEIGHTS: usize = 1 << 14;
+
+/// Whether the gradients of the weights of a convolution are worked out this way.
+pub(in crate::tensor::cpu::conv) fn fits(plan: &Plan, vector: usize) -> bool {
+    let small = plan.from_channels * plan.to_channels <= WEIGHTS;
+    super::fits(plan, vector) && plan.to_channels.is_multiple_of(vector) && small
+}
+
+/// How the tiles of all images are cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    rows: usize,
+    /// Sheets of a column and of a row of an image.
+    counts: [usize; 2],
+}
+
+impl Cut {
+    fn new(plan: &Plan) -> Self {
+        let rows = Sheet::most_rows(plan).min(ROWS);
+        Cut { rows, counts: [plan.rows.to.div_ceil(rows), plan.columns.to.div_ceil(2 * TILES)] }
+    }
+
+    fn sheets(&self, plan: &Plan) -> usize {
+        plan.batch * self.counts[0] * self.counts[1]
+    }
+
+    /// The image of a sheet, and the sheet.
+    fn sheet(&self, plan: &Plan, index: usize) -> (usize, Sheet) {
+        let [down, across] = self.counts;
+        let (row, column) = (index / across % down * self.rows, index % across * 2 * TILES);
+        let rows = row..(row + self.rows).min(plan.rows.to);
+        (index / (down * across), Sheet { rows, columns: column..(column + 2 * TILES).min(plan.columns.to) })
+    }
+}
+
+/// Parts that are summed apart, to be put together in one order.
+pub(in crate::tensor::cpu::conv) fn parts(plan: &Plan) -> usize {
+    Cut::new(plan).sheets(plan).clamp(1, PARTS)
+}
+
+/// Numbers of a part's sums: for each block a row for each input channel at each place, and one for the bias.
+pub(in crate::tensor::cpu::conv) fn sums_len(plan: &Plan) -> usize {
+    (PLACES * plan.from_channels + 1) * plan.padded
+}
+
+/// Numbers that a task takes beside its sums.
+pub(in crate::tensor::cpu::conv) fn scratch_len(plan: &Plan, source: &Source<'_>) -> usize {
+    source.scratch_len() + lens(plan).iter().sum::<usize>()
+}
+
+/// Numbers of a sheet's input and output, and of what a row of tiles of each is spread to.
+fn lens(plan: &Plan) -> [usize; 4] {
+    let tiles = PLACES * TILES;
+    let output = Cut::new(plan).rows * 2 * TILES * plan.to_channels;
+    [Sheet::input_len(plan, ROWS), output, tiles * plan.from_channels, tiles * plan.padded]
+}
+
+/// The sums of one part.
+pub(in crate::tensor::cpu::conv) struct Sums<'a> {
+    pub(in crate::tensor::cpu::conv) plan: &'a Plan,
+    pub(in crate::tensor::cpu::conv) source: Source<'a>,
+    /// The gradients of the outputs of all images.
+    pub(in crate::tensor::cpu::conv) dy: Source<'a>,
+    pub(in crate::tensor::cpu::conv) part: usize,
+    pub(in crate::tensor::cpu::conv) sums: &'a mut [f32],
+    /// Room for [`scratch_len`] numbers.
+    pub(in crate::tensor::cpu::conv) scratch: &'a mut [f32],
+}
+
+impl Kernel for Sums<'_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Sums { plan, source, dy, part, sums, scratch } = self;
+        let (cut, parts) = (Cut::new(plan), parts(plan));
+        let (factors, scratch) = scratch.split_at_mut(source.scratch_len());
+        let [input_len, output_len, spread_len, _] = lens(plan);
+        let (input, scratch) = scratch.split_at_mut(input_len);
+        let (output, scratch) = scratch.split_at_mut(output_len);
+        let (spread_input, spread_output) = scratch.split_at_mut(spread_len);
+        let all = cut.sheets(plan);
+        sums.fill(0.0);
+        for index in part * all / parts..(part + 1) * all / parts {
+            let (image, sheet) = cut.sheet(plan, index);
+            let [down, across] = sheet.tiles();
+            let window = sheet.window(plan);
+            source.reader(image, factors).window(&window, input);
+            outputs(&dy.image(image), &sheet, output);
+            let row_step = window.columns * plan.from_channels;
+            for row in 0..down {
+                spread::<V>(&input[2 * row * row_step..], row_step, plan.from_channels, across, spread_input);
+                let of_row = &output[4 * row * across * plan.to_channels..];
+                add_row::<V>(plan, [spread_input, of_row], across, spread_output, sums);
+            }
+        }
+    }
+}
+
+/// The gradients of a sheet's outputs, with zeros that fill its tiles.
+#[inline(always)]
+fn outputs(dy: &Image<'_>, sheet: &Sheet, to: &mut [f32]) {
+    let ([down, across], rows) = (sheet.tiles(), sheet.rows.start as isize);
+    let window = Window { row: rows, column: sheet.columns.start as isize, rows: 2 * down, columns: 2 * across };
+    dy.copy(&window, 0..dy.channels, 2 * across * dy.channels, to);
+}
+
+/// Adds the products of a row of tiles.
+#[inline(always)]
+fn add_row<V: Vector>(plan: &Plan, [x, dy]: [&[f32]; 2], tiles: usize, spread: &mut [f32], sums: &mut [f32]) {
+    let mut rest = sums;
+    for block in &plan.blocks {
+        let (own, others) = std::mem::take(&mut rest).split_at_mut((PLACES * plan.from_channels + 1) * block.width);
+        rest = others;
+        spread_output::<V>(dy, plan.to_channels, block, tiles, spread);
+        add_products::<V>(x, spread, [tiles, plan.from_channels, block.width], own);
+    }
+}
+
+/// A·dY·Aᵀ of a row of tiles: for each place the tiles, a block's channels side by side.
+#[inline(always)]
+fn spread_output<V: Vector>(dy: &[f32], channels: usize, block: &Block, tiles: usize, to: &mut [f32]) {
+    let dy = &dy[..4 * tiles * channels];
+    for tile in 0..tiles {
+        for lane in (0..block.width).step_by(V::WIDTH) {
+            let at = (2 * tile) * channels + block.start + lane;
+            let [upper, lower] = [at, at + 2 * tiles * channels];
+            let left = spread_pair(load::<V>(dy, upper), load(dy, lower));
+            let right = spread_pair(load::<V>(dy, upper + channels), load(dy, lower + channels));
+            for row in 0..4 {
+                let places = spread_pair(left[row], right[row]);
+                for (column, value) in places.iter().enumerate() {
+                    let at = ((4 * row + column) * tiles + tile) * block.width + lane;
+                    let to = &mut to[at..at + V::WIDTH];
+                    // SAFETY: as many numbers as a vector has.
+                    unsafe { value.store(to.as_mut_ptr()) }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn load<V: Vector>(from: &[f32], at: usize) -> V {
+    let from = &from[at..at + V::WIDTH];
+    // SAFETY: as many numbers as a vector has.
+    unsafe { V::load(from.as_ptr()) }
+}
+
+/// A times two neighbours.
+#[inline(always)]
+fn spread_pair<V: Vector>(a: V, b: V) -> [V; 4] {
+    [a, a.plus(b), a.minus(b), V::zero().minus(b)]
+}
+
+/// Adds the products of input channels with a block's channels at every place, and the block's bias.
+#[inline(always)]
+fn add_products<V: Vector>(x: &[f32], dy: &[f32], [tiles, channels, width]: [usize; 3], sums: &mut [f32]) {
+    let (x, dy) = (&x[..PLACES * tiles * channels], &dy[..PLACES * tiles * width]);
+    let sums = &mut sums[..(PLACES * channels + 1) * width];
+    let (runs, one) = ([Run { x: 0, panel: 0, len: tiles }], 1.0);
+    let mut tile = Tile {
+        runs: &runs,
+        x: &one,
+        along: 0,
+        across: 0,
+        panel: dy[CENTRE * tiles * width..].as_ptr(),
+        start: None,
+        y: sums[PLACES * channels * width..].as_mut_ptr(),
+        y_step: width,
+        valid: width,
+    };
+    // SAFETY: every step reads the same one; the centre has `width` numbers for each tile, the last row of sums too.
+    unsafe { tile.sum::<V>(1, width) }
+    (tile.along, tile.across) = (4 * channels, 1);
+    for place in 0..PLACES {
+        tile.panel = dy[place * tiles * width..].as_ptr();
+        let mut channel = 0;
+        while channel < channels {
+            let count = pixels(channels - channel, V::SUMS / (width / V::WIDTH));
+            tile.x = x[at(place, 0, tiles) * channels + channel..].as_ptr();
+            tile.y = sums[(place * channels + channel) * width..].as_mut_ptr();
+            // SAFETY: x has `channels` numbers for each tile of each place, dy `width`; the sums have a row for each
+            // channel of each place.
+            unsafe { tile.sum::<V>(count, width) }
+            channel += count;
+        }
+    }
+}
+
+/// The gradients of the weights of an output channel, put together from the sums of all parts in order; that of the
+/// bias is returned.
+pub(in crate::tensor::cpu::conv) fn gradients(plan: &Plan, sums: &[f32], channel: usize, dw: &mut [f32]) -> f32 {
+    let rows = PLACES * plan.from_channels + 1;
+    let before = |block: &&Block| block.start + block.width <= channel;
+    let skipped: usize = plan.blocks.iter().take_while(before).map(|block| block.width).sum();
+    let width = plan.blocks.iter().find(|block| !before(block)).map_or(0, |block| block.width);
+    let parts = || sums.chunks_exact(sums_len(plan)).map(|sums| &sums[rows * skipped + channel - skipped..]);
+    let sum = |row: usize| parts().map(|sums| sums[row * width]).sum::<f32>();
+    for (from, dw) in dw.chunks_exact_mut(9).enumerate() {
+        let at = |place: usize| sum(place * plan.from_channels + from);
+        let places = std::array::from_fn(|row| std::array::from_fn(|column| at(4 * row + column)));
+        dw.copy_from_slice(gathered(places).as_flattened());
+    }
+    sum(rows - 1)
+}
+
+/// Gᵀ·s·G of the sums of one pair of channels.
+fn gathered(sums: [[f32; 4]; 4]) -> [[f32; 3]; 3] {
+    let fold = |[a, b, c, d]: [f32; 4]| [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d];
+    let wide = sums.map(fold);
+    let columns: [[f32; 3]; 3] = std::array::from_fn(|column| fold(wide.map(|row| row[column])));
+    std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]))
+}
