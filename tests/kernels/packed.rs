@@ -1,5 +1,6 @@
 //! GRIB2 fields unpacked by kernels: the bits that the host's reader gives, and its errors for what is damaged.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot, Variable};
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::data::folder;
 use crate::emulation::{Order, cuda, device};
-use crate::made::{Made, seeds};
+use crate::made::{Made, section_ranges, seed, seeds};
 
 /// Bits of a field's values, or why there are none.
 type Outcome = Result<Vec<u32>, Grib2Error>;
@@ -100,19 +101,19 @@ fn kernels_do_the_work_and_what_is_sent_is_packed() {
         assert_eq!((launches, back), (6, 4), "{name}");
         assert!(sent < bytes.len() as u64, "{name}: {sent} bytes sent");
     }
-    let bytes = crate::made::seed("simple-bitmap");
+    let bytes = seed("simple-bitmap");
     let field = headers(&bytes).expect("headers").remove(0);
     assert_eq!(work(&cuda(Order::Forward), &field, &bytes)[0], 2, "values, then their places");
-    let bytes = crate::made::seed("png");
+    let bytes = seed("png");
     let field = headers(&bytes).expect("headers").remove(0);
     assert_eq!(work(&cuda(Order::Forward), &field, &bytes)[..2], [0, 4 * field.points as u64], "the host unpacks it");
 }
 
 #[test]
 fn every_order_of_points_becomes_rows() {
-    let devices = devices();
+    let (devices, mut orders) = (devices(), 0);
     for name in ["simple", "simple-bitmap", "differences-order-2", "complex-missing"] {
-        let mut message = Made::of(&crate::made::seed(name));
+        let mut message = Made::of(&seed(name));
         let at = if message.section(3)[7..9] == [0, 0] { 72 } else { 65 };
         for flags in (0..16u8).map(|flags| flags << 4) {
             message.set(3, at, &[flags]);
@@ -120,9 +121,11 @@ fn every_order_of_points_becomes_rows() {
             // The places of a grid may not follow any more; its values do.
             if let Ok(fields) = headers(&bytes) {
                 compare(&format!("{name} {flags:#x}"), &devices, &fields[0], &bytes).expect("values");
+                orders += 1;
             }
         }
     }
+    assert!(orders > 30, "{orders} messages");
 }
 
 /// Messages by this crate's own writer.
@@ -294,51 +297,71 @@ proptest! {
     }
 }
 
-#[test]
-fn damage_anywhere_is_treated_as_on_the_host() {
-    let devices = [device(Order::Shuffled(3))];
-    let (mut values, mut errors) = (0, 0);
-    for (name, bytes) in seeds("message") {
-        for at in 0..bytes.len() {
-            for flip in [1u8 << (at % 8), 0xff] {
-                let mut damaged = bytes.clone();
-                damaged[at] ^= flip;
-                let fields = headers(&damaged).unwrap_or_default();
-                for field in fields.iter().filter(|field| has_kernels(field) && field.points <= MOST_POINTS) {
-                    match compare(&format!("{name}, byte {at}"), &devices, field, &damaged) {
-                        Ok(_) => values += 1,
-                        Err(_) => errors += 1,
-                    }
-                }
+/// A flip of one bit of every byte, in section 5 of all of them as well; how many messages had values, and errors.
+fn damaged(name: &str, bytes: &[u8], devices: &[Device]) -> [usize; 2] {
+    let mut counts = [0; 2];
+    for section in section_ranges(bytes).into_iter().filter(|range| bytes[range.start + 4] >= 5) {
+        let flips: &[u8] = if bytes[section.start + 4] == 5 { &[1, 16, 255] } else { &[4] };
+        for (at, flip) in section.flat_map(|at| flips.iter().map(move |flip| (at, flip))) {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= flip;
+            let fields = headers(&changed).unwrap_or_default();
+            for field in fields.iter().filter(|field| has_kernels(field) && field.points <= MOST_POINTS) {
+                let outcome = compare(&format!("{name}, byte {at}"), devices, field, &changed);
+                counts[usize::from(outcome.is_err())] += 1;
             }
         }
     }
-    assert!(values > 100 && errors > 20, "{values} fields and {errors} errors");
+    counts
 }
 
-/// Fields of up to as many points are run in every order, larger ones in one.
-const SMALL_FIELD: usize = 1 << 17;
+#[test]
+fn damage_anywhere_is_treated_as_on_the_host() {
+    let (devices, mut counts) = ([device(Order::Shuffled(3))], [0; 2]);
+    let kernels = |name: &str| ["simple", "complex", "differences"].iter().any(|start| name.starts_with(start));
+    for (name, bytes) in seeds("message").into_iter().filter(|(name, _)| kernels(name)) {
+        let more = damaged(&name, &bytes, &devices);
+        counts = [counts[0] + more[0], counts[1] + more[1]];
+    }
+    assert!(counts[0] > 500 && counts[1] > 50, "{counts:?} fields and errors");
+}
+
+/// Whole fields, each of which takes seconds: differences, differences with a bitmap, and numbers of one width.
+const WHOLE: [&str; 3] = ["t06z.wrfsfcf01-TMP.grib2", "t00z.wrfprsf00-space.grib2", "t06z.wrfsfcf01-UGRD.grib2"];
+
+/// Cut-outs that are run in every order.
+const CUT_OUTS: usize = 40;
+
+/// All fields of a file that have kernels, with their messages.
+fn fields(folder: &Path, path: &str) -> Vec<(Message, Vec<u8>)> {
+    let bytes = crate::data::read(folder, path).unwrap_or_default();
+    let messages = scan(&bytes).messages.into_iter().map(|range| bytes[range].to_vec());
+    let fields =
+        |message: Vec<u8>| headers(&message).unwrap_or_default().into_iter().map(move |f| (f, message.clone()));
+    messages.flat_map(fields).filter(|(field, _)| has_kernels(field)).collect()
+}
 
 #[test]
-fn real_fields_are_unpacked_as_on_the_host() {
+fn real_cut_outs_are_unpacked_as_on_the_host() {
     let Some(folder) = folder() else { return };
-    let manifest = crate::data::manifest(&folder);
-    let devices = Order::ALL.map(device);
-    let (mut small, mut large) = (0, 0);
-    for file in manifest.files.iter().filter(|file| file.path.starts_with("hrrr")) {
-        let Some(bytes) = crate::data::read(&folder, &file.path) else { continue };
-        for range in scan(&bytes).messages {
-            let message = &bytes[range];
-            for field in headers(message).unwrap_or_default().iter().filter(|field| has_kernels(field)) {
-                let whole = field.points > SMALL_FIELD;
-                let count = if whole { &mut large } else { &mut small };
-                *count += 1;
-                let some = if whole { &devices[*count % 3..][..1] } else { &devices[..] };
-                if *count <= if whole { 12 } else { 60 } {
-                    compare(&file.path, some, field, message).expect("values");
-                }
-            }
+    let (files, devices) = (crate::data::manifest(&folder).files, devices());
+    let mut found = 0;
+    for area in ["hrrr-idaho", "hrrr-sierra"] {
+        let paths = files.iter().map(|file| &file.path).filter(|path| path.starts_with(area));
+        for (field, message) in paths.flat_map(|path| fields(&folder, path)).take(CUT_OUTS) {
+            found += 1;
+            compare(area, &devices, &field, &message).expect("values");
         }
     }
-    assert!(small + large > 10, "{small} small and {large} whole fields");
+    assert!(found > 20, "{found} fields");
+}
+
+#[test]
+fn real_whole_fields_are_unpacked_as_on_the_host() {
+    let Some(folder) = folder() else { return };
+    for (name, order) in WHOLE.into_iter().zip(Order::ALL) {
+        let (field, message) = fields(&folder, &format!("hrrr-conus/{name}")).remove(0);
+        assert!(field.points > 1_900_000);
+        compare(name, &[device(order)], &field, &message).expect("values");
+    }
 }
