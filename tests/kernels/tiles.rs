@@ -31,8 +31,8 @@ fn assert_same(what: &str, dtype: DType, of: impl Fn(&Device) -> Vec<Tensor>) {
     }
 }
 
-/// Output, statistics and gradients of a convolution with everything behind it.
-fn convolution(x: [usize; 4], w: [usize; 4], how: Conv2d, groups: usize) {
+/// Output, moments and gradients of a convolution with everything behind it.
+fn convolution(x: [usize; 4], w: [usize; 4], how: Conv2d) {
     for dtype in [DType::F32, DType::Bf16] {
         assert_same(&format!("{x:?} by {w:?} {how:?}"), dtype, |device| {
             let x = drawn(device, x, 1, dtype).to_layout(Layout::Channels).expect("x").with_gradient();
@@ -40,11 +40,11 @@ fn convolution(x: [usize; 4], w: [usize; 4], how: Conv2d, groups: usize) {
             let bias = drawn(device, [w.shape()[0]], 3, dtype).with_gradient();
             let shape = x.conv2d(&w, None, &how).expect("a convolution").shape();
             let residual = drawn(device, shape, 4, dtype);
-            let then = Epilogue { residual: Some(&residual), activation: Some(Map::Silu), statistics: Some(groups) };
-            let fused = x.conv2d_fused(&w, Some(&bias), &how, &then).expect("a convolution");
+            let then = Epilogue { residual: Some(&residual), activation: Some(Map::Silu), moments: true };
+            let fused = x.conv2d_fused(None, &w, Some(&bias), &how, &then).expect("a convolution");
             fused.y.backward_with(&drawn(device, shape, 5, dtype)).expect("gradients");
             let gradients = [&x, &w, &bias].map(|leaf| leaf.gradient().expect("a gradient"));
-            [fused.y, fused.statistics.expect("statistics")].into_iter().chain(gradients).collect()
+            [fused.y, fused.moments.expect("moments")].into_iter().chain(gradients).collect()
         });
     }
 }
@@ -53,29 +53,29 @@ const PLAIN: Conv2d = Conv2d { stride: [1; 2], padding: [1; 2], dilation: [1; 2]
 
 #[test]
 fn narrow_layers_keep_their_pixels() {
-    convolution([2, 16, 18, 35], [16, 16, 3, 3], PLAIN, 4);
-    convolution([1, 27, 17, 20], [30, 27, 3, 3], PLAIN, 5);
-    convolution([1, 24, 17, 33], [48, 24, 3, 3], PLAIN, 8);
+    convolution([2, 16, 18, 35], [16, 16, 3, 3], PLAIN);
+    convolution([1, 27, 17, 20], [30, 27, 3, 3], PLAIN);
+    convolution([1, 24, 17, 33], [48, 24, 3, 3], PLAIN);
 }
 
 #[test]
 fn wide_layers_use_several_tiles_of_channels() {
-    convolution([1, 40, 17, 33], [136, 40, 3, 3], PLAIN, 8);
-    convolution([1, 104, 9, 17], [72, 104, 3, 3], PLAIN, 8);
-    convolution([1, 104, 5, 6], [72, 104, 3, 3], PLAIN, 8);
+    convolution([1, 40, 17, 33], [136, 40, 3, 3], PLAIN);
+    convolution([1, 104, 9, 17], [72, 104, 3, 3], PLAIN);
+    convolution([1, 104, 5, 6], [72, 104, 3, 3], PLAIN);
 }
 
 #[test]
 fn single_pixels_strides_and_large_kernels_are_gathered() {
-    convolution([2, 40, 13, 11], [130, 40, 1, 1], Conv2d { padding: [0; 2], ..PLAIN }, 2);
-    convolution([1, 3, 30, 33], [17, 3, 7, 7], Conv2d { stride: [2; 2], padding: [3; 2], ..PLAIN }, 1);
-    convolution([1, 8, 32, 24], [24, 8, 8, 8], Conv2d { stride: [8; 2], padding: [0; 2], ..PLAIN }, 3);
+    convolution([2, 40, 13, 11], [130, 40, 1, 1], Conv2d { padding: [0; 2], ..PLAIN });
+    convolution([1, 3, 30, 33], [17, 3, 7, 7], Conv2d { stride: [2; 2], padding: [3; 2], ..PLAIN });
+    convolution([1, 8, 32, 24], [24, 8, 8, 8], Conv2d { stride: [8; 2], padding: [0; 2], ..PLAIN });
 }
 
 #[test]
 fn groups_have_tiles_of_their_own_or_none() {
-    convolution([1, 32, 9, 10], [48, 16, 3, 3], Conv2d { groups: 2, ..PLAIN }, 4);
-    convolution([2, 40, 9, 10], [40, 1, 7, 7], Conv2d { groups: 40, padding: [3; 2], ..PLAIN }, 4);
+    convolution([1, 32, 9, 10], [48, 16, 3, 3], Conv2d { groups: 2, ..PLAIN });
+    convolution([2, 40, 9, 10], [40, 1, 7, 7], Conv2d { groups: 40, padding: [3; 2], ..PLAIN });
 }
 
 #[test]

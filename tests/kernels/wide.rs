@@ -79,6 +79,7 @@ fn group(shape: &'static [usize], groups: usize, activation: Map, numbers: Input
             shift: Some(&x[4]),
             activation: Some(activation),
             moments: None,
+            addend: None,
         };
         Ok(vec![x[0].group_norm(groups, EPSILON, tail)?])
     })
