@@ -177,13 +177,16 @@ struct ConvTile {
     }
 };
 
-// Pixels and channels of a block of the direct kernel, and pixels of a thread.
+// Pixels and channels of a block of the direct kernel, pixels of a thread, and numbers in shared memory: the sums, and
+// then the moments of four channels a thread.
 constexpr int DIRECT_M = 64, DIRECT_N = 32, DIRECT_PIXELS = DIRECT_M * DIRECT_N / THREADS;
+static_assert(DIRECT_M * (DIRECT_N + 4) <= 12 * THREADS, "the sums fit where the moments do");
+constexpr int DIRECT_SHARED = 4 * THREADS * sizeof(Moments) / sizeof(float);
 
 template <class T>
 __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T>& tail, const Phase* phases,
                                             const Tap* taps, const ConvSizes& s) {
-    __shared__ float4 shared[DIRECT_M * (DIRECT_N + 4) / 4];
+    __shared__ float4 shared[DIRECT_SHARED / 4];
     float* held = reinterpret_cast<float*>(shared);
     const int channels = s.groups * s.to_channels, blocks = (channels + DIRECT_N - 1) / DIRECT_N;
     const int first = int(blockIdx.x % blocks) * DIRECT_N, own = threadIdx.x % DIRECT_N, lane = threadIdx.x / DIRECT_N;

@@ -269,7 +269,8 @@ impl Plan {
         let table = (4 * most_taps).next_multiple_of(16);
         let (left, right) = (window[0] * window[1] * pitch, most_taps * chunk * right_pitch);
         let windowed = most_taps > 1 && (FEW..=NARROW).contains(&from) && table + left + right <= MOST_SHARED;
-        let staging = pixels * (channels + 4) * size_of::<f32>();
+        // The sums, and then the moments of four channels of each of 256 threads.
+        let staging = (pixels * (channels + 4)).max(4 * 256 * 3) * size_of::<f32>();
         let numbers = &mut self.numbers;
         if windowed {
             let passes = from.div_ceil(chunk);
