@@ -192,7 +192,7 @@ struct Bits(Vec<u8>, usize);
 impl Bits {
     fn push(&mut self, value: u64, width: u32) {
         for bit in (0..width).rev() {
-            if self.1 % 8 == 0 {
+            if self.1.is_multiple_of(8) {
                 self.0.push(0);
             }
             let last = self.0.len() - 1;

@@ -88,7 +88,7 @@ impl Cuda {
             device: self.name(),
             what: format!("attention with heads of {most} numbers: there are kernels for up to {}", FILLED[2]),
         })?;
-        let whole = [sizes.size, sizes.value_size].into_iter().all(|size| size * dtype.bytes() % 16 == 0);
+        let whole = [sizes.size, sizes.value_size].into_iter().all(|size| (size * dtype.bytes()).is_multiple_of(16));
         Ok(Plan { dtype, filled, heads: sizes.batch * sizes.heads, wide: whole && aligned(slices) })
     }
 

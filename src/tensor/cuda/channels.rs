@@ -42,7 +42,7 @@ impl View {
     /// Rows as positions of one sample, every element a channel of its own.
     pub(super) fn whole(rows: usize, len: usize, dtype: DType, aligned: bool) -> Self {
         let pack = 16 / dtype.bytes();
-        let wide = if aligned && len % pack == 0 { pack } else { 0 };
+        let wide = if aligned && len.is_multiple_of(pack) { pack } else { 0 };
         let [rows, len] = [rows as i64, len as i64];
         View {
             positions: rows,

@@ -45,7 +45,7 @@ impl Rows {
     pub(super) fn of(len: usize, dtype: DType, aligned: bool) -> Self {
         let bytes = len * dtype.bytes();
         match () {
-            () if aligned && bytes % 16 == 0 && bytes <= HELD_BYTES => Rows::Wide,
+            () if aligned && bytes.is_multiple_of(16) && bytes <= HELD_BYTES => Rows::Wide,
             () if len <= HELD => Rows::Plain,
             () => Rows::Block,
         }
