@@ -214,7 +214,7 @@ impl Plan {
     /// Cuts the output into tiles of so many pixels.
     fn cut(&mut self, pixels: usize) {
         let largest = [0, 1].map(|axis| self.phases.iter().map(|phase| phase.size[axis]).max().unwrap_or(0));
-        let square = if pixels == 256 { 4 } else { (pixels.ilog2() + 1) / 2 };
+        let square = pixels.ilog2().div_ceil(2);
         let shift = if largest[0] == 1 { pixels.ilog2() } else { square };
         let tile = [(pixels as i32) >> shift, 1 << shift];
         self.numbers.tile_shift = shift as i32;
