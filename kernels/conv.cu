@@ -200,6 +200,7 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     float sums[DIRECT_PIXELS] = {};
     for (int tap = 0; tap < place.phase.taps; ++tap) {
         const Tap at = taps[place.phase.first_tap + tap];
+#pragma unroll 1
         for (int from = 0; from < s.from_channels; ++from) {
             const float weight = to_float(weights[from * s.w_from + at.place]);
 #pragma unroll
@@ -226,9 +227,6 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
         ConvTile<T, warps_m, warps_n, ni>::run(x, w, tail, phases, taps, s);                                   \
     }
 #define CONV(suffix, T)                                                                                        \
-    CONV_TILE(256, 16, suffix, T, 8, 1, 2, 4)                                                                  \
-    CONV_TILE(256, 32, suffix, T, 8, 1, 4, 3)                                                                  \
-    CONV_TILE(64, 64, suffix, T, 2, 4, 2, 3)                                                                   \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_direct_##suffix(CONV_ARGUMENTS(T)) {         \
         conv_direct(x, w, Tail<T>{bias, residual, y, before, moments}, phases, taps, s);                    \
     }                                                                                                          \
@@ -237,10 +235,16 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
         conv_pack(w, packed, phases, taps, s);                                                                 \
     }
 EACH_DTYPE(CONV)
-// As many sums as registers allow: f32 keeps parts of both operands beside them.
+// As many sums, and blocks beside each other, as registers allow: f32 keeps parts of both operands beside its sums.
+CONV_TILE(256, 16, f32, float, 8, 1, 2, 2)
+CONV_TILE(256, 32, f32, float, 8, 1, 4, 2)
 CONV_TILE(128, 64, f32, float, 4, 2, 4, 2)
+CONV_TILE(64, 64, f32, float, 2, 4, 2, 2)
+CONV_TILE(256, 16, bf16, bf16, 8, 1, 2, 4)
+CONV_TILE(256, 32, bf16, bf16, 8, 1, 4, 3)
 CONV_TILE(256, 64, bf16, bf16, 8, 1, 8, 2)
 CONV_TILE(128, 128, bf16, bf16, 4, 2, 8, 2)
+CONV_TILE(64, 64, bf16, bf16, 2, 4, 2, 3)
 
 // As `Moments`, in f64.
 struct Total {

@@ -130,7 +130,6 @@ impl Cuda {
         let parts = (2 * processors / tiles(size)).min(sizes.inner / PART).clamp(1, MOST_PARTS);
         let part_len = sizes.inner.div_ceil(parts).next_multiple_of(CHUNK_BYTES / x.dtype.bytes()).max(1);
         let parts = sizes.inner.div_ceil(part_len).max(1);
-        let wide_tail = aligned(&tail.residual.into_iter().collect::<Vec<_>>());
         let numbers = MatmulSizes {
             batch: sizes.batch.map(|size| size as i64),
             x_batch: sizes.x.batch.map(|step| step as i64),
@@ -144,7 +143,7 @@ impl Cuda {
             part_len: part_len as i32,
             x_wide: left.wide(x, &sizes.x).into(),
             y_wide: right.wide(y, &sizes.y).into(),
-            wide: (sizes.columns.is_multiple_of(4) && wide_tail).into(),
+            wide: sizes.columns.is_multiple_of(4).into(),
             result_f32: (dtype == DType::F32).into(),
             function: tail.activation.into(),
             batches: batches as i64,
