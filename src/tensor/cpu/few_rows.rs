@@ -101,8 +101,7 @@ impl Strip<'_> {
         let mut sums = [[0f32; STRIP]; FEW];
         for first in (0..self.sizes.inner).step_by(GROUP) {
             let rows = GROUP.min(self.sizes.inner - first);
-            let y = #[inline(always)]
-            |row: usize| &self.y.values[(first + row) * self.y.row + self.first..][..self.columns];
+            let y = |row: usize| &self.y.values[(first + row) * self.y.row + self.first..][..self.columns];
             for (row, sums) in sums.iter_mut().enumerate().take(self.sizes.rows) {
                 let x = &self.x.values[row * self.x.row + first..][..rows];
                 let sums = &mut sums[..self.columns];
