@@ -43,7 +43,7 @@ fn kernel(level: Level) -> (fn() -> f32, usize) {
         // SAFETY: a level is asked for only where `Level::available` has it.
         Level::Avx512 => (|| unsafe { x86::avx512() }, 16),
         // SAFETY: as above.
-        Level::Avx2 => (|| unsafe { x86::avx2() }, 8),
+        Level::Rehearsal | Level::Avx2 => (|| unsafe { x86::avx2() }, 8),
         Level::Portable => (x86::sse2, 4),
     }
     #[cfg(not(target_arch = "x86_64"))]

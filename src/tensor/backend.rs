@@ -15,6 +15,7 @@ use super::ops::loss::Loss;
 use super::ops::matmul::Matmul;
 use super::ops::norm::Norm;
 use super::ops::optimiser::Optimise;
+use super::ops::packed::Unpack;
 use super::ops::pool::Pool;
 use super::ops::random::Random;
 use super::ops::recurrent::Recurrent;
@@ -44,6 +45,7 @@ pub trait Backend:
     + Diffusion
     + Loss
     + Optimise
+    + Unpack
     + Random
     + Recurrent
     + Send

@@ -1,5 +1,7 @@
 //! Why an operation on tensors was refused or failed.
 
+use crate::formats::grib2::Grib2Error;
+
 use super::{DType, Shape};
 
 /// An operation that could not be done.
@@ -91,14 +93,30 @@ pub enum TensorError {
     #[error("backward of {0}: nothing was recorded; expected a result of tensors that ask for gradients")]
     NotRecorded(Shape),
     /// The device cannot hold so much.
-    #[error("{device}: {bytes} bytes could not be had; {held} are held")]
+    #[error(
+        "{device}: {bytes} bytes could not be had; {held} are held by this program and {free} are free: take smaller \
+         batches or patches, or end what else runs there"
+    )]
     Memory {
         /// The device.
         device: String,
         /// What was asked for.
         bytes: usize,
-        /// What the device holds already.
+        /// What this program holds there already.
         held: usize,
+        /// What nobody holds.
+        free: usize,
+    },
+    /// A packed field holds no values, or none that can be told.
+    #[error("a field could not be unpacked: {0}")]
+    Field(#[from] Grib2Error),
+    /// The device, or a kernel on it, failed.
+    #[error("{device}: {what}")]
+    Device {
+        /// The device.
+        device: String,
+        /// What failed.
+        what: String,
     },
 }
 

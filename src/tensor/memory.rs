@@ -1,13 +1,14 @@
 //! Where the elements of tensors are.
 
-use super::DType;
-use super::cpu::Block;
+use super::{DType, cpu, cuda};
 
 /// Memory of a device; it goes back to the device's allocator when it is dropped.
 #[derive(Debug)]
 pub enum Buffer {
     /// Host memory.
-    Cpu(Block),
+    Cpu(cpu::Block),
+    /// Memory of a GPU.
+    Cuda(cuda::Block),
 }
 
 /// A run of elements in a buffer, in the order of memory.

@@ -14,7 +14,8 @@ const OLDEST: (u32, u32) = (3, 11);
 /// Python or the libraries cannot be had.
 pub(crate) fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = PYTHON.get_or_init(|| environment().map_err(|reason| println!("skipped: {reason}")).ok());
+    let made = || environment("target/python-venv", "tests/python/requirements.txt");
+    let found = PYTHON.get_or_init(|| made().map_err(|reason| println!("skipped: {reason}")).ok());
     found.as_deref()
 }
 
@@ -27,9 +28,9 @@ pub(crate) fn run(python: &Path, script: &str, arguments: &[&str]) -> String {
     printed.into_owned()
 }
 
-fn environment() -> Result<PathBuf, String> {
-    let (folder, requirements) =
-        (repository().join("target/python-venv"), repository().join("tests/python/requirements.txt"));
+/// The Python of a virtual environment that has what a file of requirements names.
+pub(crate) fn environment(folder: &str, requirements: &str) -> Result<PathBuf, String> {
+    let (folder, requirements) = (repository().join(folder), repository().join(requirements));
     let (python, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
     let wanted = fs::read_to_string(&requirements).map_err(|e| format!("{}: {e}", requirements.display()))?;
     // Tests run side by side in several processes; the lock ends with the file handle.

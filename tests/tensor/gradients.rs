@@ -2,7 +2,7 @@
 
 use gustfront::domain::Philox;
 use gustfront::tensor::cases::{Array, Case};
-use gustfront::tensor::{Cpu, DType, Layout, Tensor};
+use gustfront::tensor::{Cpu, DType, Layout, Level, Tensor};
 
 use crate::compared;
 
@@ -29,8 +29,8 @@ fn objective(case: &Case, inputs: &[Array], weights: &[Array]) -> f64 {
     outputs.iter().zip(weights).map(dot).sum()
 }
 
-fn gradients(case: &Case, weights: &[Array], layout: Layout) -> Vec<Option<Tensor>> {
-    let device = Cpu::device();
+fn gradients(case: &Case, weights: &[Array], level: Level, layout: Layout) -> Vec<Option<Tensor>> {
+    let device = Cpu::with_level(level);
     let inputs = case.tensors(&device, DType::F32, layout).expect("inputs");
     let leaf = |(x, input): (&Tensor, &gustfront::tensor::cases::Input)| {
         if input.gradient { x.with_gradient() } else { x.clone() }
@@ -45,38 +45,45 @@ fn gradients(case: &Case, weights: &[Array], layout: Layout) -> Vec<Option<Tenso
     leaves.iter().map(Tensor::gradient).collect()
 }
 
-#[test]
-fn every_gradient_equals_differences_of_plain_loops() {
-    for (case, arrays, outputs) in compared().filter(|(case, ..)| case.inputs.iter().any(|input| input.gradient)) {
-        let weights = weights(&outputs);
-        for layout in [Layout::Rows, Layout::Channels] {
-            let found = gradients(&case, &weights, layout);
-            for (number, input) in case.inputs.iter().enumerate().filter(|(_, input)| input.gradient) {
-                let what = format!("{} input {number} {layout:?}", case.name);
-                let gradient = found[number].as_ref().unwrap_or_else(|| panic!("{what}: no gradient"));
-                assert_eq!(gradient.shape().sizes(), &input.shape[..], "{what}");
-                compare(&what, &case, &arrays, &weights, number, &gradient.to_vec().expect("values"));
-            }
-        }
-    }
-}
-
-fn compare(what: &str, case: &Case, arrays: &[Array], weights: &[Array], number: usize, found: &[f32]) {
-    let step_by = found.len().div_ceil(ELEMENTS).max(1);
-    let scale = found.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
-    for element in (0..found.len()).step_by(step_by) {
+/// Some elements of an input, and what differences of the plain loops give for them.
+fn differences(case: &Case, arrays: &[Array], weights: &[Array], number: usize) -> Vec<(usize, f64)> {
+    let len = arrays[number].values.len();
+    let difference = |element: usize| {
         let moved = |by: f64| {
             let mut moved = arrays.to_vec();
             moved[number].values[element] += by;
             objective(case, &moved, weights)
         };
-        let wanted = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
-        let error = (f64::from(found[element]) - wanted).abs();
+        (element, (moved(STEP) - moved(-STEP)) / (2.0 * STEP))
+    };
+    (0..len).step_by(len.div_ceil(ELEMENTS).max(1)).map(difference).collect()
+}
+
+#[test]
+fn every_gradient_equals_differences_of_plain_loops() {
+    for (case, arrays, outputs) in compared().filter(|(case, ..)| case.inputs.iter().any(|input| input.gradient)) {
+        let weights = weights(&outputs);
+        let inputs = case.inputs.iter().enumerate().filter(|(_, input)| input.gradient);
+        let wanted: Vec<_> =
+            inputs.map(|(number, input)| (number, input, differences(&case, &arrays, &weights, number))).collect();
+        for (level, layout) in Level::available().flat_map(|level| [(level, Layout::Rows), (level, Layout::Channels)]) {
+            let found = gradients(&case, &weights, level, layout);
+            for (number, input, wanted) in &wanted {
+                let what = format!("{} input {number} {layout:?} {level:?}", case.name);
+                let gradient = found[*number].as_ref().unwrap_or_else(|| panic!("{what}: no gradient"));
+                assert_eq!(gradient.shape().sizes(), &input.shape[..], "{what}");
+                compare(&what, &gradient.to_vec().expect("values"), wanted);
+            }
+        }
+    }
+}
+
+fn compare(what: &str, found: &[f32], wanted: &[(usize, f64)]) {
+    let scale = found.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
+    for (element, wanted) in wanted {
+        let found = found[*element];
+        let error = (f64::from(found) - wanted).abs();
         let allowed = TOLERANCE.0 * wanted.abs() + TOLERANCE.1 * scale.max(1.0);
-        assert!(
-            error <= allowed,
-            "{what}: element {element} has gradient {}, differences give {wanted}",
-            found[element]
-        );
+        assert!(error <= allowed, "{what}: element {element} has gradient {found}, differences give {wanted}");
     }
 }

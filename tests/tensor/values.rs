@@ -52,23 +52,27 @@ fn every_case_rounds_once_in_bf16() {
 
 #[test]
 fn threads_do_not_show_in_the_bits() {
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| {
-            let device = Cpu::device();
-            let results = compared().map(|(case, ..)| {
-                let inputs = case.tensors(&device, DType::F32, Layout::Channels).expect("inputs");
-                let found = (case.run)(&inputs).expect("results");
-                let bits = found.iter().flat_map(|x| x.to_vec().expect("values")).map(f32::to_bits).collect::<Vec<_>>();
-                (case.name, bits)
-            });
-            results.collect::<Vec<_>>()
-        })
-    };
-    let (one, five) = (run(1), run(5));
-    for ((name, one), (_, five)) in one.iter().zip(&five) {
-        assert_eq!(one, five, "{name}");
+    for level in Level::available() {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| bits_of_every_case(level))
+        };
+        let (one, five) = (run(1), run(5));
+        for ((name, one), (_, five)) in one.iter().zip(&five) {
+            assert_eq!(one, five, "{name} {level:?}");
+        }
     }
+}
+
+fn bits_of_every_case(level: Level) -> Vec<(String, Vec<u32>)> {
+    let device = Cpu::with_level(level);
+    let results = compared().map(|(case, ..)| {
+        let inputs = case.tensors(&device, DType::F32, Layout::Channels).expect("inputs");
+        let found = (case.run)(&inputs).expect("results");
+        let bits = found.iter().flat_map(|x| x.to_vec().expect("values")).map(f32::to_bits).collect();
+        (case.name, bits)
+    });
+    results.collect()
 }
 
 /// Cases that indices may be given to: cropping moves elements, whatever they are; cases of neighbours make numbers of

@@ -21,7 +21,10 @@ impl Message {
     }
 
     /// Checks that section 7 can hold the field, and that there is memory for `more` values, before any is taken.
-    fn check_room(&self, bytes: &[u8], more: usize) -> Result<(), Grib2Error> {
+    ///
+    /// # Errors
+    /// Where it cannot, or there is none.
+    pub fn check_room(&self, bytes: &[u8], more: usize) -> Result<(), Grib2Error> {
         let data = part(bytes, 7, &self.data)?;
         self.packing.check(&data, self.packed)?;
         limits::check_data(&data, self.packing.is_constant(), self.points)?;
@@ -85,7 +88,7 @@ fn take<'a, T>(next: &AtomicUsize, items: &'a [T]) -> (usize, Option<&'a T>) {
 }
 
 /// A section of a message where its header said it is.
-fn part<'a>(bytes: &'a [u8], number: u8, range: &Range<usize>) -> Result<Section<'a>, Grib2Error> {
+pub(super) fn part<'a>(bytes: &'a [u8], number: u8, range: &Range<usize>) -> Result<Section<'a>, Grib2Error> {
     let found = bytes.get(range.clone()).filter(|b| b.get(4) == Some(&number));
     let length = |b: &[u8]| b.first_chunk::<4>().map(|l| u32::from_be_bytes(*l) as usize);
     match found.filter(|b| length(b) == Some(b.len())) {

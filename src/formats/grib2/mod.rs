@@ -10,6 +10,7 @@ mod grid;
 mod header;
 mod index;
 mod limits;
+mod packed;
 mod packing;
 mod product;
 mod scan;
@@ -20,6 +21,8 @@ pub use encode::{Encode, NO_CENTRE, Pack, Precision, Window, encode, index_line}
 pub use error::Grib2Error;
 pub use header::{Message, headers};
 pub use index::{IndexEntry, parse_index};
+pub use packed::{PackedField, PointOrder};
+pub use packing::layout::{GroupLayout, Numbers};
 pub use packing::{Ccsds, Complex, Packing, RunLength, Scale};
 pub use product::{Ensemble, Process, Product, Surface, Time};
 pub use scan::{Reason, Scan, Skipped, scan};

@@ -5,7 +5,7 @@ use crate::tensor::ops::elementwise::Map;
 use crate::tensor::ops::matmul::LinearTail;
 
 /// Pairs of shapes, and whether each is transposed.
-const PRODUCTS: [(&[usize], &[usize], bool, bool); 15] = [
+const PRODUCTS: [(&[usize], &[usize], bool, bool); 25] = [
     (&[7], &[7], false, false),
     (&[7], &[7, 5], false, false),
     (&[5, 7], &[7], false, false),
@@ -21,6 +21,16 @@ const PRODUCTS: [(&[usize], &[usize], bool, bool); 15] = [
     (&[4, 5], &[2, 3, 5, 2], false, false),
     (&[13, 1], &[1, 34], false, false),
     (&[3, 0], &[0, 2], false, false),
+    (&[1, 1], &[1, 1], false, true),
+    (&[0, 3], &[3, 2], false, false),
+    (&[3, 2], &[3, 0], true, false),
+    (&[2, 0, 3], &[2, 3, 4], false, false),
+    (&[0, 2, 3], &[0, 3, 4], false, false),
+    (&[2, 3, 0], &[4, 0], false, true),
+    (&[25, 9], &[9, 33], false, false),
+    (&[9, 25], &[33, 9], true, true),
+    (&[3, 2, 70], &[3, 9, 70], false, true),
+    (&[2, 1, 3, 7], &[3, 7, 5], false, false),
 ];
 
 /// One product of matrices that lie at `x` and `y`.
@@ -108,6 +118,8 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(linear(&[3, 5, 9], 19, tail));
         cases.push(linear(&[2, 3, 5, 7], 4, tail));
         cases.push(linear(&[9], 2, tail));
+        cases.push(linear(&[3, 0], 2, tail));
+        cases.push(linear(&[2, 70], 5, tail));
     }
     for (rows, inner, columns) in [(1024, 1024, 1024), (64, 576, 16384), (1, 1024, 1024), (2304, 512, 2048)] {
         let name = format!("matmul/{rows}×{inner}×{columns}");

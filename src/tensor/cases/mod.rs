@@ -157,6 +157,27 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Numbers of the same kind in f32, or indices, drawn on a device: others than [`Input::array`]'s, in no time.
+    ///
+    /// # Errors
+    /// Where the device is out of memory.
+    pub fn drawn(&self, device: &Device, number: u32) -> Result<Tensor> {
+        let shape = super::Shape::of("case", &self.shape)?;
+        let key = super::RandomKey { seed: 2024, purpose: number, words: [0; 3] };
+        match self.numbers {
+            Numbers::Normal => Tensor::random_normal(device, shape, key),
+            Numbers::Between(low, high) => {
+                Tensor::random_uniform(device, shape, key)?.mul_scalar((high - low) as f32)?.add_scalar(low as f32)
+            }
+            Numbers::Below(_) => {
+                let values: Vec<i32> = self.array(number).values.iter().map(|x| *x as i32).collect();
+                Tensor::indices(device, shape, &values)
+            }
+        }
+    }
+}
+
 impl Case {
     /// A case compared with plain loops to rounding: 1e-5 relative and 1e-6 absolute.
     pub fn new(

@@ -49,7 +49,8 @@ fn stepped(x: &[Array], step: AdamStep) -> Vec<Array> {
 /// Everything but the gradient is f32.
 fn run(x: &[Tensor], step: AdamStep) -> Result<Vec<Tensor>> {
     let [value, mean, square] = [&x[0], &x[2], &x[3]].map(|x| x.to_dtype(DType::F32));
-    Ok(adam_step([&value?, &mean?, &square?], &x[1], x.get(4), step)?.to_vec())
+    let scale = x.get(4).map(|scale| scale.to_dtype(DType::F32)).transpose()?;
+    Ok(adam_step([&value?, &mean?, &square?], &x[1], scale.as_ref(), step)?.to_vec())
 }
 
 fn adam(shape: &[usize], decoupled: bool) -> Case {

@@ -242,12 +242,7 @@ pub(super) fn map_piece(op: Map, x: &[f32], to: &mut [f32]) {
             #[inline(always)]
             |x| if x > 0.0 { x } else { x.exp_m1() },
         ),
-        Map::Silu => map_with(
-            x,
-            to,
-            #[inline(always)]
-            |x| silu::<false>(x),
-        ),
+        Map::Silu => map_with(x, to, silu::<false>),
         Map::Gelu => map_with(
             x,
             to,
@@ -380,13 +375,7 @@ pub(super) fn grad_piece(op: Map, x: &[f32], dy: &[f32], to: &mut [f32]) {
             #[inline(always)]
             |x| if x > 0.0 { 1.0 } else { x.exp() },
         ),
-        Map::Silu => grad_with(
-            x,
-            dy,
-            to,
-            #[inline(always)]
-            |x| silu_slope::<false>(x),
-        ),
+        Map::Silu => grad_with(x, dy, to, silu_slope::<false>),
         Map::Gelu => grad_with(
             x,
             dy,

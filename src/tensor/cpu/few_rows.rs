@@ -105,16 +105,17 @@ impl Strip<'_> {
             for (row, sums) in sums.iter_mut().enumerate().take(self.sizes.rows) {
                 let x = &self.x.values[row * self.x.row + first..][..rows];
                 let sums = &mut sums[..self.columns];
-                match *x {
-                    [a, b, c, d] => {
-                        let of_y = y(0).iter().zip(y(1)).zip(y(2).iter().zip(y(3)));
-                        sums.iter_mut()
-                            .zip(of_y)
-                            .for_each(|(sum, ((p, q), (r, s)))| *sum += a * p + b * q + c * r + d * s);
+                if let [a, b, c, d] = *x {
+                    let of_y = y(0).iter().zip(y(1)).zip(y(2).iter().zip(y(3)));
+                    for (sum, ((p, q), (r, s))) in sums.iter_mut().zip(of_y) {
+                        *sum += a * p + b * q + c * r + d * s;
                     }
-                    _ => x.iter().enumerate().for_each(|(row, x)| {
-                        sums.iter_mut().zip(y(row)).for_each(|(sum, y)| *sum += x * y);
-                    }),
+                    continue;
+                }
+                for (row, x) in x.iter().enumerate() {
+                    for (sum, y) in sums.iter_mut().zip(y(row)) {
+                        *sum += x * y;
+                    }
                 }
             }
         }

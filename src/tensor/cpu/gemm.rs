@@ -260,14 +260,12 @@ impl Place {
     /// Sets whole lines or adds to them.
     #[inline(always)]
     unsafe fn put<V: Vector, const ROWS: usize, const VECTORS: usize>(&self, sums: [[V; VECTORS]; ROWS]) {
-        let one = V::splat(1.0);
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
                 // SAFETY: the caller's contract.
                 unsafe {
                     let to = self.to.add(row * self.line + vector * V::WIDTH);
-                    // A product with 1 is exact: this is a sum.
-                    let sum = if self.add { V::load(to).plus_product(one, sum) } else { sum };
+                    let sum = if self.add { V::load(to).plus(sum) } else { sum };
                     sum.store(to);
                 }
             }

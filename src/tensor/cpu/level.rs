@@ -5,8 +5,8 @@
 pub enum Level {
     /// What every machine of the architecture has.
     Portable,
-    /// AVX2 and FMA in the shapes of [`Level::Avx512`], whose bits it gives: slower than [`Level::Avx2`], and there for
-    /// tests of those shapes on machines without AVX-512.
+    /// AVX2 and FMA in the shapes of [`Level::Avx512`]: slower than [`Level::Avx2`], and there for tests of those shapes
+    /// on machines without AVX-512.
     Rehearsal,
     /// AVX2 and FMA: eight f32 at once.
     Avx2,

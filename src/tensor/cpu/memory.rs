@@ -105,7 +105,8 @@ impl Block {
 impl<'a> Slice<'a> {
     /// The elements in host memory.
     pub(super) fn host<T: Pod>(&self) -> &'a [T] {
-        let Buffer::Cpu(block) = self.buffer;
+        // Operands of one operation are on one device: there is nothing else to see here.
+        let Buffer::Cpu(block) = self.buffer else { return &[] };
         block.as_slice().get(self.offset..self.offset + self.len).unwrap_or_default()
     }
 }

@@ -34,6 +34,7 @@ mod diffusion;
 mod loss;
 mod optimiser;
 mod pack;
+mod packed;
 mod random;
 mod recurrent;
 

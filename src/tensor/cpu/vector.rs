@@ -1,7 +1,7 @@
 //! One register of f32, so that a kernel is written once for every level.
 //!
-//! [`Level::Rehearsal`] runs kernels with the width and the tiles of AVX-512 on two registers of AVX2: all that AVX-512
-//! runs but its own register is tested without it, and the bits are the same.
+//! [`Level::Rehearsal`] runs kernels with the width and the tiles of AVX-512 on pairs of AVX2's registers: all that
+//! AVX-512 runs but its own register is tested without it.
 
 use super::Level;
 #[cfg(target_arch = "x86_64")]

@@ -217,11 +217,11 @@ impl ConvSizes {
         Shape::from([self.batch, self.channels_in, self.size_in[0], self.size_in[1]])
     }
 
-    fn shape_out(&self) -> Shape {
+    pub(in crate::tensor) fn shape_out(&self) -> Shape {
         Shape::from([self.batch, self.channels_out, self.size_out[0], self.size_out[1]])
     }
 
-    fn shape_weight(&self) -> Shape {
+    pub(in crate::tensor) fn shape_weight(&self) -> Shape {
         let [rows, columns] = self.kernel;
         Shape::from([self.channels_out, self.channels_in / self.how.groups, rows, columns])
     }

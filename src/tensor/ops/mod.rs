@@ -19,5 +19,6 @@ pub(crate) mod diffusion;
 pub(crate) mod embedding;
 pub(crate) mod loss;
 pub(crate) mod optimiser;
+pub(crate) mod packed;
 pub(crate) mod random;
 pub(crate) mod recurrent;

@@ -10,8 +10,10 @@ pub(in super::super) struct Scanning {
     pub(in super::super) x_negative: bool,
     /// Rows run towards +y.
     pub(in super::super) y_positive: bool,
-    columns: bool,
-    alternating: bool,
+    /// Columns follow each other instead of rows.
+    pub(in super::super) columns: bool,
+    /// Every other row, or column, runs the other way.
+    pub(in super::super) alternating: bool,
 }
 
 /// Columns first instead of rows.

@@ -14,6 +14,7 @@ mod ccsds;
 mod complex;
 mod ieee;
 mod jpeg2000;
+pub(super) mod layout;
 mod level;
 mod png;
 mod run_length;

@@ -261,16 +261,16 @@ fn spread_channels<V: Vector>(input: &[f32], row_step: usize, channels: usize, t
 /// Vectors are there in three rows of four pixels, `steps` apart, and at two rows of four places.
 #[inline(always)]
 unsafe fn spread_half<V: Vector, const LOWER: bool>(from: *const f32, steps: [usize; 2], to: *mut f32, row: usize) {
-    let (mut rows, [row_step, pixel]) = ([[V::zero(); 4]; 2], steps);
-    for column in 0..4 {
+    let ([mut first, mut second], [row_step, pixel]) = ([[V::zero(); 4]; 2], steps);
+    for (column, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
         // SAFETY: the caller's contract.
         let [a, b, c] = unsafe {
             let from = from.add(column * pixel);
             [V::load(from), V::load(from.add(row_step)), V::load(from.add(2 * row_step))]
         };
-        [rows[0][column], rows[1][column]] = if LOWER { [b.minus(a), a.minus(c)] } else { [a.minus(c), b.plus(c)] };
+        [*first, *second] = if LOWER { [b.minus(a), a.minus(c)] } else { [a.minus(c), b.plus(c)] };
     }
-    for (index, [a, b, c, d]) in rows.into_iter().enumerate() {
+    for (index, [a, b, c, d]) in [first, second].into_iter().enumerate() {
         // SAFETY: the caller's contract.
         unsafe {
             let to = to.add(index * row);
@@ -347,16 +347,16 @@ fn gather<V: Vector>(sums: &[f32], block: &Block, left: [usize; 2], [row, pixel]
 #[inline(always)]
 fn tile_outputs<V: Vector>(sums: &[f32], [row, place]: [usize; 2]) -> [[V; 2]; 2] {
     let sums = &sums[..3 * (row + place) + V::WIDTH];
-    let mut folded = [[V::zero(); 4]; 2];
-    for column in 0..4 {
+    let [mut upper, mut lower] = [[V::zero(); 4]; 2];
+    for (column, (upper, lower)) in upper.iter_mut().zip(&mut lower).enumerate() {
         // SAFETY: a vector is there at each of 16 places.
         let places = unsafe {
             let at = sums.as_ptr().add(column * place);
             [V::load(at), V::load(at.add(row)), V::load(at.add(2 * row)), V::load(at.add(3 * row))]
         };
-        [folded[0][column], folded[1][column]] = fold(places);
+        [*upper, *lower] = fold(places);
     }
-    [fold(folded[0]), fold(folded[1])]
+    [fold(upper), fold(lower)]
 }
 
 /// Aᵀ times a column of four.

@@ -1,0 +1,116 @@
+// What fields go through before and after a model: scores, quality control, sparse regridding, counts of points.
+// All but `bin` read each element once and write once; regridding gathers the taps of its target, neighbours together.
+#include "common.cuh"
+
+struct ScoreSizes {
+    u64 len, channels, inner;
+    int inverse, padding;
+};
+
+// (x − mean) / deviation of each channel, or back.
+template <class T>
+__device__ void standardise(const T* x, const float* mean, const float* deviation, T* y, const ScoreSizes& s) {
+    for (i64 i = grid_thread(); i < i64(s.len); i += grid_threads()) {
+        const u64 channel = i / s.inner % s.channels;
+        const float m = mean[channel], d = deviation[channel], value = to_float(x[i]);
+        y[i] = from_float<T>(s.inverse ? value * d + m : (value - m) / d);
+    }
+}
+
+struct QualitySizes {
+    u64 len;
+    float low, high, replacement;
+    int sentinels;
+};
+
+// NaN compares false with the bounds: it is never good.
+template <class T>
+__device__ void quality(const T* x, const float* sentinels, T* y, float* mask, const QualitySizes& s) {
+    for (i64 i = grid_thread(); i < i64(s.len); i += grid_threads()) {
+        const float value = to_float(x[i]);
+        bool good = value >= s.low && value <= s.high;
+        for (int k = 0; k < s.sentinels; ++k) good = good && value != sentinels[k];
+        y[i] = good ? x[i] : from_float<T>(s.replacement);
+        mask[i] = good ? 1.0f : 0.0f;
+    }
+}
+
+struct RegridSizes {
+    u64 outer, inputs, outputs, inner;
+    float least;
+    // Whether NaN is left out where at least that share of the weight is left; else it spreads.
+    int lenient;
+};
+
+template <class T>
+__device__ __forceinline__ float regrid_lenient(const T* field, const int* sources, const float* weights, int taps,
+                                                const RegridSizes& s) {
+    float sum = 0.0f, valid = 0.0f, whole = 0.0f;
+    for (int k = 0; k < taps; ++k) {
+        const float value = to_float(field[u64(sources[k]) * s.inner]);
+        whole += weights[k];
+        if (!isnan(value)) {
+            sum += weights[k] * value;
+            valid += weights[k];
+        }
+    }
+    return valid > s.least * whole ? sum * (whole / valid) : NOT_A_NUMBER;
+}
+
+template <class T>
+__device__ void regrid(const T* x, const int* offsets, const int* sources, const float* weights, T* y,
+                       const RegridSizes& s) {
+    const u64 len = s.outer * s.outputs * s.inner;
+    for (i64 i = grid_thread(); i < i64(len); i += grid_threads()) {
+        const u64 point = i / s.inner % s.outputs, field = i / s.inner / s.outputs;
+        const T* from = x + field * s.inputs * s.inner + i % s.inner;
+        const int first = offsets[point], taps = offsets[point + 1] - first;
+        float value = 0.0f;
+        if (s.lenient)
+            value = regrid_lenient(from, sources + first, weights + first, taps, s);
+        else
+            for (int k = first; k < first + taps; ++k) value += weights[k] * to_float(from[u64(sources[k]) * s.inner]);
+        y[i] = from_float<T>(value);
+    }
+}
+
+struct BinSizes {
+    u64 points;
+    float origin[3], step[3];
+    int count[3], padding;
+};
+
+// Counts points (x, y, t) in bins (t, y, x); whole numbers add up to the same in any order.
+template <class T>
+__device__ void bin(const T* points, u32* counts, const BinSizes& s) {
+    for (i64 i = grid_thread(); i < i64(s.points); i += grid_threads()) {
+        u64 place = 0;
+        bool inside = true;
+        for (int axis = 0; axis < 3; ++axis) {
+            const float at = floorf((to_float(points[3 * i + 2 - axis]) - s.origin[axis]) / s.step[axis]);
+            inside = inside && at >= 0.0f && at < float(s.count[axis]);
+            place = place * s.count[axis] + (inside ? u64(at) : 0);
+        }
+        if (inside) atomicAdd(counts + place, 1u);
+    }
+}
+
+extern "C" __global__ void counts_to_f32(const u32* counts, float* y, u64 len) {
+    for (i64 i = grid_thread(); i < i64(len); i += grid_threads()) y[i] = float(counts[i]);
+}
+
+#define DATA(suffix, T)                                                                                               \
+    extern "C" __global__ void standardise_##suffix(const T* x, const float* mean, const float* deviation, T* y,      \
+                                                    ScoreSizes s) {                                                   \
+        standardise(x, mean, deviation, y, s);                                                                        \
+    }                                                                                                                 \
+    extern "C" __global__ void quality_##suffix(const T* x, const float* sentinels, T* y, float* mask,                \
+                                                QualitySizes s) {                                                     \
+        quality(x, sentinels, y, mask, s);                                                                            \
+    }                                                                                                                 \
+    extern "C" __global__ void regrid_##suffix(const T* x, const int* offsets, const int* sources,                    \
+                                               const float* weights, T* y, RegridSizes s) {                           \
+        regrid(x, offsets, sources, weights, y, s);                                                                   \
+    }                                                                                                                 \
+    extern "C" __global__ void bin_##suffix(const T* points, u32* counts, BinSizes s) { bin(points, counts, s); }
+EACH_DTYPE(DATA)

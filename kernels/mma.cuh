@@ -1,0 +1,139 @@
+// Tensor cores and asynchronous copies, each with a twin for the host.
+//
+// A warp multiplies 16 × 16 by 16 × 8 of bf16 into f32 at once; lane 4g + t holds of the product the rows g and g + 8
+// and the columns 2t and 2t + 1. Matrices of 8 × 8 elements come from shared memory, one row of 16 bytes a lane.
+#pragma once
+#include "common.cuh"
+
+#ifdef GUSTFRONT_HOST
+
+struct Fragments {
+    const u32 *a, *b;
+};
+
+__device__ __forceinline__ float half_of(u32 word, int half) {
+    return __uint_as_float(half ? word & 0xffff0000u : word << 16);
+}
+
+// d += a · b.
+inline void multiply_16x8x16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+    const Fragments own{a, b};
+    host::exchange(ALL_LANES, &own, [&](auto lane) {
+        const int g = host::lane_index() / 4, t = host::lane_index() % 4;
+        for (int i = 0; i < 4; ++i) {
+            const int row = g + 8 * (i / 2), column = 2 * t + i % 2;
+            for (int k = 0; k < 16; ++k) {
+                const Fragments* left = lane(row % 8 * 4 + k % 8 / 2);
+                const Fragments* right = lane(column * 4 + k % 8 / 2);
+                d[i] += half_of(left->a[row / 8 + k / 8 * 2], k % 2) * half_of(right->b[k / 8], k % 2);
+            }
+        }
+        return 0;
+    });
+}
+
+// Four matrices: lane 8q + r names row r of matrix q, and gets of each matrix row lane / 4, elements 2 (lane % 4) and
+// the next.
+inline void load_matrices(u32 (&to)[4], const void* row) {
+    host::exchange(ALL_LANES, row, [&](auto lane) {
+        const unsigned own = host::lane_index();
+        for (unsigned q = 0; q < 4; ++q)
+            std::memcpy(&to[q], static_cast<const char*>(lane(8 * q + own / 4)) + 4 * (own % 4), 4);
+        return 0;
+    });
+}
+
+// The same of the transposed matrices.
+inline void load_transposed(u32 (&to)[4], const void* row) {
+    host::exchange(ALL_LANES, row, [&](auto lane) {
+        const unsigned own = host::lane_index();
+        for (unsigned q = 0; q < 4; ++q) {
+            u16 low, high;
+            std::memcpy(&low, static_cast<const char*>(lane(8 * q + own % 4 * 2)) + 2 * (own / 4), 2);
+            std::memcpy(&high, static_cast<const char*>(lane(8 * q + own % 4 * 2 + 1)) + 2 * (own / 4), 2);
+            to[q] = u32(high) << 16 | low;
+        }
+        return 0;
+    });
+}
+
+// Copies that a thread has begun: each is done no sooner than the thread waits for it.
+struct Copy {
+    void* to;
+    const void* from;
+    int bytes, group;
+};
+struct Copies {
+    std::vector<Copy> begun;
+    int groups = 0;
+};
+inline Copies& own_copies() {
+    static thread_local std::vector<Copies> all;
+    if (all.size() <= host::self().index) all.resize(host::self().index + 1);
+    return all[host::self().index];
+}
+inline void copy_16(void* to, const void* from, int bytes) {
+    Copies& own = own_copies();
+    own.begun.push_back({to, from, bytes, own.groups});
+}
+inline void close_copies() { ++own_copies().groups; }
+template <int N>
+void await_copies() {
+    Copies& own = own_copies();
+    size_t kept = 0;
+    for (const Copy& copy : own.begun) {
+        if (copy.group >= own.groups - N) {
+            own.begun[kept++] = copy;
+            continue;
+        }
+        if (reinterpret_cast<uintptr_t>(copy.to) % 16 || (copy.bytes && reinterpret_cast<uintptr_t>(copy.from) % 16))
+            host::block.failure = "an asynchronous copy of 16 bytes from or to an address that is no multiple of them";
+        std::memset(copy.to, 0, 16);
+        std::memcpy(copy.to, copy.from, copy.bytes);
+    }
+    own.begun.resize(kept);
+}
+
+#else
+
+__device__ __forceinline__ u32 shared_address(const void* at) { return u32(__cvta_generic_to_shared(at)); }
+
+__device__ __forceinline__ void multiply_16x8x16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ __forceinline__ void load_matrices(u32 (&to)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+__device__ __forceinline__ void load_transposed(u32 (&to)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+// Begins to copy `bytes` of 16 from global to shared memory; the others become zero.
+__device__ __forceinline__ void copy_16(void* to, const void* from, int bytes) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(shared_address(to)), "l"(from), "r"(bytes)
+                 : "memory");
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits for this thread's copies but for those of its last N groups.
+template <int N>
+__device__ __forceinline__ void await_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+#endif

@@ -1,0 +1,160 @@
+//! Launches of `kernels/conv.cu` and `kernels/conv_weight.cu`.
+
+mod plan;
+mod weight;
+
+use crate::tensor::ops::conv::{Conv, ConvEpilogue, ConvSizes, Convolved};
+use crate::tensor::ops::norm::{Affine, Norm, Normalised};
+use crate::tensor::{Buffer, DType, Memory, Result, Slice};
+
+use super::Cuda;
+use super::elementwise::aligned;
+use super::reuse::Block;
+use plan::{DIRECT_CHANNELS, Plan, Setting, Way};
+
+/// Numbers of `Moments` in `kernels/conv.cuh`.
+const NUMBERS: usize = 3;
+/// The most blocks along z.
+const MOST_IMAGES: usize = 65535;
+
+impl Conv for Cuda {
+    fn conv2d(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        w: Slice<'_>,
+        sizes: &ConvSizes,
+        epilogue: &ConvEpilogue<'_>,
+    ) -> Result<Convolved> {
+        let Some(norm) = norm else {
+            return self.convolve(x, w, &Plan::forward(sizes, self.setting(x, epilogue)), epilogue);
+        };
+        let mut held = [const { None }; 3];
+        let [own_w, own_bias, own_residual] = &mut held;
+        let (x_buffer, w) = (self.normalised(x, norm)?, self.widened(w, own_w)?);
+        let bias = epilogue.bias.map(|bias| self.widened(bias, own_bias)).transpose()?;
+        let residual = epilogue.residual.map(|residual| self.widened(residual, own_residual)).transpose()?;
+        let (wide, epilogue) = (whole(&x_buffer, x.len), ConvEpilogue { bias, residual, ..*epilogue });
+        let plan = Plan::forward(sizes, self.setting(wide, &epilogue));
+        let found = self.convolve(wide, w, &plan, &epilogue)?;
+        let len = sizes.shape_out().len();
+        let before = found.before.map(|before| self.narrowed(before, len, x.dtype)).transpose()?;
+        Ok(Convolved { y: self.narrowed(found.y, len, x.dtype)?, before, moments: found.moments })
+    }
+
+    fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer> {
+        let epilogue = ConvEpilogue { bias, ..ConvEpilogue::default() };
+        Ok(self.convolve(dy, w, &Plan::backward(sizes, self.setting(dy, &epilogue)), &epilogue)?.y)
+    }
+
+    fn conv2d_weight(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        dy: Slice<'_>,
+        sizes: &ConvSizes,
+    ) -> Result<(Buffer, Buffer)> {
+        let Some(norm) = norm else { return self.sum_weights(x, dy, sizes) };
+        let (x_buffer, mut held) = (self.normalised(x, norm)?, None);
+        let (dw, bias) = self.sum_weights(whole(&x_buffer, x.len), self.widened(dy, &mut held)?, sizes)?;
+        let len = sizes.shape_weight().len();
+        Ok((self.narrowed(dw, len, x.dtype)?, self.narrowed(bias, sizes.channels_out, x.dtype)?))
+    }
+}
+
+/// All of a buffer of f32.
+fn whole(buffer: &Buffer, len: usize) -> Slice<'_> {
+    Slice { buffer, offset: 0, len, dtype: DType::F32 }
+}
+
+impl Cuda {
+    fn setting(&self, x: Slice<'_>, epilogue: &ConvEpilogue<'_>) -> Setting {
+        Setting {
+            dtype: x.dtype,
+            processors: self.machine().multiprocessors() as usize,
+            per_image: epilogue.moments,
+            aligned: [aligned(&[x]), epilogue.residual.is_none_or(|residual| aligned(&[residual]))],
+        }
+    }
+
+    fn convolve(&self, x: Slice<'_>, w: Slice<'_>, plan: &Plan, epilogue: &ConvEpilogue<'_>) -> Result<Convolved> {
+        let mut numbers = plan.numbers;
+        numbers.function = epilogue.activation.into();
+        let channels = (numbers.to_channels * numbers.groups) as usize;
+        let len = numbers.batch as usize * numbers.to_size[0] as usize * numbers.to_size[1] as usize * channels;
+        let y = self.take(len, x.dtype)?;
+        let before = epilogue.keep.then(|| self.take(len, x.dtype)).transpose()?;
+        let tiles = plan.tiles();
+        let parts = numbers.batch as usize * tiles * channels * NUMBERS;
+        let parts = epilogue.moments.then(|| self.take(parts, DType::F32)).transpose()?;
+        let (phases, taps) = (self.constant(&plan.phases)?, self.constant(&plan.taps)?);
+        let images = numbers.batch as usize * plan.phases.len();
+        let packed = match plan.way {
+            Way::Tiles(..) => Some(self.pack(w, plan, &phases, &taps)?),
+            Way::Direct => None,
+        };
+        let (name, across, groups) = match plan.way {
+            Way::Tiles(pixels, width) => {
+                let across = numbers.packed[1] as usize / width;
+                (format!("conv_tile_{pixels}_{width}"), across, numbers.groups as usize)
+            }
+            Way::Direct => ("conv_direct".to_owned(), channels.div_ceil(DIRECT_CHANNELS), 1),
+        };
+        for first in (0..images).step_by(MOST_IMAGES) {
+            numbers.first_image = first as i32;
+            let launch = self.kernel("conv", &name, x.dtype).shared(plan.shared_bytes);
+            let launch = launch.grid(tiles * across, groups, (images - first).min(MOST_IMAGES)).input(x);
+            let launch = match &packed {
+                Some(packed) => launch.output(packed),
+                None => launch.input(w),
+            };
+            let launch = launch.maybe(epilogue.bias).maybe(epilogue.residual).output(&y);
+            let launch = launch.perhaps(before.as_ref()).perhaps(parts.as_ref());
+            launch.output(&phases).output(&taps).value(numbers).run()?;
+        }
+        let moments = parts.map(|parts| self.join_moments(&parts, plan)).transpose()?;
+        Ok(Convolved { y: Buffer::Cuda(y), before: before.map(Buffer::Cuda), moments })
+    }
+
+    /// The weights in the order of their use.
+    fn pack(&self, w: Slice<'_>, plan: &Plan, phases: &Block, taps: &Block) -> Result<Block> {
+        let numbers = plan.numbers;
+        let len = numbers.groups as usize * numbers.packed[0] as usize * numbers.packed[1] as usize;
+        let packed = self.take(len, w.dtype)?;
+        let launch = self.kernel("conv", "conv_pack", w.dtype).over(len).input(w).output(&packed);
+        launch.output(phases).output(taps).value(numbers).run()?;
+        Ok(packed)
+    }
+
+    /// What `Norm::moments` gives, of what the tiles gave.
+    fn join_moments(&self, parts: &Block, plan: &Plan) -> Result<Buffer> {
+        let numbers = plan.numbers;
+        let (batch, channels) = (numbers.batch as usize, (numbers.to_channels * numbers.groups) as usize);
+        let moments = self.take(3 * batch * channels, DType::F32)?;
+        let launch = self.kernel_named("conv", "conv_moments").grid(channels, batch, 1);
+        launch.output(parts).output(&moments).value(plan.tiles() as i64).run()?;
+        Ok(Buffer::Cuda(moments))
+    }
+
+    /// The normalised input in f32: what is rounded once must not be rounded in between.
+    fn normalised(&self, x: Slice<'_>, norm: &Normalised<'_>) -> Result<Buffer> {
+        let (mut own_x, mut held) = (None, [const { None }; 5]);
+        let x = self.widened(x, &mut own_x)?;
+        let Affine { weight, bias, scale, shift, addend } = norm.affine;
+        let mut wide = [None; 5];
+        for ((wide, given), held) in wide.iter_mut().zip([weight, bias, scale, shift, addend]).zip(&mut held) {
+            *wide = given.map(|given| self.widened(given, held)).transpose()?;
+        }
+        let [weight, bias, scale, shift, addend] = wide;
+        let affine = Affine { weight, bias, scale, shift, addend };
+        self.norm(x, norm.moments, affine, norm.activation, &norm.sizes)
+    }
+
+    /// A result in f32, rounded where its dtype is narrower.
+    fn narrowed(&self, wide: Buffer, len: usize, dtype: DType) -> Result<Buffer> {
+        if dtype == DType::F32 {
+            return Ok(wide);
+        }
+        self.cast(whole(&wide, len), dtype)
+    }
+}

@@ -1,0 +1,224 @@
+//! How the gradients of a convolution's weights and bias are cut into blocks and parts.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::tensor::cuda::Cuda;
+use crate::tensor::cuda::elementwise::aligned;
+use crate::tensor::cuda::reuse::Block;
+use crate::tensor::ops::conv::ConvSizes;
+use crate::tensor::{Buffer, DType, Result, Slice};
+
+use super::plan::{ALONE, DENSE, Tap, WIDE, pair};
+
+/// Bytes that keep rows of shared memory in different banks, and the most shared memory of a block.
+const PITCH_PAD: usize = 16;
+const MOST_SHARED: usize = 100 << 10;
+/// Elements of the kernel that one block takes at most: a warp each.
+const TAPS: usize = 9;
+/// Warps of a block, about.
+const WARPS: usize = 8;
+/// Runs of fewer channels are summed without tiles.
+const FEW: usize = 8;
+/// Rows of pixels that a part of the direct sum has at least.
+const PART_ROWS: usize = 8;
+
+/// `WeightSizes` of `kernels/conv_weight.cu`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Numbers {
+    batch: i32,
+    groups: i32,
+    from_channels: i32,
+    to_channels: i32,
+    from_size: [i32; 2],
+    to_size: [i32; 2],
+    step: [i32; 2],
+    taps: i32,
+    tap_groups: i32,
+    /// Down, then across.
+    tiles: [i32; 2],
+    pixels: i32,
+    tile_shift: i32,
+    window: [i32; 2],
+    parts: i32,
+    splits: i32,
+    /// `Reading` of `kernels/tiles.cuh`, of x and dy.
+    reading: [i32; 2],
+    stages: i32,
+    padding: i32,
+}
+
+/// `TapGroup` of the kernel file.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct TapGroup {
+    first: i32,
+    taps: i32,
+    window: [i32; 2],
+}
+
+/// Gradients of weights that are ready to be summed in tiles.
+struct Plan {
+    numbers: Numbers,
+    groups: Vec<TapGroup>,
+    /// Output and input channels of a block.
+    channels: [usize; 2],
+    shared_bytes: usize,
+}
+
+impl Cuda {
+    /// The gradients of the weights and of the bias.
+    pub(super) fn sum_weights(&self, x: Slice<'_>, dy: Slice<'_>, sizes: &ConvSizes) -> Result<(Buffer, Buffer)> {
+        let taps = taps(sizes);
+        let (numbers, channels) = (start(sizes, x, dy), sizes.channels_out);
+        let per_channel = sizes.channels_in / sizes.how.groups * taps.len();
+        let direct = sizes.how.groups > 1 && numbers.from_channels.min(numbers.to_channels) < FEW as i32;
+        if sizes.batch == 0 {
+            let [dw, bias] = [channels * per_channel, channels].map(|len| self.zeros(len, x.dtype));
+            return Ok((Buffer::Cuda(dw?), Buffer::Cuda(bias?)));
+        }
+        let plan = if direct { None } else { Plan::new(numbers, &taps, sizes.kernel[1], x.dtype) };
+        let processors = self.machine().multiprocessors() as usize;
+        let blocks = plan.as_ref().map_or(1, Plan::blocks);
+        let most = match &plan {
+            Some(plan) => plan.tiles(),
+            None => (sizes.batch * sizes.size_out[0]).div_ceil(PART_ROWS),
+        };
+        let parts = (2 * processors).div_ceil(blocks).clamp(1, most);
+        let splits = plan.as_ref().map_or(1, |plan| plan.numbers.splits as usize);
+        let sums = self.take(parts * splits * channels * per_channel, DType::F32)?;
+        let bias = self.take(parts * channels, DType::F32)?;
+        self.run_weights(plan.as_ref(), Numbers { parts: parts as i32, ..numbers }, [x, dy], [&sums, &bias], &taps)?;
+        let dw = self.fold_parts(&sums, channels * per_channel, parts * splits, x.dtype)?;
+        Ok((dw, self.fold_parts(&bias, channels, parts, x.dtype)?))
+    }
+
+    fn run_weights(
+        &self,
+        plan: Option<&Plan>,
+        numbers: Numbers,
+        [x, dy]: [Slice<'_>; 2],
+        [sums, bias]: [&Block; 2],
+        taps: &[Tap],
+    ) -> Result<()> {
+        let held = self.constant(taps)?;
+        let parts = numbers.parts as usize;
+        let Some(plan) = plan else {
+            let elements =
+                (numbers.from_channels as usize * taps.len() + 1) * (numbers.to_channels * numbers.groups) as usize;
+            let launch = self.kernel("conv_weight", "conv_weight_direct", x.dtype);
+            let launch = launch.grid(elements.div_ceil(256), parts, 1).input(x).input(dy).output(sums).output(bias);
+            return launch.output(&held).value(numbers).run();
+        };
+        let numbers = Numbers { parts: numbers.parts, ..plan.numbers };
+        let name = format!("conv_weight_{}_{}", plan.channels[0], plan.channels[1]);
+        let launch = self.kernel("conv_weight", &name, x.dtype).threads(plan.threads()).shared(plan.shared_bytes);
+        let launch = launch.grid(parts, plan.blocks() / numbers.groups as usize, numbers.groups as usize);
+        let launch = launch.input(x).input(dy).output(sums).output(bias);
+        launch.output(&*self.constant(&plan.groups)?).output(&held).value(numbers).run()
+    }
+
+    /// The sums of all parts, rounded once.
+    fn fold_parts(&self, parts: &Block, len: usize, count: usize, dtype: DType) -> Result<Buffer> {
+        let y = self.take(len, dtype)?;
+        let launch = self.kernel("conv_weight", "conv_weight_fold", dtype).grid(len.div_ceil(32).min(1 << 16), 1, 1);
+        launch.output(parts).output(&y).value(len as i64).value(count as i32).run()?;
+        Ok(Buffer::Cuda(y))
+    }
+}
+
+impl Plan {
+    /// `None` where not even the smallest tile's pixels fit into shared memory.
+    fn new(mut numbers: Numbers, taps: &[Tap], kernel_columns: usize, dtype: DType) -> Option<Self> {
+        let per_group = if kernel_columns <= TAPS { TAPS / kernel_columns * kernel_columns } else { TAPS };
+        let (mut groups, mut reach) = (Vec::new(), [0; 2]);
+        for (index, own) in taps.chunks(per_group).enumerate() {
+            let least = [0, 1].map(|axis| own.iter().map(|tap| tap.at[axis]).min().unwrap_or(0));
+            let most = [0, 1].map(|axis| own.iter().map(|tap| tap.at[axis]).max().unwrap_or(0));
+            reach = [0, 1].map(|axis| (most[axis] - least[axis]).max(reach[axis]));
+            groups.push(TapGroup { first: (index * per_group) as i32, taps: own.len() as i32, window: least });
+        }
+        let most_taps = taps.len().min(per_group);
+        (numbers.tap_groups, numbers.splits) = (groups.len() as i32, (WARPS / most_taps).max(1) as i32);
+        let channels = match (numbers.to_channels, numbers.from_channels) {
+            (..=16, ..=16) => [16, 16],
+            (..=16, _) => [16, 32],
+            (_, ..=16) => [64, 16],
+            (..=32, _) => [32, 32],
+            _ => [64, 32],
+        };
+        for (reading, (all, tile)) in
+            numbers.reading.iter_mut().zip([(numbers.from_channels, channels[1]), (numbers.to_channels, channels[0])])
+        {
+            let whole = numbers.groups == 1 && all as usize <= tile;
+            *reading = if *reading == DENSE && !whole { ALONE } else { *reading };
+        }
+        let pitches = channels.map(|channels| channels * dtype.bytes() + PITCH_PAD);
+        [128usize, 64, 32, 16].into_iter().find_map(|pixels| {
+            let shift = pixels.ilog2().div_ceil(2);
+            let tile = [(pixels >> shift) as i32, 1 << shift];
+            numbers.window = [0, 1].map(|axis| (tile[axis] - 1) * numbers.step[axis] + reach[axis] + 1);
+            numbers.tiles = [0, 1].map(|axis| (numbers.to_size[axis] + tile[axis] - 1) / tile[axis]);
+            (numbers.pixels, numbers.tile_shift) = (pixels as i32, shift as i32);
+            let window = numbers.window[0] as usize * numbers.window[1] as usize;
+            let stage = pixels * pitches[0] + window * pitches[1];
+            numbers.stages = if 2 * stage <= MOST_SHARED { 2 } else { 1 };
+            let shared_bytes = (numbers.stages as usize * stage).max(4 * 32 * TAPS);
+            let groups = groups.clone();
+            (shared_bytes <= MOST_SHARED).then_some(Plan { numbers, groups, channels, shared_bytes })
+        })
+    }
+
+    fn tiles(&self) -> usize {
+        let Numbers { batch, tiles, .. } = self.numbers;
+        batch as usize * tiles[0] as usize * tiles[1] as usize
+    }
+
+    /// Blocks of one part.
+    fn blocks(&self) -> usize {
+        let [to, from] = self.channels;
+        let Numbers { to_channels, from_channels, groups, tap_groups, .. } = self.numbers;
+        (to_channels as usize).div_ceil(to) * (from_channels as usize).div_ceil(from) * (groups * tap_groups) as usize
+    }
+
+    fn threads(&self) -> usize {
+        let most = self.groups.iter().map(|group| group.taps).max().unwrap_or(1);
+        32 * (most * self.numbers.splits) as usize
+    }
+}
+
+/// Where the elements of the kernel lie, seen from the first pixel of the input.
+fn taps(sizes: &ConvSizes) -> Vec<Tap> {
+    let [rows, columns] = sizes.kernel;
+    let at = |place: usize, axis: usize| (place * sizes.how.dilation[axis]) as i32 - sizes.how.padding[axis] as i32;
+    let tap =
+        |place: usize| Tap { at: [at(place / columns, 0), at(place % columns, 1)], place: place as i32, padding: 0 };
+    (0..rows * columns).map(tap).collect()
+}
+
+fn start(sizes: &ConvSizes, x: Slice<'_>, dy: Slice<'_>) -> Numbers {
+    let groups = sizes.how.groups;
+    let [from, to] = [sizes.channels_in, sizes.channels_out].map(|channels| channels / groups);
+    let most = |x: Slice<'_>, wide: bool| {
+        if !aligned(&[x]) {
+            ALONE
+        } else if wide {
+            WIDE
+        } else {
+            DENSE
+        }
+    };
+    let reading = |x: Slice<'_>, channels: usize| most(x, channels.is_multiple_of(16 / x.dtype.bytes()));
+    Numbers {
+        batch: sizes.batch as i32,
+        groups: groups as i32,
+        from_channels: from as i32,
+        to_channels: to as i32,
+        from_size: pair(sizes.size_in),
+        to_size: pair(sizes.size_out),
+        step: pair(sizes.how.stride),
+        taps: (sizes.kernel[0] * sizes.kernel[1]) as i32,
+        reading: [reading(x, from), reading(dy, to)],
+        ..Numbers::zeroed()
+    }
+}

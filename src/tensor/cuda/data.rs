@@ -1,0 +1,107 @@
+//! Launches of `kernels/data.cu`.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::tensor::ops::data::{Bins, Channels, Data, Quality, Regridded};
+use crate::tensor::{Buffer, DType, Result, Slice};
+
+use super::Cuda;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ScoreSizes {
+    len: u64,
+    channels: u64,
+    inner: u64,
+    inverse: i32,
+    padding: i32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct QualitySizes {
+    len: u64,
+    low: f32,
+    high: f32,
+    replacement: f32,
+    sentinels: i32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct RegridSizes {
+    outer: u64,
+    inputs: u64,
+    outputs: u64,
+    inner: u64,
+    least: f32,
+    lenient: i32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct BinSizes {
+    points: u64,
+    origin: [f32; 3],
+    step: [f32; 3],
+    count: [i32; 3],
+    padding: i32,
+}
+
+impl Data for Cuda {
+    fn standardise(
+        &self,
+        x: Slice<'_>,
+        mean: Slice<'_>,
+        deviation: Slice<'_>,
+        sizes: Channels,
+        inverse: bool,
+    ) -> Result<Buffer> {
+        let y = self.take(x.len, x.dtype)?;
+        let (mut wide_mean, mut wide_deviation) = (None, None);
+        let (mean, deviation) = (self.widened(mean, &mut wide_mean)?, self.widened(deviation, &mut wide_deviation)?);
+        let [len, channels, inner] = [x.len, sizes.channels, sizes.inner].map(|size| size as u64);
+        let sizes = ScoreSizes { len, channels, inner, inverse: inverse.into(), padding: 0 };
+        let launch = self.kernel("data", "standardise", x.dtype).over(x.len);
+        launch.input(x).input(mean).input(deviation).output(&y).value(sizes).run()?;
+        Ok(Buffer::Cuda(y))
+    }
+
+    fn quality(&self, x: Slice<'_>, quality: Quality<'_>) -> Result<(Buffer, Buffer)> {
+        let (y, mask) = (self.take(x.len, x.dtype)?, self.take(x.len, DType::F32)?);
+        let sentinels = self.constant(quality.sentinels)?;
+        let sizes = QualitySizes {
+            len: x.len as u64,
+            low: quality.low,
+            high: quality.high,
+            replacement: quality.replacement,
+            sentinels: quality.sentinels.len() as i32,
+        };
+        let launch = self.kernel("data", "quality", x.dtype).over(x.len);
+        launch.input(x).output(&sentinels).output(&y).output(&mask).value(sizes).run()?;
+        Ok((Buffer::Cuda(y), Buffer::Cuda(mask)))
+    }
+
+    fn regrid(&self, x: Slice<'_>, [offsets, sources, weights]: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer> {
+        let len = sizes.outer * sizes.outputs * sizes.inner;
+        let y = self.take(len, x.dtype)?;
+        let [outer, inputs, outputs, inner] =
+            [sizes.outer, sizes.inputs, sizes.outputs, sizes.inner].map(|size| size as u64);
+        let (least, lenient) = (sizes.least_valid.unwrap_or(0.0), sizes.least_valid.is_some().into());
+        let sizes = RegridSizes { outer, inputs, outputs, inner, least, lenient };
+        let launch = self.kernel("data", "regrid", x.dtype).over(len).input(x);
+        launch.input(offsets).input(sources).input(weights).output(&y).value(sizes).run()?;
+        Ok(Buffer::Cuda(y))
+    }
+
+    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer> {
+        let len = bins.count.iter().product();
+        let (counts, y) = (self.zeros(len, DType::I32)?, self.take(len, DType::F32)?);
+        let (many, count) = (points.len / 3, bins.count.map(|count| count as i32));
+        let sizes = BinSizes { points: many as u64, origin: bins.origin, step: bins.step, count, padding: 0 };
+        self.kernel("data", "bin", points.dtype).over(many).input(points).output(&counts).value(sizes).run()?;
+        let launch = self.kernel_named("data", "counts_to_f32").over(len);
+        launch.output(&counts).output(&y).value(len as u64).run()?;
+        Ok(Buffer::Cuda(y))
+    }
+}

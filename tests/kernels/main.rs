@@ -1,0 +1,22 @@
+//! Every CUDA kernel, run on the host: its values, its gradients, and the harness that would notice if one were wrong.
+
+mod backend;
+mod compare;
+mod compile;
+#[path = "../common/data.rs"]
+mod data;
+mod emulation;
+mod gpu_check;
+mod harness;
+#[allow(dead_code, unreachable_pub, reason = "other test files include it as a module of their own")]
+#[path = "../common/python.rs"]
+mod python;
+#[allow(dead_code, reason = "the tests of the reader use all of it")]
+#[path = "../grib2/made.rs"]
+mod made;
+mod packed;
+mod recording;
+mod sizes;
+mod tiles;
+mod values;
+mod wide;

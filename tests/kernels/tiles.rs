@@ -1,0 +1,116 @@
+//! Every tile of convolutions and products, at sizes that fill more than one of them, against the CPU's.
+
+use gustfront::domain::Philox;
+use gustfront::tensor::{Conv2d, ConvTranspose2d, Cpu, DType, Device, Epilogue, Layout, Map, Shape, Tensor};
+
+use crate::emulation::{Order, device};
+
+/// Relative, and to the greatest: sums in f32 in another order, each result rounded once to bf16 or not at all.
+fn tolerance(dtype: DType) -> (f32, f32) {
+    if dtype == DType::Bf16 { (1.0 / 128.0, 1e-4) } else { (2e-5, 1e-5) }
+}
+
+fn drawn(device: &Device, shape: impl Into<Shape>, number: u32, dtype: DType) -> Tensor {
+    let shape = shape.into();
+    let len: usize = shape.sizes().iter().product();
+    let values: Vec<f32> = (0..len).map(|i| Philox::new(5, number).normal([i as u32, 0, 0, 0])[0] as f32).collect();
+    Tensor::new(device, shape, &values).expect("a tensor").to_dtype(dtype).expect("its dtype")
+}
+
+fn assert_same(what: &str, dtype: DType, of: impl Fn(&Device) -> Vec<Tensor>) {
+    let (found, wanted) = (of(&device(Order::Shuffled(3))), of(&Cpu::device()));
+    assert_eq!(found.len(), wanted.len(), "{what}");
+    for (number, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+        let (found, wanted) = (found.to_vec().expect("values"), wanted.to_vec().expect("values"));
+        let greatest = wanted.iter().fold(0f32, |most, x| most.max(x.abs()));
+        let (relative, absolute) = tolerance(dtype);
+        for (i, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+            let fine = (found - wanted).abs() <= relative * wanted.abs() + absolute * greatest;
+            assert!(fine, "{what} {dtype} result {number} element {i} is {found}, expected {wanted}");
+        }
+    }
+}
+
+/// Output, moments and gradients of a convolution with everything behind it.
+fn convolution(x: [usize; 4], w: [usize; 4], how: Conv2d) {
+    for dtype in [DType::F32, DType::Bf16] {
+        assert_same(&format!("{x:?} by {w:?} {how:?}"), dtype, |device| {
+            let x = drawn(device, x, 1, dtype).to_layout(Layout::Channels).expect("x").with_gradient();
+            let w = drawn(device, w, 2, dtype).with_gradient();
+            let bias = drawn(device, [w.shape()[0]], 3, dtype).with_gradient();
+            let shape = x.conv2d(&w, None, &how).expect("a convolution").shape();
+            let residual = drawn(device, shape, 4, dtype);
+            let then = Epilogue { residual: Some(&residual), activation: Some(Map::Silu), moments: true };
+            let fused = x.conv2d_fused(None, &w, Some(&bias), &how, &then).expect("a convolution");
+            // Values before an activation are kept in the dtype, a unit of bf16 apart where sums differ at all: gradients
+            // in bf16 are those of the sums.
+            let y = match dtype {
+                DType::F32 => fused.y.clone(),
+                _ => x.conv2d(&w, Some(&bias), &how).expect("a convolution"),
+            };
+            y.backward_with(&drawn(device, shape, 5, dtype)).expect("gradients");
+            let gradients = [&x, &w, &bias].map(|leaf| leaf.gradient().expect("a gradient"));
+            [fused.y, fused.moments.expect("moments")].into_iter().chain(gradients).collect()
+        });
+    }
+}
+
+const PLAIN: Conv2d = Conv2d { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+
+#[test]
+fn narrow_layers_keep_their_pixels() {
+    convolution([2, 16, 18, 35], [16, 16, 3, 3], PLAIN);
+    convolution([1, 27, 17, 20], [30, 27, 3, 3], PLAIN);
+    convolution([1, 24, 17, 33], [48, 24, 3, 3], PLAIN);
+}
+
+#[test]
+fn wide_layers_use_several_tiles_of_channels() {
+    convolution([1, 40, 17, 33], [136, 40, 3, 3], PLAIN);
+    convolution([1, 104, 9, 17], [72, 104, 3, 3], PLAIN);
+    convolution([1, 104, 5, 6], [72, 104, 3, 3], PLAIN);
+}
+
+#[test]
+fn single_pixels_strides_and_large_kernels_are_gathered() {
+    convolution([2, 40, 13, 11], [130, 40, 1, 1], Conv2d { padding: [0; 2], ..PLAIN });
+    convolution([1, 3, 30, 33], [17, 3, 7, 7], Conv2d { stride: [2; 2], padding: [3; 2], ..PLAIN });
+    convolution([1, 8, 32, 24], [24, 8, 8, 8], Conv2d { stride: [8; 2], padding: [0; 2], ..PLAIN });
+}
+
+#[test]
+fn groups_have_tiles_of_their_own_or_none() {
+    convolution([1, 32, 9, 10], [48, 16, 3, 3], Conv2d { groups: 2, ..PLAIN });
+    convolution([2, 40, 9, 10], [40, 1, 7, 7], Conv2d { groups: 40, padding: [3; 2], ..PLAIN });
+}
+
+#[test]
+fn transposed_convolutions_take_each_remainder_of_the_stride() {
+    let how = |padding: usize| ConvTranspose2d { stride: [2; 2], padding: [padding; 2], ..ConvTranspose2d::default() };
+    for (kernel, how) in [(4, how(1)), (2, how(0))] {
+        for dtype in [DType::F32, DType::Bf16] {
+            assert_same(&format!("transposed {kernel}"), dtype, |device| {
+                let x = drawn(device, [2, 24, 9, 18], 1, dtype).to_layout(Layout::Channels).expect("x");
+                let (w, bias) = (drawn(device, [24, 20, kernel, kernel], 2, dtype), drawn(device, [20], 3, dtype));
+                vec![x.conv_transpose2d(&w, Some(&bias), &how).expect("a transposed convolution")]
+            });
+        }
+    }
+}
+
+#[test]
+fn products_of_many_tiles_and_of_long_sums_are_those_of_the_cpu() {
+    for (rows, inner, columns) in [(200, 70, 264), (129, 64, 260), (3, 1100, 40), (70, 2048, 10)] {
+        for (transpose_x, transpose_y) in [(false, false), (false, true), (true, false), (true, true)] {
+            for dtype in [DType::F32, DType::Bf16] {
+                let what = format!("{rows} × {inner} × {columns} {transpose_x} {transpose_y}");
+                assert_same(&what, dtype, |device| {
+                    let turned = |[a, b]: [usize; 2], turn: bool| if turn { [b, a] } else { [a, b] };
+                    let x = drawn(device, turned([rows, inner], transpose_x), 1, dtype);
+                    let y = drawn(device, turned([inner, columns], transpose_y), 2, dtype);
+                    vec![x.matmul_with(&y, transpose_x, transpose_y).expect("a product")]
+                });
+            }
+        }
+    }
+}
