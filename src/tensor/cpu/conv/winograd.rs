@@ -224,6 +224,17 @@ fn at(place: usize, tile: usize, tiles: usize) -> usize {
 /// Bᵀ·d·B of a row of tiles, in the order of [`at`], the channels of each side by side.
 #[inline(always)]
 fn spread<V: Vector>(input: &[f32], row_step: usize, channels: usize, tiles: usize, to: &mut [f32]) {
+    // Where the compiler knows the distances, they need no registers.
+    match channels {
+        16 => spread_channels::<V>(input, row_step, 16, tiles, to),
+        32 => spread_channels::<V>(input, row_step, 32, tiles, to),
+        64 => spread_channels::<V>(input, row_step, 64, tiles, to),
+        _ => spread_channels::<V>(input, row_step, channels, tiles, to),
+    }
+}
+
+#[inline(always)]
+fn spread_channels<V: Vector>(input: &[f32], row_step: usize, channels: usize, tiles: usize, to: &mut [f32]) {
     let (input, to) = (&input[..4 * row_step], &mut to[..PLACES * tiles * channels]);
     assert!(
         row_step >= (2 * tiles + 2) * channels && channels.is_multiple_of(V::WIDTH),
@@ -310,7 +321,7 @@ const MOST: usize = 16;
 /// Aᵀ·m·A of a row of tiles: pixels of one or two rows, `left` of them down and across.
 #[inline(always)]
 fn gather<V: Vector>(sums: &[f32], block: &Block, left: [usize; 2], [row, pixel]: [usize; 2], y: &mut [f32]) {
-    let (tiles, width) = (left[1].div_ceil(2), block.width);
+    let (tiles, width) = (left[1].div_ceil(2), if block.width == V::WIDTH { V::WIDTH } else { 2 * V::WIDTH });
     for tile in 0..tiles {
         let (y, here) = (&mut y[2 * tile * pixel..], [left[0].min(2), (left[1] - 2 * tile).min(2)]);
         for lane in (0..width).step_by(V::WIDTH) {

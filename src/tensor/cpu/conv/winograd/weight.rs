@@ -133,31 +133,29 @@ fn add_row<V: Vector>(plan: &Plan, [x, dy]: [&[f32]; 2], tiles: usize, spread: &
 /// A·dY·Aᵀ of a row of tiles: for each place the tiles, a block's channels side by side.
 #[inline(always)]
 fn spread_output<V: Vector>(dy: &[f32], channels: usize, block: &Block, tiles: usize, to: &mut [f32]) {
-    let dy = &dy[..4 * tiles * channels];
+    let (dy, to, place) = (&dy[..4 * tiles * channels], &mut to[..PLACES * tiles * block.width], tiles * block.width);
+    assert!(block.start + block.width <= channels, "whole vectors");
     for tile in 0..tiles {
         for lane in (0..block.width).step_by(V::WIDTH) {
-            let at = (2 * tile) * channels + block.start + lane;
-            let [upper, lower] = [at, at + 2 * tiles * channels];
-            let left = spread_pair(load::<V>(dy, upper), load(dy, lower));
-            let right = spread_pair(load::<V>(dy, upper + channels), load(dy, lower + channels));
-            for row in 0..4 {
-                let places = spread_pair(left[row], right[row]);
-                for (column, value) in places.iter().enumerate() {
-                    let at = ((4 * row + column) * tiles + tile) * block.width + lane;
-                    let to = &mut to[at..at + V::WIDTH];
-                    // SAFETY: as many numbers as a vector has.
-                    unsafe { value.store(to.as_mut_ptr()) }
+            // SAFETY: two rows of 2·tiles pixels of `channels` numbers are there, the block's among them, as asserted; so
+            // is a vector for each of the block's channels of each tile at each of 16 places.
+            unsafe {
+                let from = dy.as_ptr().add(2 * tile * channels + block.start + lane);
+                let lower = from.add(2 * tiles * channels);
+                let left = spread_pair(V::load(from), V::load(lower));
+                let right = spread_pair(V::load(from.add(channels)), V::load(lower.add(channels)));
+                let mut to = to.as_mut_ptr().add(tile * block.width + lane);
+                for row in 0..4 {
+                    let [a, b, c, d] = spread_pair(left[row], right[row]);
+                    a.store(to);
+                    b.store(to.add(place));
+                    c.store(to.add(2 * place));
+                    d.store(to.add(3 * place));
+                    to = to.wrapping_add(4 * place);
                 }
             }
         }
     }
-}
-
-#[inline(always)]
-fn load<V: Vector>(from: &[f32], at: usize) -> V {
-    let from = &from[at..at + V::WIDTH];
-    // SAFETY: as many numbers as a vector has.
-    unsafe { V::load(from.as_ptr()) }
 }
 
 /// A times two neighbours.
