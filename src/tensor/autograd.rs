@@ -156,12 +156,13 @@ impl Tensor {
     /// Adds the gradient of the sum of this tensor times `gradient` to every leaf it was made of.
     ///
     /// # Errors
-    /// Where the shapes differ, nothing was recorded, or the device fails.
+    /// Where shapes, dtypes or devices differ, nothing was recorded, or the device fails.
     pub fn backward_with(&self, gradient: &Tensor) -> Result<()> {
         let root = self.node.as_ref().ok_or(TensorError::NotRecorded(self.shape))?;
         if gradient.shape != self.shape {
             return Err(TensorError::shapes("backward", self.shape, gradient.shape, "a gradient of the same shape"));
         }
+        self.expect_same_kind("backward", gradient)?;
         no_grad(|| flow_back(root, gradient.detach()))
     }
 }

@@ -65,7 +65,7 @@ pub use ops::recurrent::GruWeights;
 pub use ops::resize::Interpolation;
 pub use ops::splat::Splatting;
 pub use ops::taps::Padding;
-pub use optimiser::{AdamOptions, AdamW, clipped_by_global_norm};
+pub use optimiser::{AdamOptions, AdamState, AdamW, clipped_by_global_norm};
 pub use parameter::Parameter;
 pub use schedule::{Plateau, Schedule};
 pub use shape::{Layout, MAX_RANK, Shape};
@@ -201,8 +201,8 @@ impl Tensor {
     /// Where the tensor holds no indices, or the device fails.
     pub fn to_indices(&self) -> Result<Vec<i32>> {
         self.expect_dtype("to_indices", DType::I32)?;
-        let mut values = vec![0; self.len()];
-        self.device.download_indices(self.slice(), &mut values)?;
+        let (rows, mut values) = (self.detach().to_layout(Layout::Rows)?, vec![0; self.len()]);
+        rows.device.download_indices(rows.slice(), &mut values)?;
         Ok(values)
     }
 
@@ -261,10 +261,7 @@ impl Tensor {
 
     /// The error that operands of `operation` lie on different devices or have different dtypes.
     pub(crate) fn expect_alike(&self, operation: &'static str, other: &Tensor) -> Result<()> {
-        if !Arc::ptr_eq(&self.device, &other.device) {
-            let (left, right) = (self.device.name(), other.device.name());
-            return Err(TensorError::Devices { operation, left, right });
-        }
+        self.expect_same_device(operation, other)?;
         if self.dtype != other.dtype {
             return Err(TensorError::DTypes { operation, left: self.dtype, right: other.dtype });
         }
@@ -278,6 +275,15 @@ impl Tensor {
             DType::F32 | DType::Bf16 => Ok(()),
             found => Err(TensorError::DType { operation, found, expected: "f32 or bf16".to_owned() }),
         }
+    }
+
+    /// The error that operands of `operation` lie on different devices.
+    pub(crate) fn expect_same_device(&self, operation: &'static str, other: &Tensor) -> Result<()> {
+        if Arc::ptr_eq(&self.device, &other.device) {
+            return Ok(());
+        }
+        let (left, right) = (self.device.name(), other.device.name());
+        Err(TensorError::Devices { operation, left, right })
     }
 
     pub(crate) fn expect_dtype(&self, operation: &'static str, expected: DType) -> Result<()> {

@@ -30,25 +30,29 @@ impl Default for AdamOptions {
 pub struct AdamW {
     parameters: Vec<Parameter>,
     options: AdamOptions,
-    states: Vec<State>,
+    states: Vec<AdamState>,
     steps: u64,
 }
 
-/// What Adam remembers of a parameter; all in f32.
+/// What Adam remembers of a parameter; tensors are f32.
 #[derive(Clone, Debug)]
-struct State {
+pub struct AdamState {
     /// The value before it is rounded to the parameter's dtype; `None` where that is f32.
-    master: Option<Tensor>,
-    mean: Tensor,
-    square: Tensor,
+    pub master: Option<Tensor>,
+    /// The mean of the gradient.
+    pub mean: Tensor,
+    /// The mean of its square.
+    pub square: Tensor,
+    /// Steps in which the parameter had a gradient.
+    pub steps: u64,
 }
 
-impl State {
-    fn new(parameter: &Parameter) -> Result<State> {
+impl AdamState {
+    fn new(parameter: &Parameter) -> Result<AdamState> {
         let value = parameter.get().detach();
         let zeros = || Tensor::zeros(value.device(), value.shape())?.to_layout(value.layout());
         let master = if value.dtype() == DType::F32 { None } else { Some(value.to_dtype(DType::F32)?) };
-        Ok(State { master, mean: zeros()?, square: zeros()? })
+        Ok(AdamState { master, mean: zeros()?, square: zeros()?, steps: 0 })
     }
 }
 
@@ -58,7 +62,7 @@ impl AdamW {
     /// # Errors
     /// Where a device is out of memory.
     pub fn new(parameters: Vec<Parameter>, options: AdamOptions) -> Result<AdamW> {
-        let states = parameters.iter().map(State::new).collect::<Result<_>>()?;
+        let states = parameters.iter().map(AdamState::new).collect::<Result<_>>()?;
         Ok(AdamW { parameters, options, states, steps: 0 })
     }
 
@@ -84,9 +88,10 @@ impl AdamW {
                 _ => None,
             };
             self.steps += 1;
-            let step = self.options.step(rate, self.steps);
             for ((parameter, state), gradient) in self.parameters.iter().zip(&mut self.states).zip(gradients) {
                 if let Some(gradient) = gradient {
+                    state.steps += 1;
+                    let step = self.options.step(rate, state.steps);
                     state.advance(parameter, &gradient, scale.as_ref(), step)?;
                 }
             }
@@ -99,22 +104,21 @@ impl AdamW {
         self.parameters.iter().for_each(Parameter::clear_gradient);
     }
 
-    /// What is remembered of each parameter, in their order, for a checkpoint: the mean and the mean square of its
-    /// gradient and, where its dtype is not f32, its value in f32.
-    pub fn state(&self) -> Vec<(Tensor, Tensor, Option<Tensor>)> {
-        self.states.iter().map(|s| (s.mean.clone(), s.square.clone(), s.master.clone())).collect()
+    /// What is remembered of each parameter, in their order, for a checkpoint.
+    pub fn state(&self) -> Vec<AdamState> {
+        self.states.clone()
     }
 
     /// Goes on from a checkpoint of [`AdamW::state`] after so many steps.
     ///
     /// # Errors
     /// Where there is not one state of the right shapes a parameter.
-    pub fn restore(&mut self, steps: u64, states: Vec<(Tensor, Tensor, Option<Tensor>)>) -> Result<()> {
+    pub fn restore(&mut self, steps: u64, states: Vec<AdamState>) -> Result<()> {
         if states.len() != self.states.len() {
             let expected = format!("{} states, found {}", self.states.len(), states.len());
             return Err(TensorError::shape("restore", [states.len()].into(), expected));
         }
-        for (own, (mean, square, master)) in self.states.iter().zip(&states) {
+        for (own, AdamState { master, mean, square, .. }) in self.states.iter().zip(&states) {
             for other in [Some(mean), Some(square), master.as_ref()].into_iter().flatten() {
                 own.mean.expect_same_kind("restore", other)?;
                 if own.mean.shape() != other.shape() {
@@ -126,13 +130,13 @@ impl AdamW {
                 return Err(TensorError::shape("restore", mean.shape(), "a value in f32 where the parameter is bf16"));
             }
         }
-        self.states = states.into_iter().map(|(mean, square, master)| State { master, mean, square }).collect();
+        self.states = states;
         self.steps = steps;
         Ok(())
     }
 }
 
-impl State {
+impl AdamState {
     fn advance(
         &mut self,
         parameter: &Parameter,

@@ -35,9 +35,12 @@ impl Shape {
         self.rank
     }
 
-    /// Number of elements.
+    /// Number of elements; `usize::MAX` where there would be more.
     pub fn len(&self) -> usize {
-        self.sizes().iter().product()
+        if self.sizes().contains(&0) {
+            return 0;
+        }
+        self.sizes().iter().fold(1, |len, size| len.saturating_mul(*size))
     }
 
     /// Whether there are no elements.

@@ -371,3 +371,25 @@ fn cross_entropy_of_great_logits_equals_pytorchs() -> Result<()> {
     assert_close("bce.g", &gradient, fixtures.array("bce.g"), TOLERANCE);
     Ok(())
 }
+
+/// PyTorch counts steps for each parameter: one whose first gradient comes late is corrected as one that begins.
+#[test]
+fn a_parameter_that_comes_late_begins_with_its_own_first_step() -> Result<()> {
+    let device = Cpu::device();
+    let both: Vec<Parameter> =
+        [1.0, 1.0].into_iter().map(|x| Ok(Parameter::new(Tensor::new(&device, [1], &[x])?))).collect::<Result<_>>()?;
+    let mut optimiser = AdamW::new(both.clone(), AdamOptions::default())?;
+    for _ in 0..3 {
+        quadratic(&both[..1])?;
+        optimiser.step(0.1)?;
+        optimiser.clear_gradients();
+    }
+    let alone = vec![Parameter::new(Tensor::new(&device, [1], &[1.0])?)];
+    let mut first = AdamW::new(alone.clone(), AdamOptions::default())?;
+    for (optimiser, parameters) in [(&mut optimiser, &both[1..]), (&mut first, &alone[..])] {
+        quadratic(parameters)?;
+        optimiser.step(0.1)?;
+    }
+    assert_eq!(both[1].get().to_vec()?, alone[0].get().to_vec()?);
+    Ok(())
+}

@@ -118,3 +118,48 @@ fn the_refusal_names_the_operation_and_both_dtypes() {
     told(numbers.to_indices().expect_err("indices"), "to_indices of f32: expected i32");
     told(numbers.to_dtype(DType::I32).expect_err("numbers"), "to_dtype of i32: expected f32 or bf16");
 }
+
+/// A tensor of few dimensions says nothing of the order of those in front of it.
+#[test]
+fn operands_of_other_ranks_are_broadcast_from_any_layout() {
+    let device = Cpu::device();
+    let numbers = |shape: &[usize]| {
+        let len: usize = shape.iter().product();
+        let values: Vec<f32> = (0..len).map(|i| i as f32).collect();
+        let shape: Vec<usize> = shape.to_vec();
+        match shape[..] {
+            [a, b, c] => Tensor::new(&device, [a, b, c], &values),
+            [a, b, c, d] => Tensor::new(&device, [a, b, c, d], &values),
+            _ => Tensor::new(&device, [2, 1, 3, 4, 5], &values[..120]),
+        }
+        .expect("a tensor")
+    };
+    let (three, four, five) = (numbers(&[3, 4, 5]), numbers(&[2, 3, 4, 5]), numbers(&[2, 1, 3, 4, 5]));
+    for (x, y) in [(&four, &three), (&five, &four), (&five, &three)] {
+        let wanted = x.add(y).and_then(|z| z.to_vec()).expect("a sum");
+        for (left, right) in
+            [(Layout::Rows, Layout::Channels), (Layout::Channels, Layout::Rows), (Layout::Channels, Layout::Channels)]
+        {
+            let (x, y) = (x.to_layout(left).expect("x"), y.to_layout(right).expect("y"));
+            assert_eq!(x.add(&y).and_then(|z| z.to_vec()).expect("a sum"), wanted, "{left:?} {right:?}");
+            assert_eq!(y.add(&x).and_then(|z| z.to_vec()).expect("a sum"), wanted, "{right:?} {left:?}");
+        }
+    }
+}
+
+#[test]
+fn indices_come_back_in_logical_order() {
+    let index = Tensor::indices(&Cpu::device(), [1, 2, 1, 3], &[1, 2, 3, 4, 5, 6]).expect("indices");
+    let turned = index.to_layout(Layout::Channels).expect("channels last");
+    assert_eq!(turned.to_indices().expect("indices"), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn gradients_of_another_kind_are_refused() {
+    let device = Cpu::device();
+    let y = Tensor::zeros(&device, [2]).expect("zeros").with_gradient().exp().expect("ones");
+    let indices = Tensor::indices(&device, [2], &[1, 1]).expect("indices");
+    assert!(matches!(y.backward_with(&indices), Err(TensorError::DTypes { .. })));
+    let elsewhere = Tensor::zeros(&Cpu::device(), [2]).expect("zeros");
+    assert!(matches!(y.backward_with(&elsewhere), Err(TensorError::Devices { .. })));
+}

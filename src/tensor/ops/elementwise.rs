@@ -152,7 +152,9 @@ impl Tensor {
     pub(crate) fn broadcast_ready(&self, shape: Shape, layout: Layout) -> Result<Tensor> {
         let missing = shape.rank() - self.shape.rank();
         let sizes = [&vec![1; missing][..], &self.shape].concat();
-        self.reshape_as_is(Shape::of("broadcast", &sizes)?).to_layout(layout)
+        // A layout is of four dimensions: with others in front of them the elements lie row after row.
+        let rows = if missing > 0 { self.to_layout(Layout::Rows)? } else { self.clone() };
+        rows.reshape_as_is(Shape::of("broadcast", &sizes)?).to_layout(layout)
     }
 
     /// Other sizes of which only ones in front are new: nothing moves.

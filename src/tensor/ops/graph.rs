@@ -80,6 +80,21 @@ pub struct GraphAttention<'a> {
     pub bias: Option<&'a Tensor>,
 }
 
+impl GraphAttention<'_> {
+    /// The error that an operand has another shape than nodes of so many heads and channels ask for.
+    fn check(&self, graph: &Graph, heads: usize, channels: usize) -> Result<()> {
+        let expect = |x: &Tensor, wanted: &[usize], what: &str| match x.shape.sizes() == wanted {
+            true => Ok(()),
+            false => Err(TensorError::shape("graph_attention", x.shape, format!("{what} of {wanted:?}"))),
+        };
+        expect(self.source, &[heads, channels], "a source")?;
+        expect(self.target, &[heads, channels], "a target")?;
+        self.edge.map_or(Ok(()), |edge| expect(edge, &[graph.edges(), heads], "scores of edges"))?;
+        let wanted = if self.concat { heads * channels } else { channels };
+        self.bias.map_or(Ok(()), |bias| expect(bias, &[wanted], "a bias"))
+    }
+}
+
 impl Incidence {
     fn new(x: &Tensor, ends: &[i32], nodes: usize) -> Result<Self> {
         let mut offsets = vec![0; nodes + 1];
@@ -227,6 +242,7 @@ impl Graph {
     /// The error that values of edges are not (E, heads), or else the number of heads.
     fn heads(&self, operation: &'static str, values: &Tensor) -> Result<usize> {
         values.expect_numbers(operation)?;
+        values.expect_same_device(operation, &self.sources)?;
         let [edges, heads] = values.sizes(operation)?;
         if edges != self.edges() {
             return Err(TensorError::shapes(operation, values.shape, self.sources.shape, "a row for every edge"));
@@ -299,6 +315,7 @@ impl Tensor {
     /// Where shapes do not go together.
     pub fn graph_attention(&self, graph: &Graph, attention: GraphAttention<'_>) -> Result<(Tensor, Tensor)> {
         let [nodes, heads, channels] = self.sizes("graph_attention")?;
+        attention.check(graph, heads, channels)?;
         let (dtype, wide) = (self.dtype, |x: &Tensor| x.to_dtype(DType::F32));
         let x = wide(self)?;
         let score = |by: &Tensor| x.mul(&wide(by)?.reshape([1, heads, channels])?)?.sum(&[2], false);

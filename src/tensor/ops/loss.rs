@@ -119,10 +119,6 @@ impl Tensor {
         Ok((Some(Held { values, broadcast }), scale))
     }
 
-    fn expect_same_device(&self, operation: &'static str, other: &Tensor) -> Result<()> {
-        Tensor { dtype: other.dtype, ..self.detach() }.expect_same_kind(operation, other)
-    }
-
     /// The mean of (x − t)².
     ///
     /// # Errors

@@ -331,6 +331,7 @@ impl Tensor {
             }
             Some(moments) => {
                 moments.expect_dtype(operation, DType::F32)?;
+                self.expect_same_device(operation, moments)?;
                 Ok(moments.detach())
             }
         }
