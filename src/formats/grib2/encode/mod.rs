@@ -95,8 +95,7 @@ impl Precision {
 
     /// The steps of a field that was read: written again with them, it comes back with the same values.
     pub fn of(scale: &Scale) -> Self {
-        let reference = Some(scale.reference).filter(|_| scale.bits > 0);
-        Precision { decimal: scale.decimal as i16, binary: scale.binary as i16, reference }
+        Precision { decimal: scale.decimal as i16, binary: scale.binary as i16, reference: Some(scale.reference) }
     }
 }
 

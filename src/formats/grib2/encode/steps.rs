@@ -62,7 +62,10 @@ impl Steps {
         let (decimal, step) = (10f64.powi(precision.decimal.into()), 2f64.powi(precision.binary.into()));
         let factor = decimal / step;
         let count = |value: f32, from: f64| (f64::from(value) * factor - from / step).round_ties_even();
-        let given = precision.reference.filter(|r| r.is_finite() && count(survey.lowest, f64::from(*r)) >= 0.0);
+        // One value everywhere is its own reference: steps do not count there, and readers disagree about its scale.
+        let varies = survey.lowest != survey.highest;
+        let fits = |r: &f32| varies && r.is_finite() && count(survey.lowest, f64::from(*r)) >= 0.0;
+        let given = precision.reference.filter(fits);
         let reference = given.unwrap_or_else(|| at_most(count(survey.lowest, 0.0) * step));
         let greatest = count(survey.highest, reference.into());
         if !(reference.is_finite() && (0.0..=f64::from(u32::MAX)).contains(&greatest)) {
