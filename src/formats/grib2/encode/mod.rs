@@ -177,12 +177,11 @@ fn pack(field: &Encode) -> Result<Packed, String> {
     }
     let survey = Survey::of(values)?;
     let steps = Steps::new(field.precision, &survey)?;
-    match field.pack {
-        Pack::Complex if survey.present > 0 && (steps.greatest > 0 || survey.present < values.len()) => {
-            complex::pack(values, &survey, &steps)
-        }
-        _ if steps.greatest == 0 => Ok(simple::constant(values, &survey, &steps)),
-        Pack::Png => png_image(field, &survey, &steps),
+    let holes = survey.present > 0 && survey.present < values.len();
+    match (field.pack, steps.constant(&survey)) {
+        (Pack::Complex, constant) if holes || constant.is_none() => complex::pack(values, &survey, &steps),
+        (_, Some(constant)) => Ok(simple::constant(values, &survey, constant)),
+        (Pack::Png, _) => png_image(field, &survey, &steps),
         _ => Ok(simple::pack(values, &survey, &steps)),
     }
 }

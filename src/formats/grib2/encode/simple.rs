@@ -18,10 +18,10 @@ pub(super) fn pack(values: &[f32], survey: &Survey, steps: &Steps) -> Packed {
 }
 
 /// A field of one value, which is its reference value, without a decimal scale, which readers disagree about.
-pub(super) fn constant(values: &[f32], survey: &Survey, steps: &Steps) -> Packed {
+pub(super) fn constant(values: &[f32], survey: &Survey, constant: f32) -> Packed {
     let mut representation = (survey.present as u32).to_be_bytes().to_vec();
     representation.extend_from_slice(&SIMPLE.to_be_bytes());
-    representation.extend_from_slice(&steps.constant(survey).to_be_bytes());
+    representation.extend_from_slice(&constant.to_be_bytes());
     representation.extend_from_slice(&[0; 6]);
     Packed { representation, bitmap: bitmap(values, survey), data: Vec::new() }
 }

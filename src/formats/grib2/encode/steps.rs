@@ -62,9 +62,7 @@ impl Steps {
         let (decimal, step) = (10f64.powi(precision.decimal.into()), 2f64.powi(precision.binary.into()));
         let factor = decimal / step;
         let count = |value: f32, from: f64| (f64::from(value) * factor - from / step).round_ties_even();
-        // One value everywhere is its own reference: steps do not count there, and readers disagree about its scale.
-        let varies = survey.lowest != survey.highest;
-        let fits = |r: &f32| varies && r.is_finite() && count(survey.lowest, f64::from(*r)) >= 0.0;
+        let fits = |r: &f32| r.is_finite() && count(survey.lowest, f64::from(*r)) >= 0.0;
         let given = precision.reference.filter(fits);
         let reference = given.unwrap_or_else(|| at_most(count(survey.lowest, 0.0) * step));
         let greatest = count(survey.highest, reference.into());
@@ -84,10 +82,11 @@ impl Steps {
         u32::BITS - self.greatest.leading_zeros()
     }
 
-    /// The one value of a field whose values are all 0 steps.
-    pub(super) fn constant(&self, survey: &Survey) -> f32 {
+    /// The one value of a field whose values are all the same, or all 0 steps.
+    pub(super) fn constant(&self, survey: &Survey) -> Option<f32> {
         let decimal = 10f64.powi(self.precision.decimal.into());
-        if survey.lowest == survey.highest { survey.lowest } else { (f64::from(self.reference) / decimal) as f32 }
+        let rounded = || (self.greatest == 0).then(|| (f64::from(self.reference) / decimal) as f32);
+        if survey.lowest == survey.highest { Some(survey.lowest) } else { rounded() }
     }
 
     /// The whole number of a value; that of a missing one means nothing.
