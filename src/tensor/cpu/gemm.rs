@@ -260,14 +260,13 @@ impl Place {
     /// Sets whole lines or adds to them.
     #[inline(always)]
     unsafe fn put<V: Vector, const ROWS: usize, const VECTORS: usize>(&self, sums: [[V; VECTORS]; ROWS]) {
-        for (row, sums) in sums.into_iter().enumerate() {
-            for (vector, sum) in sums.into_iter().enumerate() {
+        // SAFETY: the caller's contract.
+        let at = |row: usize, vector: usize| unsafe { self.to.add(row * self.line + vector * V::WIDTH) };
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                let (to, sum) = (at(row, vector), sums[row][vector]);
                 // SAFETY: the caller's contract.
-                unsafe {
-                    let to = self.to.add(row * self.line + vector * V::WIDTH);
-                    let sum = if self.add { V::load(to).plus(sum) } else { sum };
-                    sum.store(to);
-                }
+                unsafe { if self.add { V::load(to).plus(sum).store(to) } else { sum.store(to) } }
             }
         }
     }
@@ -276,10 +275,10 @@ impl Place {
     #[inline(always)]
     unsafe fn put_some<V: Vector, const ROWS: usize, const VECTORS: usize>(&self, sums: [[V; VECTORS]; ROWS]) {
         let mut held = [[0.0; MOST_WIDE]; ROWS];
-        for (held, sums) in held.iter_mut().zip(sums) {
-            for (vector, sum) in sums.into_iter().enumerate() {
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
                 // SAFETY: all vectors fit the widest panel.
-                unsafe { sum.store(held.as_mut_ptr().add(vector * V::WIDTH)) }
+                unsafe { sums[row][vector].store(held[row].as_mut_ptr().add(vector * V::WIDTH)) }
             }
         }
         for (row, held) in held.iter().enumerate() {
