@@ -257,18 +257,19 @@ __device__ __forceinline__ void keys_back(const Kept<T>& kept, T* dk, T* dv, con
 
 // Sums of dy * y over rows of `size`.
 template <class T>
-__device__ __forceinline__ void along(const T* y, const T* dy, float* to, i64 rows, int size) {
+__device__ __forceinline__ void along(const float* y, const T* dy, float* to, i64 rows, int size) {
     const i64 row = i64(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
     if (row >= rows) return;
     float sum = 0.0f;
-    for (int i = threadIdx.x % 32; i < size; i += 32) sum += to_float(y[row * size + i]) * to_float(dy[row * size + i]);
+    for (int i = threadIdx.x % 32; i < size; i += 32) sum += y[row * size + i] * to_float(dy[row * size + i]);
     sum = warp_fold<Sum>(sum);
     if (threadIdx.x % 32 == 0) to[row] = sum;
 }
 
-#define ALONG(suffix, T)                                                                                          \
-    extern "C" __global__ void attention_along_##suffix(const T* y, const T* dy, float* to, i64 rows, int size) { \
-        along(y, dy, to, rows, size);                                                                             \
+#define ALONG(suffix, T)                                                                                   \
+    extern "C" __global__ void attention_along_##suffix(const float* y, const T* dy, float* to, i64 rows, \
+                                                        int size) {                                       \
+        along(y, dy, to, rows, size);                                                                     \
     }
 EACH_DTYPE(ALONG)
 

@@ -11,7 +11,9 @@ struct AttentionSizes {
     float scale;
     int causal;
     // Blocks of a head, and whether rows are whole packs of 16 bytes at multiples of 16.
-    int tiles, wide, padding;
+    int tiles, wide;
+    // Whether the result is f32 whatever the queries are.
+    int exact;
 };
 
 // The tile of a head that a block works on: heads of all samples lie one after the other.

@@ -174,6 +174,22 @@ __device__ __forceinline__ void store_rows(const float (&from)[D / 8][4], float2
     }
 }
 
+// The same in f32.
+template <int D>
+__device__ __forceinline__ void store_exact(const float (&from)[D / 8][4], float2 factors, float* to, int first,
+                                            int count, int size) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const int row = first + row_of(i);
+        if (row >= count) continue;
+#pragma unroll
+        for (int d = 0; d < D / 8; ++d) {
+            const int column = 8 * d + column_of(i);
+            if (column < size) to[i64(row) * size + column] = from[d][i] * (i / 2 ? factors.y : factors.x);
+        }
+    }
+}
+
 // Over the four lanes that share rows, in each of them.
 __device__ __forceinline__ float lanes_greatest(float x) {
     x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 1));
@@ -211,7 +227,7 @@ __device__ __forceinline__ void share_rows(float (&scores)[N][4], float (&most)[
 }
 
 template <int D, int M, int N>
-__device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16* v, const bf16* mask_from, bf16* y,
+__device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16* v, const bf16* mask_from, void* y,
                                        float* log_sums, const AttentionSizes& s) {
     constexpr int QUERIES = 16 * M * WARPS, KEYS = 8 * N;
     typedef Rows<D, KEYS> KeyRows;
@@ -272,8 +288,12 @@ __device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16*
             if (threadIdx.x % 4 == 0 && query < s.queries)
                 log_sums[tile.head * s.queries + query] = all == 0.0f ? INFINITE : most[m][half] * LN_2 + logf(all);
         }
-        store_rows<D>(sum[m], factors, y + tile.head * s.queries * s.value_size, tile.first + row + 16 * m, s.queries,
-                      s.value_size, s.wide);
+        const i64 start = tile.head * s.queries * s.value_size;
+        const int first = tile.first + row + 16 * m;
+        if (s.exact)
+            store_exact<D>(sum[m], factors, static_cast<float*>(y) + start, first, s.queries, s.value_size);
+        else
+            store_rows<D>(sum[m], factors, static_cast<bf16*>(y) + start, first, s.queries, s.value_size, s.wide);
     }
 }
 
@@ -395,7 +415,7 @@ __device__ __forceinline__ void keys_back(const Kept& kept, bf16* dk, bf16* dv, 
 
 #define ATTENTION(D, M, N)                                                                                           \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_##D##_##M##_bf16(                             \
-        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, bf16* y, float* log_sums, AttentionSizes s) { \
+        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, void* y, float* log_sums, AttentionSizes s) { \
         attend<D, M, N>(q, k, v, mask, y, log_sums, s);                                                              \
     }
 ATTENTION(32, 1, 8)

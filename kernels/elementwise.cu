@@ -41,7 +41,7 @@ struct GradWork {
     T* dx;
     Function function;
     __device__ __forceinline__ T grad(T x, T dy) const {
-        return from_float<T>(slope(function, to_float(x)) * to_float(dy));
+        return from_float<T>(pulled(function, to_float(x), to_float(dy)));
     }
     __device__ __forceinline__ void pack(i64 i) const {
         Pack values = reinterpret_cast<const Pack*>(x)[i];
@@ -63,7 +63,7 @@ struct GradWork {
 EACH_DTYPE(MAP)
 
 // The numbers of the functions, in the order of `Zip` in tensor/ops/elementwise.rs.
-enum ZipKind { Add, Subtract, Multiply, Divide, Maximum, Minimum, GreaterOrEqual };
+enum ZipKind { Add, Subtract, Multiply, Divide, Maximum, Minimum, GreaterOrEqual, ShareOfGreater, Same, Weigh };
 
 __device__ __forceinline__ float zip_one(int kind, float x, float y) {
     switch (kind) {
@@ -73,7 +73,10 @@ __device__ __forceinline__ float zip_one(int kind, float x, float y) {
     case Divide: return x / y;
     case Maximum: return Greatest::join(x, y);
     case Minimum: return Least::join(x, y);
-    default: return x >= y ? 1.0f : 0.0f;
+    case GreaterOrEqual: return x >= y ? 1.0f : 0.0f;
+    case ShareOfGreater: return x == y ? 0.5f : x < y ? 0.0f : 1.0f;
+    case Same: return x == y || (isnan(x) && isnan(y)) ? 1.0f : 0.0f;
+    default: return y == 0.0f ? 0.0f : x * y;
     }
 }
 

@@ -70,7 +70,7 @@ fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit>
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of a store"));
         return store::print(file, args.json, out).map(|()| Exit::Done);
     }
-    if file.ends_with(".safetensors") {
+    if weights::is_one(file) {
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of weights"));
         return weights::print(file, args.json, out).map(|()| Exit::Done);
     }

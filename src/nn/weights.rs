@@ -38,13 +38,22 @@ pub struct Statistics {
     pub shape: Vec<usize>,
     /// Number of elements.
     pub count: usize,
-    /// Mean of the elements; NaN where there are none.
+    /// What the elements are; `None` of kinds that this program does not read, such as F8.
+    pub numbers: Option<Numbers>,
+}
+
+/// What is to be known of numbers. All but `missing` is of those that are not NaN, and NaN where there are none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Numbers {
+    /// How many are NaN.
+    pub missing: usize,
+    /// Their mean.
     pub mean: f64,
-    /// Standard deviation of the elements (of all, not unbiased); NaN where there are none.
+    /// Their standard deviation (of all, not unbiased).
     pub deviation: f64,
-    /// The least element; NaN where there are none, or one is NaN.
+    /// The least.
     pub least: f64,
-    /// The greatest element; NaN where there are none, or one is NaN.
+    /// The greatest.
     pub greatest: f64,
 }
 
@@ -85,22 +94,35 @@ impl WeightFile {
     /// # Errors
     /// Where the elements are no numbers that networks use.
     pub fn values(&self, name: &str) -> Result<Option<Vec<f64>>> {
-        self.header.info(name).map(|info| self.numbers(name, info)).transpose()
+        let Some(info) = self.header.info(name) else { return Ok(None) };
+        match (info.dtype, self.numbers(info)) {
+            (Dtype::F64 | Dtype::F32 | Dtype::BF16 | Dtype::F16 | Dtype::I64 | Dtype::I32, Some(values)) => {
+                Ok(Some(values))
+            }
+            (dtype, _) => Err(NnError::DType { path: self.path.clone(), name: name.to_owned(), dtype }),
+        }
     }
 
-    /// The elements of a tensor. The header's offsets lie within the file: they were checked when it was opened.
-    fn numbers(&self, name: &str, info: &TensorInfo) -> Result<Vec<f64>> {
+    /// The elements of a tensor; `None` of kinds that are not read. The header's offsets lie within the file: they were
+    /// checked when it was opened.
+    fn numbers(&self, info: &TensorInfo) -> Option<Vec<f64>> {
         let (begin, end) = info.data_offsets;
         let raw = self.bytes.get(self.start + begin..self.start + end).unwrap_or_default();
         let (twos, fours, eights) = (raw.as_chunks().0.iter(), raw.as_chunks().0.iter(), raw.as_chunks().0.iter());
-        Ok(match info.dtype {
+        Some(match info.dtype {
             Dtype::F64 => eights.map(|x| f64::from_le_bytes(*x)).collect(),
             Dtype::F32 => fours.map(|x| f64::from(f32::from_le_bytes(*x))).collect(),
             Dtype::BF16 => twos.map(|x| bf16::from_le_bytes(*x).to_f64()).collect(),
             Dtype::F16 => twos.map(|x| f16::from_le_bytes(*x).to_f64()).collect(),
             Dtype::I64 => eights.map(|x| i64::from_le_bytes(*x) as f64).collect(),
             Dtype::I32 => fours.map(|x| f64::from(i32::from_le_bytes(*x))).collect(),
-            dtype => return Err(NnError::DType { path: self.path.clone(), name: name.to_owned(), dtype }),
+            Dtype::BOOL | Dtype::U8 => raw.iter().map(|x| f64::from(*x)).collect(),
+            Dtype::I8 => raw.iter().map(|x| f64::from(x.cast_signed())).collect(),
+            Dtype::I16 => twos.map(|x| f64::from(i16::from_le_bytes(*x))).collect(),
+            Dtype::U16 => twos.map(|x| f64::from(u16::from_le_bytes(*x))).collect(),
+            Dtype::U32 => fours.map(|x| f64::from(u32::from_le_bytes(*x))).collect(),
+            Dtype::U64 => eights.map(|x| u64::from_le_bytes(*x) as f64).collect(),
+            _ => return None,
         })
     }
 
@@ -124,33 +146,34 @@ impl WeightFile {
     }
 
     /// What is to be known of every tensor, in the order of names.
-    ///
-    /// # Errors
-    /// Where elements are no numbers that networks use.
-    pub fn statistics(&self) -> Result<Vec<Statistics>> {
+    pub fn statistics(&self) -> Vec<Statistics> {
         let infos: BTreeMap<String, &TensorInfo> = self.header.tensors().into_iter().collect();
-        infos.into_iter().map(|(name, info)| self.statistics_of(name, info)).collect()
+        let statistics = |(name, info): (String, &TensorInfo)| Statistics {
+            name,
+            dtype: info.dtype.to_string(),
+            shape: info.shape.clone(),
+            count: info.shape.iter().product(),
+            numbers: self.numbers(info).map(Numbers::of),
+        };
+        infos.into_iter().map(statistics).collect()
     }
+}
 
-    fn statistics_of(&self, name: String, info: &TensorInfo) -> Result<Statistics> {
-        let values = self.numbers(&name, info)?;
+impl Numbers {
+    fn of(mut values: Vec<f64>) -> Self {
+        let all = values.len();
+        values.retain(|x| !x.is_nan());
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
-        let extreme = |better: fn(f64, f64) -> f64| {
-            let choose = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { better(a, b) };
-            values.iter().copied().reduce(choose).unwrap_or(f64::NAN)
-        };
-        Ok(Statistics {
-            dtype: info.dtype.to_string(),
-            shape: info.shape.clone(),
-            count: values.len(),
+        let extreme = |better: fn(f64, f64) -> f64| values.iter().copied().reduce(better).unwrap_or(f64::NAN);
+        Numbers {
+            missing: all - values.len(),
             mean,
             deviation: (squares / count).sqrt(),
             least: extreme(f64::min),
             greatest: extreme(f64::max),
-            name,
-        })
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Result, Tensor, TensorError};
+use super::{DType, Result, Tensor, TensorError};
 
 /// Gradients of an operation's inputs for the gradient of its result; `None` for an input that asked for none.
 type Pull = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
@@ -79,9 +79,12 @@ impl Drop for Node {
 }
 
 impl Tensor {
-    /// The same values as a leaf that gathers its gradient.
+    /// The same values as a leaf that gathers its gradient. Indices have none: they stay off the tape.
     pub fn with_gradient(&self) -> Tensor {
-        self.on(Node::leaf())
+        match self.dtype {
+            DType::I32 => self.clone(),
+            DType::F32 | DType::Bf16 => self.on(Node::leaf()),
+        }
     }
 
     /// The same values at a node of the tape.

@@ -84,6 +84,8 @@ pub trait Memory {
     fn name(&self) -> String;
     /// How much memory is in use.
     fn memory_use(&self) -> MemoryUse;
+    /// Gives memory that waits to be used again back to the system; a device does so by itself before it has none left.
+    fn trim_memory(&self);
     /// f32 values onto the device.
     fn upload(&self, values: &[f32]) -> Result<Buffer>;
     /// Indices onto the device.

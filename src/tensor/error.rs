@@ -35,6 +35,16 @@ pub enum TensorError {
         /// How many dimensions were expected.
         expected: usize,
     },
+    /// A result would have more dimensions than tensors have.
+    #[error("{operation} to {sizes:?}: expected at most {most} dimensions, found {}", sizes.len())]
+    Dimensions {
+        /// The operation.
+        operation: &'static str,
+        /// The sizes that the result would have.
+        sizes: Vec<usize>,
+        /// The most dimensions of a tensor.
+        most: usize,
+    },
     /// Two operands do not go together.
     #[error("{operation} of {left} and {right}: expected {expected}")]
     Shapes {

@@ -104,6 +104,7 @@ impl Tensor {
         if shape.len() != values.len() {
             return Err(TensorError::Length { shape, found: values.len() });
         }
+        let shape = shape.countable("new")?;
         let buffer = device.upload(values)?;
         Ok(Tensor::dense(device, buffer, shape, Layout::Rows, DType::F32))
     }
@@ -117,6 +118,7 @@ impl Tensor {
         if shape.len() != values.len() {
             return Err(TensorError::Length { shape, found: values.len() });
         }
+        let shape = shape.countable("indices")?;
         let buffer = device.upload_indices(values)?;
         Ok(Tensor::dense(device, buffer, shape, Layout::Rows, DType::I32))
     }
@@ -126,7 +128,7 @@ impl Tensor {
     /// # Errors
     /// Where the device is out of memory.
     pub fn full(device: &Device, shape: impl Into<Shape>, value: f32) -> Result<Self> {
-        let shape = shape.into();
+        let shape = shape.into().countable("full")?;
         Ok(Tensor::dense(device, device.fill(shape.len(), value, DType::F32)?, shape, Layout::Rows, DType::F32))
     }
 

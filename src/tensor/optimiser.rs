@@ -178,7 +178,7 @@ impl AdamOptions {
 /// PyTorch's `clip_grad_norm_`.
 ///
 /// # Errors
-/// Where there are none, their dtypes or devices differ, or the device is out of memory.
+/// Where there are none, one holds indices, their devices differ, or the device is out of memory.
 pub fn clipped_by_global_norm(gradients: &[&Tensor], limit: f32) -> Result<(Vec<Tensor>, Tensor)> {
     let none = || TensorError::shape("clipped_by_global_norm", [0].into(), "at least one tensor");
     no_grad(|| {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::autograd::{Node, is_recording};
-use super::{Result, Tensor, TensorError};
+use super::{DType, Result, Tensor, TensorError};
 
 /// A trained tensor: its value is replaced step by step, its gradient gathers between steps. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -18,20 +18,23 @@ impl Parameter {
         Parameter { value: Arc::new(RwLock::new(value.detach())), node: Node::leaf() }
     }
 
-    /// The value, for use in a network: gradients flow back into the parameter.
+    /// The value, for use in a network: gradients flow back into the parameter, unless it holds indices.
     pub fn get(&self) -> Tensor {
         let value = self.value.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if is_recording() { value.on(self.node.clone()) } else { value }
+        if is_recording() && value.dtype() != DType::I32 { value.on(self.node.clone()) } else { value }
     }
 
-    /// Replaces the value.
+    /// Replaces the value; numbers may be of another precision.
     ///
     /// # Errors
-    /// Where the shapes differ.
+    /// Where the shapes differ, or one is of numbers and the other of indices.
     pub fn set(&self, value: Tensor) -> Result<()> {
         let mut held = self.value.write().unwrap_or_else(PoisonError::into_inner);
         if held.shape() != value.shape() {
             return Err(TensorError::shapes("set", held.shape(), value.shape(), "a value of the parameter's shape"));
+        }
+        if (held.dtype() == DType::I32) != (value.dtype() == DType::I32) {
+            return Err(TensorError::DTypes { operation: "set", left: held.dtype(), right: value.dtype() });
         }
         *held = value.detach();
         Ok(())
@@ -45,5 +48,24 @@ impl Parameter {
     /// Forgets the gradient.
     pub fn clear_gradient(&self) {
         self.node.clear_gradient();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Cpu;
+
+    #[test]
+    fn indices_do_not_become_numbers_nor_the_other_way_round() {
+        let device = Cpu::device();
+        let (zeros, indices) = (Tensor::zeros(&device, [2]), Tensor::indices(&device, [2], &[1, 2]));
+        let (zeros, indices) = (zeros.expect("zeros"), indices.expect("indices"));
+        let refused = |held: &Tensor, value: &Tensor| Parameter::new(held.clone()).set(value.clone()).is_err();
+        assert!(refused(&zeros, &indices) && refused(&indices, &zeros));
+        assert!(!refused(&zeros, &zeros.to_dtype(DType::Bf16).expect("zeros")) && !refused(&indices, &indices));
+        let error = Parameter::new(zeros).set(indices.clone()).expect_err("indices").to_string();
+        assert_eq!(error, "set of f32 and i32: expected one dtype");
+        assert!(!Parameter::new(indices.clone()).get().wants_gradient() && !indices.with_gradient().wants_gradient());
     }
 }

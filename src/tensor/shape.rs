@@ -48,13 +48,24 @@ impl Shape {
         self.len() == 0
     }
 
+    /// The error that a tensor cannot have these sizes: but for those that are 0 their product is beyond any memory.
+    pub(crate) fn countable(self, operation: &'static str) -> Result<Shape> {
+        let most = isize::MAX as usize / size_of::<f32>();
+        let grown = |len: usize, size: &usize| len.checked_mul(*size).filter(|len| *len <= most);
+        match self.sizes().iter().filter(|size| **size > 0).try_fold(1, grown) {
+            Some(_) => Ok(self),
+            None => Err(TensorError::shape(operation, self, "sizes whose product a memory could hold")),
+        }
+    }
+
     /// A shape of given sizes; the error names the operation that would have made it.
     pub(crate) fn of(operation: &'static str, sizes: &[usize]) -> Result<Shape> {
         let mut shape = Shape { sizes: [1; MAX_RANK], rank: sizes.len() };
-        let expected = || format!("at most {MAX_RANK} dimensions, found {}", sizes.len());
-        let to = shape.sizes.get_mut(..sizes.len());
-        to.ok_or_else(|| TensorError::shape(operation, Shape::from([]), expected()))?.copy_from_slice(sizes);
-        Ok(shape)
+        let Some(to) = shape.sizes.get_mut(..sizes.len()) else {
+            return Err(TensorError::Dimensions { operation, sizes: sizes.to_vec(), most: MAX_RANK });
+        };
+        to.copy_from_slice(sizes);
+        shape.countable(operation)
     }
 
     /// The same shape with another size in one dimension.
@@ -67,7 +78,7 @@ impl Shape {
 
     /// The dimension that `dimension` means: negative ones count from the last.
     pub(crate) fn dimension(&self, operation: &'static str, dimension: isize) -> Result<usize> {
-        let counted = if dimension < 0 { dimension + self.rank as isize } else { dimension };
+        let counted = if dimension < 0 { dimension.saturating_add(self.rank as isize) } else { dimension };
         let found = usize::try_from(counted).ok().filter(|d| *d < self.rank);
         found.ok_or_else(|| TensorError::shape(operation, *self, format!("a dimension {dimension}")))
     }
@@ -84,7 +95,7 @@ impl Shape {
                 _ => return Err(TensorError::shapes(operation, left, right, "sizes that are equal or 1")),
             };
         }
-        Ok(Shape { sizes, rank })
+        Shape { sizes, rank }.countable(operation)
     }
 
     /// Dimensions from the slowest to the fastest in memory.

@@ -27,13 +27,31 @@ impl Tensor {
     /// # Errors
     /// Where the sizes make another number of elements.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
-        let (from, to) = (self.shape, shape.into());
+        let (from, to) = (self.shape, shape.into().countable("reshape")?);
         if from.len() != to.len() {
             return Err(TensorError::shapes("reshape", from, to, "as many elements in both"));
         }
         let rows = self.detach().to_layout(Layout::Rows)?;
         let result = Tensor { shape: to, ..rows };
         Ok(result.record("reshape", [self], move |dy| Ok(vec![Some(dy.reshape(from)?)])))
+    }
+
+    /// [`Tensor::reshape`] to sizes of which one may be −1: as many as are left, as in PyTorch.
+    ///
+    /// # Errors
+    /// As [`Tensor::reshape`], and where more than one size is negative or nothing whole is left for it.
+    pub fn reshape_inferred(&self, sizes: &[isize]) -> Result<Tensor> {
+        const NAME: &str = "reshape_inferred";
+        let refuse = || TensorError::shape(NAME, self.shape, format!("sizes of as many elements, not {sizes:?}"));
+        let known: Vec<usize> = sizes.iter().filter_map(|size| usize::try_from(*size).ok()).collect();
+        let len = Shape::of(NAME, &known)?.len();
+        let left = match sizes.len() - known.len() {
+            1 if sizes.contains(&-1) && len > 0 && self.len().is_multiple_of(len) => self.len() / len,
+            0 if len == self.len() => 1,
+            _ => return Err(refuse()),
+        };
+        let sizes: Vec<usize> = sizes.iter().map(|size| usize::try_from(*size).unwrap_or(left)).collect();
+        self.reshape(Shape::of(NAME, &sizes)?)
     }
 
     /// Dimensions `first..=last` as one, in logical order.
@@ -54,16 +72,17 @@ impl Tensor {
         self.reshape(Shape::of("flatten", &[before, &[middle.iter().product()], after].concat())?)
     }
 
-    /// One more dimension of size 1 before `dimension`.
+    /// One more dimension of size 1, which is dimension `dimension` of the result: −1 is the last.
     ///
     /// # Errors
     /// Where there is no such place, or there are six dimensions already.
-    pub fn unsqueeze(&self, dimension: usize) -> Result<Tensor> {
+    pub fn unsqueeze(&self, dimension: isize) -> Result<Tensor> {
         let mut sizes = self.shape.to_vec();
-        if dimension > sizes.len() {
-            return Err(TensorError::shape("unsqueeze", self.shape, format!("a place {dimension} among dimensions")));
-        }
-        sizes.insert(dimension, 1);
+        let place = if dimension < 0 { dimension.saturating_add(sizes.len() as isize + 1) } else { dimension };
+        let place = usize::try_from(place).ok().filter(|place| *place <= sizes.len()).ok_or_else(|| {
+            TensorError::shape("unsqueeze", self.shape, format!("a place {dimension} among dimensions"))
+        })?;
+        sizes.insert(place, 1);
         self.reshape(Shape::of("unsqueeze", &sizes)?)
     }
 
@@ -80,16 +99,23 @@ impl Tensor {
         }
     }
 
-    /// Dimensions in another order: dimension `order[d]` becomes dimension `d`.
+    /// Dimensions in another order: dimension `order[d]` becomes dimension `d`; negative ones count from the last.
     ///
     /// # Errors
     /// Where `order` does not name every dimension once.
-    pub fn permute(&self, order: &[usize]) -> Result<Tensor> {
-        let mut named = order.to_vec();
-        named.sort_unstable();
-        if !named.into_iter().eq(0..self.shape.rank()) {
+    pub fn permute(&self, order: &[isize]) -> Result<Tensor> {
+        let counted: Result<Vec<usize>> = order.iter().map(|d| self.shape.dimension("permute", *d)).collect();
+        let named = counted?;
+        let mut sorted = named.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..self.shape.rank()) {
             return Err(TensorError::shape("permute", self.shape, format!("each dimension once, not {order:?}")));
         }
+        self.permuted(&named)
+    }
+
+    /// Dimensions in an order that names each once.
+    fn permuted(&self, order: &[usize]) -> Result<Tensor> {
         let strides = self.shape.strides(self.layout);
         let sizes: Vec<usize> = order.iter().map(|d| self.shape[*d]).collect();
         let strides: Vec<isize> = order.iter().map(|d| strides[*d] as isize).collect();
@@ -98,7 +124,7 @@ impl Tensor {
         let buffer =
             self.device.gather_regular(self.slice(), Gather { sizes: &sizes, strides: &strides, offset: 0 })?;
         let result = self.derive(buffer, Shape::of("permute", &sizes)?, Layout::Rows);
-        Ok(result.record("permute", [self], move |dy| Ok(vec![Some(dy.permute(&back)?)])))
+        Ok(result.record("permute", [self], move |dy| Ok(vec![Some(dy.permuted(&back)?)])))
     }
 
     /// Two dimensions changed for each other.
@@ -109,7 +135,7 @@ impl Tensor {
         let (first, second) = (self.shape.dimension("transpose", first)?, self.shape.dimension("transpose", second)?);
         let mut order: Vec<usize> = (0..self.shape.rank()).collect();
         order.swap(first, second);
-        self.permute(&order)
+        self.permuted(&order)
     }
 
     /// `length` elements of a dimension from `start` on.
@@ -168,10 +194,10 @@ impl Tensor {
                 let expected = format!("equal sizes but for dimension {dimension}");
                 return Err(TensorError::shapes("cat", first.shape, part.shape, expected));
             }
-            total += part.shape[dimension];
+            total = part.shape[dimension].saturating_add(total);
             same.push(part.detach().to_layout(first.layout)?);
         }
-        let shape = first.shape.with(dimension, total);
+        let shape = first.shape.with(dimension, total).countable("cat")?;
         let order = shape.memory_order(first.layout);
         let outer = order.iter().take_while(|d| **d != dimension).map(|d| shape[*d]).product();
         let widths = same.iter().map(|part| (part.slice(), part.len().checked_div(outer).unwrap_or(0)));

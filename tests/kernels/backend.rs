@@ -33,6 +33,12 @@ fn long_sums_and_extremes_are_cut_into_slabs_that_add_up() {
     }
 }
 
+#[test]
+fn special_numbers_are_as_pytorchs() {
+    let differences = crate::special::differences(&device(Order::Forward));
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
 /// Two values and the norms after some steps of AdamW with clipping, on gradients that depend on the values.
 fn trained(device: &Device, dtype: DType) -> Vec<f32> {
     let parameters: Vec<Parameter> = [(40_000, 1), (5, 2)]

@@ -6,6 +6,9 @@ mod compile;
 #[path = "../common/data.rs"]
 mod data;
 mod emulation;
+#[allow(dead_code, reason = "the tests of the CPU use all of it")]
+#[path = "../tensor/fixtures.rs"]
+mod fixtures;
 mod gpu_check;
 mod harness;
 #[allow(dead_code, unreachable_pub, reason = "other test files include it as a module of their own")]
@@ -17,6 +20,8 @@ mod made;
 mod packed;
 mod recording;
 mod sizes;
+#[path = "../common/special.rs"]
+mod special;
 mod tiles;
 mod values;
 mod wide;

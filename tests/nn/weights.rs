@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gustfront::nn::{BatchNorm2d, Builder, Linear, NnError, Parameters, WeightFile};
+use gustfront::nn::{BatchNorm2d, Builder, Linear, NnError, Numbers, Parameters, WeightFile};
 use gustfront::tensor::{Cpu, DType, Device};
 
 fn network(device: &Device, seed: u64) -> Parameters {
@@ -105,11 +105,35 @@ fn narrow_and_wide_numbers_are_read() {
     builder.parameters().load_from(&file, "model.").expect("weights");
     let found: Vec<f32> = values(&builder.parameters()).into_iter().flat_map(|(_, values)| values).collect();
     assert_eq!(found, [half::f16::from_f32(0.1).to_f32(), 1.5, -3.0, 7.0, 0.1, 2.0]);
-    let table = file.statistics().expect("a table");
+    let table = file.statistics();
     assert_eq!(table.iter().map(|row| row.dtype.as_str()).collect::<Vec<_>>(), ["F16", "BF16", "F32", "F64"]);
     let weight = &table[1];
     assert_eq!((weight.name.as_str(), weight.count, weight.shape.as_slice()), ("model.a.weight", 2, &[1, 2][..]));
-    assert_eq!((weight.mean, weight.deviation, weight.least, weight.greatest), (-0.75, 2.25, -3.0, 1.5));
+    let numbers = Numbers { missing: 0, mean: -0.75, deviation: 2.25, least: -3.0, greatest: 1.5 };
+    assert_eq!(weight.numbers, Some(numbers));
+}
+
+/// Kinds that networks have no use for are told too: their numbers, or that they are not read; NaN is counted.
+#[test]
+fn statistics_are_of_every_kind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nan: Vec<u8> = [1.0, f32::NAN, 3.0, f32::NAN].into_iter().flat_map(f32::to_le_bytes).collect();
+    let tensors: [(&str, &str, &[usize], Vec<u8>); 6] = [
+        ("a", "BOOL", &[3], vec![1, 0, 1]),
+        ("b", "I16", &[2], [-300i16, 300].into_iter().flat_map(i16::to_le_bytes).collect()),
+        ("c", "U8", &[2, 1], vec![200, 100]),
+        ("d", "F8_E4M3", &[2], vec![0, 1]),
+        ("e", "F32", &[4], nan),
+        ("f", "F32", &[0], vec![]),
+    ];
+    let table = WeightFile::open(&file(&folder.path().join("kinds"), &tensors)).expect("a file").statistics();
+    let told = |row: usize| table[row].numbers.map(|n| (n.missing, n.mean, n.least, n.greatest));
+    assert_eq!(told(0), Some((0, 2.0 / 3.0, 0.0, 1.0)));
+    assert_eq!(told(1), Some((0, 0.0, -300.0, 300.0)));
+    assert_eq!(told(2), Some((0, 150.0, 100.0, 200.0)));
+    assert_eq!((told(3), table[3].count, table[3].dtype.as_str()), (None, 2, "F8_E4M3"));
+    assert_eq!(told(4), Some((2, 2.0, 1.0, 3.0)));
+    assert!(told(5).is_some_and(|(missing, mean, ..)| missing == 0 && mean.is_nan()));
 }
 
 #[test]
@@ -125,7 +149,7 @@ fn what_is_no_file_of_weights_is_refused() {
         assert!(matches!(parameters.load(&path), Err(NnError::Format { .. })), "{length} bytes");
     }
     let path = file(&path, &[("flags", "BOOL", &[1], vec![1])]);
-    assert!(matches!(WeightFile::open(&path).expect("a file").statistics(), Err(NnError::DType { .. })));
+    assert!(matches!(WeightFile::open(&path).expect("a file").values("flags"), Err(NnError::DType { .. })));
     let nowhere = folder.path().join("no folder").join("network.safetensors");
     assert!(matches!(parameters.save(&nowhere, &BTreeMap::new()), Err(NnError::File { .. })));
 }

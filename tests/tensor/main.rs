@@ -2,9 +2,11 @@
 
 mod fixtures;
 mod gradients;
+mod limits;
 mod linear;
 mod reference;
 mod spatial;
+mod special;
 mod steps;
 mod training;
 mod values;

@@ -1,15 +1,32 @@
 //! The parameters in a file of weights.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use gustfront::nn::{Statistics, WeightFile};
+use gustfront::nn::{Numbers, Statistics, WeightFile};
 use serde_json::json;
+
+/// Whether a file is one of weights, by its name or, where a link or a cache has given it another, by how it begins:
+/// the length of a header, and the brace of one.
+pub(super) fn is_one(file: &str) -> bool {
+    file.ends_with(".safetensors") || begins_as_one(file).unwrap_or(false)
+}
+
+fn begins_as_one(file: &str) -> io::Result<bool> {
+    /// The longest header that the format allows, in bytes.
+    const LONGEST: u64 = 100_000_000;
+    let (mut length, mut brace) = ([0; 8], [0; 1]);
+    let mut file = File::open(file)?;
+    file.read_exact(&mut length)?;
+    file.read_exact(&mut brace)?;
+    Ok(brace == *b"{" && (2..=LONGEST).contains(&u64::from_le_bytes(length)))
+}
 
 /// Prints every tensor with its statistics, as a table or as one JSON object a line.
 pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let weights = WeightFile::open(Path::new(file))?;
-    let tensors = weights.statistics()?;
+    let tensors = weights.statistics();
     if json {
         for tensor in &tensors {
             writeln!(out, "{}", line(file, tensor))?;
@@ -19,9 +36,9 @@ pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Resu
     let numbers: usize = tensors.iter().map(|t| t.count).sum();
     writeln!(out, "{file}: tensors: {}, numbers: {numbers}", tensors.len())?;
     for (key, note) in weights.notes() {
-        writeln!(out, "{key}: {note}")?;
+        writeln!(out, "{}: {}", printable(&key), printable(&note))?;
     }
-    let titles = ["name", "dtype", "shape", "count", "mean", "deviation", "min", "max"];
+    let titles = ["name", "dtype", "shape", "count", "NaN", "mean", "deviation", "min", "max"];
     let mut rows = vec![titles.map(String::from).to_vec()];
     rows.extend(tensors.iter().map(row));
     Ok(super::table(&rows, out)?)
@@ -29,30 +46,79 @@ pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Resu
 
 fn row(tensor: &Statistics) -> Vec<String> {
     let number = |value: f64| if value.is_nan() { "-".to_string() } else { format!("{value:.4e}") };
+    let told = |of: fn(&Numbers) -> f64| tensor.numbers.as_ref().map_or("-".to_string(), |n| number(of(n)));
     let sizes: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
     vec![
-        tensor.name.clone(),
+        printable(&tensor.name),
         tensor.dtype.clone(),
         if sizes.is_empty() { "one number".into() } else { sizes.join("×") },
         tensor.count.to_string(),
-        number(tensor.mean),
-        number(tensor.deviation),
-        number(tensor.least),
-        number(tensor.greatest),
+        tensor.numbers.map_or("-".to_string(), |n| n.missing.to_string()),
+        told(|n| n.mean),
+        told(|n| n.deviation),
+        told(|n| n.least),
+        told(|n| n.greatest),
     ]
 }
 
+/// Text of a file in which what would move the cursor, or turn what follows around, is written out.
+fn printable(text: &str) -> String {
+    let one = |c: char| if matches!(c, '"' | '\'' | '\\') { c.to_string() } else { c.escape_debug().to_string() };
+    text.chars().map(one).collect()
+}
+
 fn line(file: &str, tensor: &Statistics) -> serde_json::Value {
-    let number = |value: f64| Some(value).filter(|v| v.is_finite());
+    let told = |of: fn(&Numbers) -> f64| tensor.numbers.as_ref().map(of).filter(|v| v.is_finite());
     json!({
         "file": file,
         "name": tensor.name,
         "dtype": tensor.dtype,
         "shape": tensor.shape,
         "count": tensor.count,
-        "mean": number(tensor.mean),
-        "deviation": number(tensor.deviation),
-        "min": number(tensor.least),
-        "max": number(tensor.greatest),
+        "nan": tensor.numbers.map(|n| n.missing),
+        "mean": told(|n| n.mean),
+        "deviation": told(|n| n.deviation),
+        "min": told(|n| n.least),
+        "max": told(|n| n.greatest),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of one tensor whose name has a control character, and one that is not read.
+    fn file(folder: &Path) -> String {
+        let header = concat!(
+            r#"{"__metadata__":{"note":"two\nlines"},"#,
+            r#""a\u001b[31m":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]},"#,
+            r#""é":{"dtype":"F8_E5M2","shape":[1,2],"data_offsets":[2,4]}}"#
+        );
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[1, 0, 7, 7]].concat();
+        let path = folder.join("model");
+        std::fs::write(&path, bytes).expect("a file");
+        path.to_str().expect("a path").to_owned()
+    }
+
+    #[test]
+    fn names_are_written_out_and_every_kind_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, mut out) = (file(folder.path()), Vec::new());
+        print(&file, false, &mut out).expect("a table");
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.contains(r"note: two\nlines") && !text.contains('\u{1b}'), "{text}");
+        let rows: Vec<Vec<&str>> = text.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0][..6], [r"a\u{1b}[31m", "BOOL", "2", "2", "0", "5.0000e-1"]);
+        assert_eq!(rows[1][..6], ["é", "F8_E5M2", "1×2", "2", "-", "-"]);
+    }
+
+    #[test]
+    fn weights_are_known_by_their_name_or_how_they_begin() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file(folder.path());
+        let other = folder.path().join("other");
+        std::fs::write(&other, b"GRIB....{").expect("a file");
+        assert!(is_one(&file) && is_one("nowhere.safetensors"));
+        assert!(!is_one(other.to_str().expect("a path")) && !is_one("nowhere"));
+    }
 }

@@ -2,8 +2,10 @@
 
 pub(crate) mod attention;
 pub(crate) mod conv;
+pub(crate) mod graph;
 pub(crate) mod linear;
 pub(crate) mod norm;
+pub(crate) mod recurrent;
 
 use super::Start;
 

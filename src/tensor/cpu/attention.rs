@@ -14,7 +14,7 @@ use super::attention_back::Back;
 use super::attention_rows::Rows;
 use super::functions::ln;
 use super::gemm::{Apart, Matrix, Multiply, Tile, WHOLE, panel_width};
-use super::memory::Values;
+use super::memory::{Values, ready};
 use super::pack::{PackRight, pack_left, packed_len};
 use super::vector::{Kernel, Vector};
 use super::{Block, Cpu};
@@ -45,47 +45,55 @@ impl Attention for Cpu {
         mask: Option<Slice<'_>>,
         sizes: &AttentionSizes,
     ) -> Result<[Buffer; 2]> {
-        let problem = self.problem([queries, keys, values], mask, sizes);
+        let problem = self.problem([queries, keys, values], mask, sizes)?;
         let heads = sizes.batch * sizes.heads;
         let panels = [
-            self.pack_heads(heads, sizes.size, sizes.keys, |head| problem.keys(head).transposed()),
-            self.pack_heads(heads, sizes.keys, sizes.value_size, |head| problem.values(head)),
+            self.pack_heads(heads, sizes.size, sizes.keys, |head| problem.keys(head).transposed())?,
+            self.pack_heads(heads, sizes.keys, sizes.value_size, |head| problem.values(head))?,
         ];
-        let mut result = self.take(heads * sizes.queries * sizes.value_size);
-        let mut log_sums = self.take(heads * sizes.queries);
+        let mut result = self.take(heads * sizes.queries * sizes.value_size)?;
+        let mut log_sums = self.take(heads * sizes.queries)?;
         let to = [&mut result, &mut log_sums].map(|block| Apart::new(block.values_mut()));
         let scratch = || self.take(QUERIES * (sizes.size + KEYS + 2));
         let blocks = sizes.queries.div_ceil(QUERIES);
-        (0..heads * blocks).into_par_iter().for_each_init(scratch, |scratch, task| {
+        (0..heads * blocks).into_par_iter().try_for_each_init(scratch, |scratch, task| -> Result<()> {
             let (head, first) = (task / blocks, task % blocks * QUERIES);
-            self.level.launch(Forward::new(&problem, [head, first], &panels, &to, scratch.values_mut()));
-        });
-        Ok([self.finish(result, queries.dtype), self.finish(log_sums, DType::F32)])
+            let scratch = ready(scratch)?.values_mut();
+            self.level.launch(Forward::new(&problem, [head, first], &panels, &to, scratch));
+            Ok(())
+        })?;
+        let dtype = if sizes.wide { DType::F32 } else { queries.dtype };
+        Ok([self.finish(result, dtype)?, self.finish(log_sums, DType::F32)?])
     }
 
     fn attention_grad(&self, kept: &AttentionKept<'_>, dy: Slice<'_>, sizes: &AttentionSizes) -> Result<[Buffer; 3]> {
-        let problem = self.problem([kept.queries, kept.keys, kept.values], kept.mask, sizes);
-        let (result, log_sums, dy) = (self.read(kept.result), self.read(kept.log_sums), self.read(dy));
+        let problem = self.problem([kept.queries, kept.keys, kept.values], kept.mask, sizes)?;
+        let (result, log_sums, dy) = (self.read(kept.result)?, self.read(kept.log_sums)?, self.read(dy)?);
         let heads = sizes.batch * sizes.heads;
         let most = sizes.keys.div_ceil(2 * KEYS).max(1);
         let runs = TASKS.div_ceil(heads.max(1)).clamp(1, most);
         let run = sizes.keys.div_ceil(runs).next_multiple_of(KEYS);
-        let mut dq = self.take(runs * kept.queries.len);
-        let (mut dk, mut dv) = (self.take(kept.keys.len), self.take(kept.values.len));
+        let mut dq = self.take(runs * kept.queries.len)?;
+        let (mut dk, mut dv) = (self.take(kept.keys.len)?, self.take(kept.values.len)?);
         let to = [&mut dq, &mut dk, &mut dv].map(|block| Apart::new(block.values_mut()));
         let len = Back::scratch_len(sizes, run, panel_width(self.level));
-        (0..heads * runs).into_par_iter().for_each_init(
+        (0..heads * runs).into_par_iter().try_for_each_init(
             || self.take(len),
-            |scratch, task| {
+            |scratch, task| -> Result<()> {
                 let (head, index) = (task % heads, task / heads);
                 let keys = (index * run).min(sizes.keys)..((index + 1) * run).min(sizes.keys);
                 let (result, log_sums, dy, to) = (&*result, &*log_sums, &*dy, &to);
-                let (dq_start, scratch) = (index * kept.queries.len, scratch.values_mut());
+                let (dq_start, scratch) = (index * kept.queries.len, ready(scratch)?.values_mut());
                 self.level.launch(Back { problem: &problem, result, log_sums, dy, head, keys, dq_start, scratch, to });
+                Ok(())
             },
-        );
-        let dq = if runs == 1 { dq } else { self.sum_of_parts(&dq, kept.queries.len) };
-        Ok([self.finish(dq, kept.queries.dtype), self.finish(dk, kept.keys.dtype), self.finish(dv, kept.values.dtype)])
+        )?;
+        let dq = if runs == 1 { dq } else { self.sum_of_parts(&dq, kept.queries.len)? };
+        Ok([
+            self.finish(dq, kept.queries.dtype)?,
+            self.finish(dk, kept.keys.dtype)?,
+            self.finish(dv, kept.values.dtype)?,
+        ])
     }
 }
 
@@ -95,16 +103,16 @@ impl Cpu {
         [queries, keys, values]: [Slice<'a>; 3],
         mask: Option<Slice<'a>>,
         sizes: &AttentionSizes,
-    ) -> Problem<'a> {
-        let (queries, keys, values) = (self.read(queries), self.read(keys), self.read(values));
-        Problem {
+    ) -> Result<Problem<'a>> {
+        let (queries, keys, values) = (self.read(queries)?, self.read(keys)?, self.read(values)?);
+        Ok(Problem {
             sizes: *sizes,
             queries,
             keys,
             values,
-            mask: mask.map(|mask| self.read(mask)),
+            mask: mask.map(|mask| self.read(mask)).transpose()?,
             rows: Rows::new(self.level),
-        }
+        })
     }
 
     /// A matrix of each head as panels.
@@ -114,23 +122,23 @@ impl Cpu {
         inner: usize,
         columns: usize,
         of: impl Fn(usize) -> Matrix<'a> + Sync,
-    ) -> Block {
+    ) -> Result<Block> {
         let width = panel_width(self.level);
         let len = packed_len(inner, columns, width);
-        let mut panels = self.take(heads * len);
+        let mut panels = self.take(heads * len)?;
         panels.values_mut().par_chunks_mut(len.max(1)).enumerate().for_each(|(head, to)| {
             self.level.launch(PackRight { from: of(head), inner: 0..inner, columns: 0..columns, to });
         });
-        panels
+        Ok(panels)
     }
 
     /// Parts of `len` elements added one after the other.
-    fn sum_of_parts(&self, parts: &Block, len: usize) -> Block {
-        let mut sum = self.take(len);
+    fn sum_of_parts(&self, parts: &Block, len: usize) -> Result<Block> {
+        let mut sum = self.take(len)?;
         if len > 0 {
             self.add_parts(parts.values(), sum.values_mut());
         }
-        sum
+        Ok(sum)
     }
 }
 

@@ -76,12 +76,12 @@ impl Conv for Cpu {
         sizes: &ConvSizes,
         epilogue: &ConvEpilogue<'_>,
     ) -> Result<Convolved> {
-        Ok(self.convolve(x, norm, w, &Plan::forward(sizes, self.level.width()), epilogue))
+        self.convolve(x, norm, w, &Plan::forward(sizes, self.level.width()), epilogue)
     }
 
     fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer> {
         let epilogue = ConvEpilogue { bias, ..ConvEpilogue::default() };
-        Ok(self.convolve(dy, None, w, &Plan::backward(sizes, self.level.width()), &epilogue).y)
+        Ok(self.convolve(dy, None, w, &Plan::backward(sizes, self.level.width()), &epilogue)?.y)
     }
 
     fn conv2d_weight(
@@ -92,22 +92,22 @@ impl Conv for Cpu {
         sizes: &ConvSizes,
     ) -> Result<(Buffer, Buffer)> {
         let plan = Plan::forward(sizes, self.level.width());
-        let mut dw = self.take(sizes.channels_out * plan.from_channels * plan.kernel[0] * plan.kernel[1]);
-        let mut bias = self.take(sizes.channels_out);
+        let mut dw = self.take(sizes.channels_out * plan.from_channels * plan.kernel[0] * plan.kernel[1])?;
+        let mut bias = self.take(sizes.channels_out)?;
         let in_kernel = winograd::weight::fits(&plan, self.level.width());
-        let (values, norm) = self.input(x, norm, in_kernel);
+        let (values, norm) = self.input(x, norm, in_kernel)?;
         if sizes.batch == 0 {
             dw.values_mut().fill(0.0);
             bias.values_mut().fill(0.0);
         } else if plan.is_depthwise() {
-            self.sum_depthwise(&values, &self.read(dy), &plan, dw.values_mut(), bias.values_mut());
+            self.sum_depthwise(&values, &self.read(dy)?, &plan, dw.values_mut(), bias.values_mut())?;
         } else if in_kernel {
             let source = source(&values, &plan, norm.as_ref());
-            self.sum_winograd(source, &self.read(dy), &plan, dw.values_mut(), bias.values_mut());
+            self.sum_winograd(source, &self.read(dy)?, &plan, dw.values_mut(), bias.values_mut())?;
         } else {
-            self.sum_weights(&values, &self.read(dy), plan, dw.values_mut(), bias.values_mut());
+            self.sum_weights(&values, &self.read(dy)?, plan, dw.values_mut(), bias.values_mut())?;
         }
-        Ok((self.finish(dw, x.dtype), self.finish(bias, x.dtype)))
+        Ok((self.finish(dw, x.dtype)?, self.finish(bias, x.dtype)?))
     }
 }
 
@@ -119,14 +119,19 @@ fn source<'a>(values: &'a [f32], plan: &Plan, norm: Option<&'a Norm>) -> Source<
 
 impl Cpu {
     /// The values to be convolved, and the normalisation that is left for kernels where they can do it.
-    fn input<'a>(&self, x: Slice<'a>, norm: Option<&Normalised<'_>>, in_kernel: bool) -> (Values<'a>, Option<Norm>) {
-        let values = self.read(x);
-        let Some(norm) = norm else { return (values, None) };
-        let factors = self.factors(norm.moments, norm.affine, &norm.sizes);
+    fn input<'a>(
+        &self,
+        x: Slice<'a>,
+        norm: Option<&Normalised<'_>>,
+        in_kernel: bool,
+    ) -> Result<(Values<'a>, Option<Norm>)> {
+        let values = self.read(x)?;
+        let Some(norm) = norm else { return Ok((values, None)) };
+        let factors = self.factors(norm.moments, norm.affine, &norm.sizes)?;
         if in_kernel {
-            return (values, Some(Norm { factors, activation: norm.activation, fused: self.level.fuses() }));
+            return Ok((values, Some(Norm { factors, activation: norm.activation, fused: self.level.fuses() })));
         }
-        (Values::Widened(self.normalised(&values, &factors, norm.activation, &norm.sizes)), None)
+        Ok((Values::Widened(self.normalised(&values, &factors, norm.activation, &norm.sizes)?), None))
     }
 
     fn convolve(
@@ -136,47 +141,55 @@ impl Cpu {
         w: Slice<'_>,
         plan: &Plan,
         epilogue: &ConvEpilogue<'_>,
-    ) -> Convolved {
+    ) -> Result<Convolved> {
         let form = Form::of(plan, self.level.width());
-        let (values, norm) = self.input(x, norm, form == Form::Winograd);
-        let (source, residual) = (source(&values, plan, norm.as_ref()), epilogue.residual.map(|x| self.read(x)));
-        let (weights, bias) = (self.pack_weights(w, plan, form), self.pack_bias(epilogue.bias, plan));
+        let (values, norm) = self.input(x, norm, form == Form::Winograd)?;
+        let (source, residual) =
+            (source(&values, plan, norm.as_ref()), epilogue.residual.map(|x| self.read(x)).transpose()?);
+        let (weights, bias) = (self.pack_weights(w, plan, form)?, self.pack_bias(epilogue.bias, plan)?);
         let channels = plan.groups * plan.to_channels;
         let len = plan.batch * plan.row_len() * plan.rows.to;
-        let (mut y, mut before) = (self.take(len), epilogue.keep.then(|| self.take(len)));
+        let (mut y, mut before) = (self.take(len)?, epilogue.keep.then(|| self.take(len)).transpose()?);
         let rows = task_rows(plan, form);
         let count = if epilogue.moments { plan.batch * plan.rows.to.div_ceil(rows) } else { 0 };
-        let mut sums = self.take(2 * count * epilogue::Sums::NUMBERS * channels);
+        let mut sums = self.take(2 * count * epilogue::Sums::NUMBERS * channels)?;
         let mut tasks = tasks(&mut y, before.as_mut(), plan, rows);
         let sums_of_tasks = sums.as_slice_mut::<f64>().chunks_exact_mut(epilogue::Sums::NUMBERS * channels.max(1));
         for (task, sums) in tasks.iter_mut().zip(sums_of_tasks) {
             task.finish.moments = Some(epilogue::Sums::new(sums));
         }
         let image = plan.row_len() * plan.rows.to;
-        tasks.into_par_iter().for_each(|mut task| {
+        tasks.into_par_iter().try_for_each(|mut task| {
             let first = task.image * image + task.row * plan.row_len();
             task.finish.activation = epilogue.activation;
             task.finish.residual = residual.as_ref().map(|residual| &residual[first..first + task.y.len()]);
-            self.convolve_rows(source, [weights.values(), bias.values()], plan, form, task);
-        });
-        let moments = epilogue.moments.then(|| self.moments_of(&sums, plan, rows));
-        let before = before.map(|before| self.finish(before, x.dtype));
-        Convolved { y: self.finish(y, x.dtype), before, moments }
+            self.convolve_rows(source, [weights.values(), bias.values()], plan, form, task)
+        })?;
+        let moments = epilogue.moments.then(|| self.moments_of(&sums, plan, rows)).transpose()?;
+        let before = before.map(|before| self.finish(before, x.dtype)).transpose()?;
+        Ok(Convolved { y: self.finish(y, x.dtype)?, before, moments })
     }
 
-    fn convolve_rows(&self, source: Source<'_>, weights: [&[f32]; 2], plan: &Plan, form: Form, task: Task<'_>) {
+    fn convolve_rows(
+        &self,
+        source: Source<'_>,
+        weights: [&[f32]; 2],
+        plan: &Plan,
+        form: Form,
+        task: Task<'_>,
+    ) -> Result<()> {
         let ([weights, bias], Task { image, row, y, finish }) = (weights, task);
         let (x, rows) = (source.image(image), row..row + y.len() / plan.row_len());
         match form {
             Form::Depthwise => self.level.launch(DepthwiseRows { plan, x, weights, bias, rows, y, finish }),
             Form::Direct => {
-                let mut copied = self.take(plan.copy_len());
+                let mut copied = self.take(plan.copy_len())?;
                 let copied = copied.values_mut();
                 self.level.launch(Rows { plan, x, panels: weights, bias, rows, y, copied, finish });
             }
             Form::Winograd => {
                 let vector = self.level.width();
-                let mut scratch = self.take(winograd::scratch_len(plan, &source, rows.len(), vector));
+                let mut scratch = self.take(winograd::scratch_len(plan, &source, rows.len(), vector))?;
                 let scratch = scratch.values_mut();
                 self.level.launch(winograd::Rows {
                     plan,
@@ -191,12 +204,13 @@ impl Cpu {
                 });
             }
         }
+        Ok(())
     }
 
     /// The moments of each image's channels: those of its tasks put together in order.
-    fn moments_of(&self, sums: &Block, plan: &Plan, rows: usize) -> Buffer {
+    fn moments_of(&self, sums: &Block, plan: &Plan, rows: usize) -> Result<Buffer> {
         let channels = plan.groups * plan.to_channels;
-        let mut moments = self.take(3 * plan.batch * channels);
+        let mut moments = self.take(3 * plan.batch * channels)?;
         let mut to = Moments::new(moments.values_mut());
         let per_image = plan.rows.to.div_ceil(rows);
         let images = sums.as_slice::<f64>().chunks_exact((per_image * epilogue::Sums::NUMBERS * channels).max(1));
@@ -214,13 +228,13 @@ impl Cpu {
         self.finish(moments, DType::F32)
     }
 
-    fn pack_weights(&self, w: Slice<'_>, plan: &Plan, form: Form) -> Block {
-        let w = self.read(w);
+    fn pack_weights(&self, w: Slice<'_>, plan: &Plan, form: Form) -> Result<Block> {
+        let w = self.read(w)?;
         let mut packed = self.take(match form {
             Form::Depthwise => w.len(),
             Form::Direct => plan.panels_len(),
             Form::Winograd => winograd::panels_len(plan),
-        });
+        })?;
         match form {
             Form::Depthwise => {
                 let taps = plan.kernel[0] * plan.kernel[1];
@@ -231,36 +245,39 @@ impl Cpu {
             Form::Direct => plan.pack(&w, packed.values_mut()),
             Form::Winograd => winograd::pack(plan, &w, packed.values_mut()),
         }
-        packed
+        Ok(packed)
     }
 
     /// The bias, or zeros, each group filled up to whole vectors.
-    fn pack_bias(&self, bias: Option<Slice<'_>>, plan: &Plan) -> Block {
+    fn pack_bias(&self, bias: Option<Slice<'_>>, plan: &Plan) -> Result<Block> {
         let padded = if plan.is_depthwise() { 1 } else { plan.padded };
-        let mut packed = self.take(plan.groups * padded);
+        let mut packed = self.take(plan.groups * padded)?;
         packed.values_mut().fill(0.0);
         if let Some(bias) = bias {
-            let bias = self.read(bias);
+            let bias = self.read(bias)?;
             let groups = packed.values_mut().chunks_exact_mut(padded).zip(bias.chunks_exact(plan.to_channels));
             groups.for_each(|(to, from)| to[..from.len()].copy_from_slice(from));
         }
-        packed
+        Ok(packed)
     }
 
-    fn sum_weights(&self, x: &[f32], dy: &[f32], plan: Plan, dw: &mut [f32], bias: &mut [f32]) {
+    fn sum_weights(&self, x: &[f32], dy: &[f32], plan: Plan, dw: &mut [f32], bias: &mut [f32]) -> Result<()> {
         let pieces = Pieces::new(plan);
         let (plan, rows) = (&pieces.plan, pieces.sums_rows());
         let (widest, per_part) = (2 * self.level.width(), plan.groups * plan.blocks.len());
-        let mut sums = self.take(pieces.parts * per_part * rows * widest);
-        sums.values_mut().par_chunks_exact_mut(rows * widest).enumerate().for_each(|(task, sums)| {
-            let (part, group) = (task / per_part, task % per_part / plan.blocks.len());
-            let block = &plan.blocks[task % plan.blocks.len()];
-            let [packed, copied] = pieces.scratch_len(block.width);
-            let (mut packed, mut copied) = (self.take(packed), self.take(copied));
-            let (packed, copied) = (packed.values_mut(), copied.values_mut());
-            let sums = &mut sums[..rows * block.width];
-            self.level.launch(Sums { pieces: &pieces, x, dy, part, group, block, sums, packed, copied });
-        });
+        let mut sums = self.take(pieces.parts * per_part * rows * widest)?;
+        sums.values_mut().par_chunks_exact_mut(rows * widest).enumerate().try_for_each(
+            |(task, sums)| -> Result<()> {
+                let (part, group) = (task / per_part, task % per_part / plan.blocks.len());
+                let block = &plan.blocks[task % plan.blocks.len()];
+                let [packed, copied] = pieces.scratch_len(block.width);
+                let (mut packed, mut copied) = (self.take(packed)?, self.take(copied)?);
+                let (packed, copied) = (packed.values_mut(), copied.values_mut());
+                let sums = &mut sums[..rows * block.width];
+                self.level.launch(Sums { pieces: &pieces, x, dy, part, group, block, sums, packed, copied });
+                Ok(())
+            },
+        )?;
         let sums = sums.values();
         let mut gradients = Vec::with_capacity(per_part);
         let (mut dw, mut bias) = (dw, bias);
@@ -285,30 +302,40 @@ impl Cpu {
             }
             biases.iter_mut().enumerate().for_each(|(lane, to)| *to = sum(rows - 1, lane));
         });
+        Ok(())
     }
 
-    fn sum_winograd(&self, source: Source<'_>, dy: &[f32], plan: &Plan, dw: &mut [f32], bias: &mut [f32]) {
+    fn sum_winograd(
+        &self,
+        source: Source<'_>,
+        dy: &[f32],
+        plan: &Plan,
+        dw: &mut [f32],
+        bias: &mut [f32],
+    ) -> Result<()> {
         let (rows, columns, channels) = (plan.rows.to, plan.columns.to, plan.to_channels);
         let dy = Source { values: dy, rows, columns, channels, norm: None };
         let len = winograd::weight::sums_len(plan);
-        let mut sums = self.take(winograd::weight::parts(plan) * len);
-        sums.values_mut().par_chunks_exact_mut(len).enumerate().for_each(|(part, sums)| {
-            let mut scratch = self.take(winograd::weight::scratch_len(plan, &source));
+        let mut sums = self.take(winograd::weight::parts(plan) * len)?;
+        sums.values_mut().par_chunks_exact_mut(len).enumerate().try_for_each(|(part, sums)| -> Result<()> {
+            let mut scratch = self.take(winograd::weight::scratch_len(plan, &source))?;
             let scratch = scratch.values_mut();
             self.level.launch(winograd::weight::Sums { plan, source, dy, part, sums, scratch });
-        });
+            Ok(())
+        })?;
         let sums = sums.values();
         let outputs = dw.par_chunks_exact_mut(9 * plan.from_channels).zip(bias).enumerate();
         outputs.for_each(|(channel, (dw, bias))| {
             *bias = winograd::weight::gradients(plan, sums, channel, dw);
         });
+        Ok(())
     }
 
-    fn sum_depthwise(&self, x: &[f32], dy: &[f32], plan: &Plan, dw: &mut [f32], bias: &mut [f32]) {
+    fn sum_depthwise(&self, x: &[f32], dy: &[f32], plan: &Plan, dw: &mut [f32], bias: &mut [f32]) -> Result<()> {
         let (rows, channels, taps) = (plan.batch * plan.rows.to, plan.groups, plan.kernel[0] * plan.kernel[1]);
         let parts = rows.min(TASKS);
         let len = (taps + 1) * channels;
-        let mut sums = self.take(parts * len);
+        let mut sums = self.take(parts * len)?;
         sums.values_mut().par_chunks_exact_mut(len).enumerate().for_each(|(part, sums)| {
             let rows = part * rows / parts..(part + 1) * rows / parts;
             self.level.launch(DepthwiseSums { plan, x, dy, rows, sums });
@@ -323,6 +350,7 @@ impl Cpu {
             }
         });
         bias.iter_mut().enumerate().for_each(|(channel, to)| *to = sum(taps * channels + channel));
+        Ok(())
     }
 }
 

@@ -19,9 +19,9 @@ impl Data for Cpu {
         sizes: Channels,
         inverse: bool,
     ) -> Result<Buffer> {
-        let (values, mean, deviation) = (self.read(x), self.read(mean), self.read(deviation));
+        let (values, mean, deviation) = (self.read(x)?, self.read(mean)?, self.read(deviation)?);
         let Channels { channels, inner, .. } = sizes;
-        Ok(self.pieces(
+        self.pieces(
             x.len,
             x.dtype,
             #[inline(always)]
@@ -39,28 +39,28 @@ impl Data for Cpu {
                     done = end;
                 }
             },
-        ))
+        )
     }
 
     fn quality(&self, x: Slice<'_>, quality: Quality<'_>) -> Result<(Buffer, Buffer)> {
-        let values = self.read(x);
+        let values = self.read(x)?;
         let good = |x: f32| x >= quality.low && x <= quality.high && !quality.sentinels.contains(&x);
         let kept = self.pieces(x.len, x.dtype, |first, piece| {
             let from = &values[first..first + piece.len()];
             piece.iter_mut().zip(from).for_each(|(to, x)| *to = if good(*x) { *x } else { quality.replacement });
-        });
+        })?;
         let mask = self.pieces(x.len, DType::F32, |first, piece| {
             let from = &values[first..first + piece.len()];
             piece.iter_mut().zip(from).for_each(|(to, x)| *to = f32::from(u8::from(good(*x))));
-        });
+        })?;
         Ok((kept, mask))
     }
 
     fn regrid(&self, x: Slice<'_>, taps: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer> {
-        let (values, level) = (self.read(x), self.level);
+        let (values, level) = (self.read(x)?, self.level);
         let (offsets, sources, weights) = (taps[0].host::<i32>(), taps[1].host::<i32>(), taps[2].host::<f32>());
         let Regridded { outer, inputs, outputs, inner, .. } = sizes;
-        let mut block = self.take(outer * outputs * inner);
+        let mut block = self.take(outer * outputs * inner)?;
         let each = (PIECE / inner.max(1)).max(1);
         block.values_mut().par_chunks_mut((each * inner).max(1)).enumerate().for_each(|(task, to)| {
             level.run(
@@ -76,13 +76,13 @@ impl Data for Cpu {
                 },
             );
         });
-        Ok(self.finish(block, x.dtype))
+        self.finish(block, x.dtype)
     }
 
     fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer> {
-        let values = self.read(points);
+        let values = self.read(points)?;
         let [times, rows, columns] = bins.count;
-        let mut counts = self.take(times * rows * columns);
+        let mut counts = self.take(times * rows * columns)?;
         let to = counts.as_slice_mut::<u32>();
         to.fill(0);
         for [x, y, t] in values.as_chunks::<3>().0 {
@@ -96,9 +96,9 @@ impl Data for Cpu {
             }
         }
         let counts = counts.as_slice::<u32>();
-        Ok(self.pieces(counts.len(), DType::F32, |first, piece| {
+        self.pieces(counts.len(), DType::F32, |first, piece| {
             piece.iter_mut().zip(&counts[first..]).for_each(|(to, count)| *to = *count as f32);
-        }))
+        })
     }
 }
 

@@ -9,9 +9,9 @@ use super::{Cpu, PIECE};
 
 impl Diffusion for Cpu {
     fn blend(&self, x: Slice<'_>, y: Slice<'_>, factors: &[[f32; 2]]) -> Result<Buffer> {
-        let (xs, ys) = (self.read(x), self.read(y));
+        let (xs, ys) = (self.read(x)?, self.read(y)?);
         let each = (x.len / factors.len().max(1)).max(1);
-        Ok(self.pieces(
+        self.pieces(
             x.len,
             x.dtype,
             #[inline(always)]
@@ -26,7 +26,7 @@ impl Diffusion for Cpu {
                     done = end;
                 }
             },
-        ))
+        )
     }
 
     fn sampler_step(
@@ -36,9 +36,10 @@ impl Diffusion for Cpu {
         [previous, noise]: [Option<Slice<'_>>; 2],
         step: SamplerStep,
     ) -> Result<[Buffer; 2]> {
-        let (xs, ms) = (self.read(x), self.read(model));
-        let (previous, noise) = (previous.map(|p| self.read(p)), noise.map(|n| self.read(n)));
-        let (mut next, mut denoised) = (self.take(x.len), self.take(x.len));
+        let (xs, ms) = (self.read(x)?, self.read(model)?);
+        let previous = previous.map(|x| self.read(x)).transpose()?;
+        let noise = noise.map(|x| self.read(x)).transpose()?;
+        let (mut next, mut denoised) = (self.take(x.len)?, self.take(x.len)?);
         let level = self.level;
         let pieces = next.values_mut().par_chunks_mut(PIECE).zip(denoised.values_mut().par_chunks_mut(PIECE));
         pieces.enumerate().for_each(|(piece, (next, denoised))| {
@@ -50,7 +51,7 @@ impl Diffusion for Cpu {
                 || sample(from, others, step, next, denoised),
             );
         });
-        Ok([self.finish(next, x.dtype), self.finish(denoised, x.dtype)])
+        Ok([self.finish(next, x.dtype)?, self.finish(denoised, x.dtype)?])
     }
 }
 

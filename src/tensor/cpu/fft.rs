@@ -49,41 +49,41 @@ impl Plans {
 
 impl Fft for Cpu {
     fn rfft2(&self, x: Slice<'_>, sizes: Fft2) -> Result<Buffer> {
-        let values = self.read(x);
+        let values = self.read(x)?;
         let half = sizes.columns_out();
-        let mut block = self.take(sizes.batch * sizes.rows * half * 2);
+        let mut block = self.take(sizes.batch * sizes.rows * half * 2)?;
         let plan = self.plans.get(self.level, sizes.columns, FftDirection::Forward);
         let tasks = block.as_slice_mut::<Number>().par_chunks_mut(sizes.rows * half);
         let fields = values.par_chunks(sizes.rows * sizes.columns);
-        tasks.zip(fields).for_each(|(to, field)| {
+        tasks.zip(fields).try_for_each(|(to, field)| {
             let tasks = to.par_chunks_mut(ROWS * half).zip(field.par_chunks(ROWS * sizes.columns));
-            tasks.for_each(|(to, rows)| self.rows_forward(&plan, rows, to, sizes));
-        });
-        self.transform_columns(&mut block, sizes, FftDirection::Forward);
-        Ok(self.finish(block, x.dtype))
+            tasks.try_for_each(|(to, rows)| self.rows_forward(&plan, rows, to, sizes))
+        })?;
+        self.transform_columns(&mut block, sizes, FftDirection::Forward)?;
+        self.finish(block, x.dtype)
     }
 
     fn irfft2(&self, x: Slice<'_>, sizes: Fft2) -> Result<Buffer> {
-        let values = self.read(x);
+        let values = self.read(x)?;
         let half = sizes.columns_out();
-        let mut spectrum = self.take(values.len());
+        let mut spectrum = self.take(values.len())?;
         let copies = spectrum.values_mut().par_chunks_mut(super::PIECE).zip(values.par_chunks(super::PIECE));
         copies.for_each(|(to, from)| to.copy_from_slice(from));
-        self.transform_columns(&mut spectrum, sizes, FftDirection::Inverse);
-        let mut block = self.take(sizes.batch * sizes.rows * sizes.columns);
+        self.transform_columns(&mut spectrum, sizes, FftDirection::Inverse)?;
+        let mut block = self.take(sizes.batch * sizes.rows * sizes.columns)?;
         let plan = self.plans.get(self.level, sizes.columns, FftDirection::Inverse);
         let tasks = block.values_mut().par_chunks_mut(sizes.rows * sizes.columns);
         let fields = spectrum.as_slice::<Number>().par_chunks(sizes.rows * half);
-        tasks.zip(fields).for_each(|(to, field)| {
+        tasks.zip(fields).try_for_each(|(to, field)| {
             let tasks = to.par_chunks_mut(ROWS * sizes.columns).zip(field.par_chunks(ROWS * half));
-            tasks.for_each(|(to, rows)| self.rows_inverse(&plan, rows, to, sizes));
-        });
-        Ok(self.finish(block, x.dtype))
+            tasks.try_for_each(|(to, rows)| self.rows_inverse(&plan, rows, to, sizes))
+        })?;
+        self.finish(block, x.dtype)
     }
 
     fn amplitude(&self, x: Slice<'_>) -> Result<Buffer> {
-        let values = self.read(x);
-        Ok(self.pieces(
+        let values = self.read(x)?;
+        self.pieces(
             x.len / 2,
             x.dtype,
             #[inline(always)]
@@ -91,12 +91,12 @@ impl Fft for Cpu {
                 let (pairs, _) = values[2 * first..2 * (first + piece.len())].as_chunks::<2>();
                 piece.iter_mut().zip(pairs).for_each(|(to, pair)| *to = length(*pair));
             },
-        ))
+        )
     }
 
     fn amplitude_grad(&self, x: Slice<'_>, dy: Slice<'_>) -> Result<Buffer> {
-        let (values, dy_values) = (self.read(x), self.read(dy));
-        Ok(self.pieces(
+        let (values, dy_values) = (self.read(x)?, self.read(dy)?);
+        self.pieces(
             x.len,
             x.dtype,
             #[inline(always)]
@@ -109,7 +109,7 @@ impl Fft for Cpu {
                     *to = pair.map(|part| scale * part);
                 }
             },
-        ))
+        )
     }
 }
 
@@ -123,10 +123,10 @@ fn length([re, im]: [f32; 2]) -> f32 {
 impl Cpu {
     /// Half spectra of a few rows of a field, two rows a transform: of rows a and b, a + ib has the spectrum A + iB,
     /// and A and B are each their own mirrored conjugates.
-    fn rows_forward(&self, plan: &Plan, rows: &[f32], to: &mut [Number], sizes: Fft2) {
+    fn rows_forward(&self, plan: &Plan, rows: &[f32], to: &mut [Number], sizes: Fft2) -> Result<()> {
         let (columns, half) = (sizes.columns, sizes.columns_out());
-        let mut row = self.take(2 * columns);
-        let mut scratch = self.take(2 * plan.get_inplace_scratch_len());
+        let mut row = self.take(2 * columns)?;
+        let mut scratch = self.take(2 * plan.get_inplace_scratch_len())?;
         for (rows, to) in rows.chunks(2 * columns).zip(to.chunks_mut(2 * half)) {
             let (a, b) = rows.split_at(columns);
             let row = row.as_slice_mut::<Number>();
@@ -144,13 +144,14 @@ impl Cpu {
                 }
             }
         }
+        Ok(())
     }
 
     /// Real rows of a few half spectra, two rows a transform, as [`Cpu::rows_forward`] has it.
-    fn rows_inverse(&self, plan: &Plan, rows: &[Number], to: &mut [f32], sizes: Fft2) {
+    fn rows_inverse(&self, plan: &Plan, rows: &[Number], to: &mut [f32], sizes: Fft2) -> Result<()> {
         let (columns, half) = (sizes.columns, sizes.columns_out());
-        let mut row = self.take(2 * columns);
-        let mut scratch = self.take(2 * plan.get_inplace_scratch_len());
+        let mut row = self.take(2 * columns)?;
+        let mut scratch = self.take(2 * plan.get_inplace_scratch_len())?;
         for (rows, to) in rows.chunks(2 * half).zip(to.chunks_mut(2 * columns)) {
             let (a, b) = rows.split_at(half);
             let row = row.as_slice_mut::<Number>();
@@ -168,19 +169,20 @@ impl Cpu {
             to_a.iter_mut().zip(&*row).for_each(|(to, z)| *to = z.re);
             to_b.iter_mut().zip(&*row).for_each(|(to, z)| *to = z.im);
         }
+        Ok(())
     }
 
     /// Transforms the columns of half spectra in place and scales them.
-    fn transform_columns(&self, block: &mut Block, sizes: Fft2, direction: FftDirection) {
+    fn transform_columns(&self, block: &mut Block, sizes: Fft2, direction: FftDirection) -> Result<()> {
         let half = sizes.columns_out();
         let plan = self.plans.get(self.level, sizes.rows, direction);
         let strips = half.div_ceil(COLUMNS);
         let all = Columns::new(block.as_slice_mut(), half);
-        (0..sizes.batch * strips).into_par_iter().for_each(|task| {
+        (0..sizes.batch * strips).into_par_iter().try_for_each(|task| {
             let columns = task % strips * COLUMNS..(task % strips * COLUMNS + COLUMNS).min(half);
             let rows = task / strips * sizes.rows..(task / strips + 1) * sizes.rows;
-            let mut strip = self.take(2 * columns.len() * sizes.rows);
-            let mut scratch = self.take(2 * plan.get_inplace_scratch_len());
+            let mut strip = self.take(2 * columns.len() * sizes.rows)?;
+            let mut scratch = self.take(2 * plan.get_inplace_scratch_len())?;
             let strip = strip.as_slice_mut::<Number>();
             for (i, row) in rows.clone().enumerate() {
                 // SAFETY: no other task is given these columns of these rows.
@@ -199,7 +201,8 @@ impl Cpu {
                 let numbers = to.iter_mut().zip(scales).enumerate();
                 numbers.for_each(|(column, (to, scale))| *to = strip[column * sizes.rows + i] * scale);
             }
-        });
+            Ok(())
+        })
     }
 }
 

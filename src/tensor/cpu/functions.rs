@@ -63,26 +63,47 @@ pub(super) fn power_of_two<const FUSED: bool>(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { value }
 }
 
-/// 1 + e⁻ˣ, for x down to −87 exactly and for x below as if it were that.
+/// 1 + e⁻ˣ, for x down to −87 exactly and infinite below.
 #[inline(always)]
 fn one_plus_exp<const FUSED: bool>(x: f32) -> f32 {
     /// The largest whole power that [`power_of_two`] gives.
     const MOST: f32 = 126.0;
     let power = -x * LOG2_E;
-    1.0 + power_of_two::<FUSED>(if power > MOST { MOST } else { power })
+    let sum = 1.0 + power_of_two::<FUSED>(if power > MOST { MOST } else { power });
+    if power > MOST { f32::INFINITY } else { sum }
 }
 
-/// x · σ(x) to 1e-6 of it (Hendrycks and Gimpel, 2016).
+/// x · σ(x) to 1e-6 of it (Hendrycks and Gimpel, 2016); −0 for −∞.
 #[inline(always)]
 pub(super) fn silu<const FUSED: bool>(x: f32) -> f32 {
-    x / one_plus_exp::<FUSED>(x)
+    let held = if x < f32::MIN { f32::MIN } else { x };
+    held / one_plus_exp::<FUSED>(x)
 }
 
-/// The derivative of [`silu`]: σ(x) · (1 + x · (1 − σ(x))).
+/// The derivative of [`silu`]: σ(x) · (1 + x · (1 − σ(x))); 0 and 1 for −∞ and ∞.
 #[inline(always)]
 pub(super) fn silu_slope<const FUSED: bool>(x: f32) -> f32 {
     let sigmoid = 1.0 / one_plus_exp::<FUSED>(x);
-    sigmoid * (1.0 + x * (1.0 - sigmoid))
+    sigmoid * (1.0 + within(x, f32::MIN, f32::MAX) * (1.0 - sigmoid))
+}
+
+/// x held between bounds, the upper one where they cross; NaN stays.
+#[inline(always)]
+pub(super) fn within(x: f32, low: f32, high: f32) -> f32 {
+    let held = if x < low { low } else { x };
+    if held > high { high } else { held }
+}
+
+/// xᶜ; half powers are roots, as in PyTorch: NaN of −∞, −0 of −0.
+#[inline(always)]
+pub(super) fn power(x: f32, c: f32) -> f32 {
+    if c == 0.5 {
+        x.sqrt()
+    } else if c == -0.5 {
+        1.0 / x.sqrt()
+    } else {
+        x.powf(c)
+    }
 }
 
 /// ln x.

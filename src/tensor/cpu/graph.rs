@@ -23,12 +23,12 @@ impl Edges<'_> {
 
 impl Graphs for Cpu {
     fn nearest_neighbours(&self, points: Slice<'_>, sizes: Neighbours) -> Result<Buffer> {
-        let (values, level) = (self.read(points), self.level);
+        let (values, level) = (self.read(points)?, self.level);
         let Neighbours { batch, points, dimensions, count, own } = sizes;
-        let mut block = self.take(batch * points * count);
+        let mut block = self.take(batch * points * count)?;
         let tasks = block.as_slice_mut::<i32>().par_chunks_mut((NODES * count).max(1)).enumerate();
-        tasks.for_each(|(task, to)| {
-            let mut distances = self.take(2 * points);
+        tasks.try_for_each(|(task, to)| -> Result<()> {
+            let mut distances = self.take(2 * points)?;
             let distances = distances.as_slice_mut::<f64>();
             for (node, to) in to.chunks_exact_mut(count).enumerate() {
                 let (set, node) = ((task * NODES + node) / points, (task * NODES + node) % points);
@@ -39,15 +39,16 @@ impl Graphs for Cpu {
                 );
                 nearest(distances, if own { None } else { Some(node) }, to);
             }
-        });
-        Ok(self.finish(block, DType::I32))
+            Ok(())
+        })?;
+        self.finish(block, DType::I32)
     }
 
     fn edge_softmax(&self, scores: Slice<'_>, edges: Edges<'_>) -> Result<Buffer> {
-        let (values, targets) = (self.read(scores), edges.targets.host::<i32>());
+        let (values, targets) = (self.read(scores)?, edges.targets.host::<i32>());
         let heads = scores.len / targets.len().max(1);
         // The greatest score of each node and head, and the sum of e^(score − greatest).
-        let mut sums = self.take(edges.nodes * heads * 4);
+        let mut sums = self.take(edges.nodes * heads * 4)?;
         let nodes = sums.as_slice_mut::<f64>().par_chunks_mut((2 * heads).max(1)).enumerate();
         nodes.for_each(|(node, to)| {
             for (head, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
@@ -57,7 +58,7 @@ impl Graphs for Cpu {
             }
         });
         let (sums, _) = sums.as_slice::<f64>().as_chunks::<2>();
-        Ok(self.pieces(
+        self.pieces(
             scores.len,
             scores.dtype,
             #[inline(always)]
@@ -67,13 +68,13 @@ impl Graphs for Cpu {
                     *to = ((f64::from(values[first + i]) - greatest).exp() / sum) as f32;
                 }
             },
-        ))
+        )
     }
 
     fn edge_softmax_grad(&self, y: Slice<'_>, dy: Slice<'_>, edges: Edges<'_>) -> Result<Buffer> {
-        let (values, dy_values, targets) = (self.read(y), self.read(dy), edges.targets.host::<i32>());
+        let (values, dy_values, targets) = (self.read(y)?, self.read(dy)?, edges.targets.host::<i32>());
         let heads = y.len / targets.len().max(1);
-        let mut sums = self.take(edges.nodes * heads * 2);
+        let mut sums = self.take(edges.nodes * heads * 2)?;
         sums.as_slice_mut::<f64>().par_chunks_mut(heads.max(1)).enumerate().for_each(|(node, to)| {
             for (head, to) in to.iter_mut().enumerate() {
                 let at = edges.ending_in(node).iter().map(|edge| *edge as usize * heads + head);
@@ -81,7 +82,7 @@ impl Graphs for Cpu {
             }
         });
         let sums = sums.as_slice::<f64>();
-        Ok(self.pieces(
+        self.pieces(
             y.len,
             y.dtype,
             #[inline(always)]
@@ -91,15 +92,15 @@ impl Graphs for Cpu {
                     *to = (f64::from(values[first + i]) * (f64::from(dy_values[first + i]) - sum)) as f32;
                 }
             },
-        ))
+        )
     }
 
     fn aggregate(&self, weights: Slice<'_>, values: Slice<'_>, edges: Edges<'_>) -> Result<Buffer> {
-        let (weight_values, node_values, level) = (self.read(weights), self.read(values), self.level);
+        let (weight_values, node_values, level) = (self.read(weights)?, self.read(values)?, self.level);
         let sources = edges.sources.host::<i32>();
         let (heads, width) = (weights.len / sources.len().max(1), values.len / edges.nodes.max(1));
         let channels = width / heads.max(1);
-        let mut block = self.take(values.len);
+        let mut block = self.take(values.len)?;
         let tasks = block.values_mut().par_chunks_mut((NODES * width).max(1)).enumerate();
         tasks.for_each(|(task, to)| {
             level.run(
@@ -116,15 +117,15 @@ impl Graphs for Cpu {
                 },
             );
         });
-        Ok(self.finish(block, values.dtype))
+        self.finish(block, values.dtype)
     }
 
     fn edge_dot(&self, targets: Slice<'_>, sources: Slice<'_>, heads: usize, edges: Edges<'_>) -> Result<Buffer> {
-        let (target_values, source_values) = (self.read(targets), self.read(sources));
+        let (target_values, source_values) = (self.read(targets)?, self.read(sources)?);
         let (to, from) = (edges.targets.host::<i32>(), edges.sources.host::<i32>());
         let channels = sources.len / (edges.nodes * heads).max(1);
         let level = self.level;
-        let mut block = self.take(to.len() * heads);
+        let mut block = self.take(to.len() * heads)?;
         let each = (PIECE / channels.max(1)).max(1);
         block.values_mut().par_chunks_mut(each).enumerate().for_each(|(task, results)| {
             level.run(
@@ -140,7 +141,7 @@ impl Graphs for Cpu {
                 },
             );
         });
-        Ok(self.finish(block, sources.dtype))
+        self.finish(block, sources.dtype)
     }
 }
 

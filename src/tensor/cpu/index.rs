@@ -21,9 +21,9 @@ pub(super) fn check(index: &[i32], sizes: Indexed) -> Result<()> {
 
 impl Index for Cpu {
     fn index_select(&self, x: Slice<'_>, index: Slice<'_>, sizes: Indexed) -> Result<Buffer> {
-        let (values, index, Indexed { outer, size, picked, inner, .. }) = (self.read(x), index.host::<i32>(), sizes);
+        let (values, index, Indexed { outer, size, picked, inner, .. }) = (self.read(x)?, index.host::<i32>(), sizes);
         check(index, sizes)?;
-        let mut block = self.take(outer * picked * inner);
+        let mut block = self.take(outer * picked * inner)?;
         let each = (PIECE / inner.max(1)).max(1);
         block.values_mut().par_chunks_mut((each * inner).max(1)).enumerate().for_each(|(task, to)| {
             for (row, to) in to.chunks_exact_mut(inner).enumerate() {
@@ -32,7 +32,7 @@ impl Index for Cpu {
                 to.copy_from_slice(&values[from * inner..][..inner]);
             }
         });
-        Ok(self.finish(block, x.dtype))
+        self.finish(block, x.dtype)
     }
 
     fn index_add(
@@ -43,10 +43,10 @@ impl Index for Cpu {
         sizes: Indexed,
     ) -> Result<Buffer> {
         let (values, index, Indexed { outer, size, picked, inner, .. }) =
-            (self.read(source), index.host::<i32>(), sizes);
+            (self.read(source)?, index.host::<i32>(), sizes);
         check(index, sizes)?;
-        let owners = Owners::new(self, index, size);
-        let mut block = self.start(base, outer * size * inner);
+        let owners = Owners::new(self, index, size)?;
+        let mut block = self.start(base, outer * size * inner)?;
         let level = self.level;
         let each = (PIECE / inner.max(1)).max(1);
         block.values_mut().par_chunks_mut((each * inner).max(1)).enumerate().for_each(|(task, to)| {
@@ -63,19 +63,19 @@ impl Index for Cpu {
                 },
             );
         });
-        Ok(self.finish(block, source.dtype))
+        self.finish(block, source.dtype)
     }
 
     fn gather(&self, x: Slice<'_>, index: Slice<'_>, sizes: Indexed) -> Result<Buffer> {
-        let (values, index, Indexed { size, picked, inner, .. }) = (self.read(x), index.host::<i32>(), sizes);
+        let (values, index, Indexed { size, picked, inner, .. }) = (self.read(x)?, index.host::<i32>(), sizes);
         check(index, sizes)?;
-        Ok(self.pieces(index.len(), x.dtype, |first, piece| {
+        self.pieces(index.len(), x.dtype, |first, piece| {
             for (at, to) in piece.iter_mut().enumerate() {
                 let at = first + at;
                 let outer = at / (picked * inner);
                 *to = values[(outer * size + index[at] as usize) * inner + at % inner];
             }
-        }))
+        })
     }
 
     fn scatter_add(
@@ -86,9 +86,9 @@ impl Index for Cpu {
         sizes: Indexed,
     ) -> Result<Buffer> {
         let (values, index, Indexed { outer, size, picked, inner, .. }) =
-            (self.read(source), index.host::<i32>(), sizes);
+            (self.read(source)?, index.host::<i32>(), sizes);
         check(index, sizes)?;
-        let mut block = self.start(base, outer * size * inner);
+        let mut block = self.start(base, outer * size * inner)?;
         let owners = block.values_mut().par_chunks_mut((size * inner).max(1)).enumerate();
         owners.for_each(|(owner, to)| {
             for at in 0..picked * inner {
@@ -96,35 +96,35 @@ impl Index for Cpu {
                 to[index[from] as usize * inner + at % inner] += values[from];
             }
         });
-        Ok(self.finish(block, source.dtype))
+        self.finish(block, source.dtype)
     }
 
     fn one_hot(&self, index: Slice<'_>, sizes: Indexed) -> Result<Buffer> {
         let index = index.host::<i32>();
         check(index, sizes)?;
-        let mut block = self.take(index.len() * sizes.size);
+        let mut block = self.take(index.len() * sizes.size)?;
         let rows = block.values_mut().par_chunks_mut(sizes.size.max(1)).zip(index);
         rows.for_each(|(row, index)| {
             row.fill(0.0);
             row[*index as usize] = 1.0;
         });
-        Ok(self.finish(block, DType::F32))
+        self.finish(block, DType::F32)
     }
 }
 
 impl Cpu {
     /// What sums begin with.
-    fn start(&self, base: Option<Slice<'_>>, len: usize) -> Block {
-        let mut block = self.take(len);
+    fn start(&self, base: Option<Slice<'_>>, len: usize) -> Result<Block> {
+        let mut block = self.take(len)?;
         match base {
             Some(base) => {
-                let from = self.read(base);
+                let from = self.read(base)?;
                 let pieces = block.values_mut().par_chunks_mut(PIECE).zip(from.par_chunks(PIECE));
                 pieces.for_each(|(to, from)| to.copy_from_slice(from));
             }
             None => block.values_mut().par_chunks_mut(PIECE).for_each(|to| to.fill(0.0)),
         }
-        block
+        Ok(block)
     }
 }
 
@@ -136,8 +136,8 @@ pub(super) struct Owners {
 
 impl Owners {
     /// Sorts indices, each below `size`, by counting.
-    pub(super) fn new(cpu: &Cpu, index: &[i32], size: usize) -> Self {
-        let (mut offsets, mut positions) = (cpu.take(size + 2), cpu.take(index.len()));
+    pub(super) fn new(cpu: &Cpu, index: &[i32], size: usize) -> Result<Self> {
+        let (mut offsets, mut positions) = (cpu.take(size + 2)?, cpu.take(index.len())?);
         let (starts, order) = (offsets.as_slice_mut::<u32>(), positions.as_slice_mut::<u32>());
         starts.fill(0);
         index.iter().for_each(|i| starts[*i as usize + 2] += 1);
@@ -147,7 +147,7 @@ impl Owners {
             order[*next as usize] = position as u32;
             *next += 1;
         }
-        Owners { offsets, positions }
+        Ok(Owners { offsets, positions })
     }
 
     /// The positions of the indices that name a place.

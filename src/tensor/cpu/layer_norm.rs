@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::tensor::ops::norm::{LayerGradients, LayerSizes};
-use crate::tensor::{Buffer, Slice};
+use crate::tensor::{Buffer, Result, Slice};
 
 use super::row_sums::sums;
 use super::{Block, Cpu, PIECE};
@@ -31,13 +31,13 @@ fn statistics(row: &[f32], epsilon: f32) -> [f32; 3] {
 }
 
 /// Factors of each element of a row, or the same one everywhere.
-fn factors(cpu: &Cpu, given: Option<Slice<'_>>, len: usize, other: f32) -> Block {
-    let mut block = cpu.take(len);
+fn factors(cpu: &Cpu, given: Option<Slice<'_>>, len: usize, other: f32) -> Result<Block> {
+    let mut block = cpu.take(len)?;
     match given {
-        Some(given) => block.values_mut().copy_from_slice(&cpu.read(given)),
+        Some(given) => block.values_mut().copy_from_slice(&cpu.read(given)?),
         None => block.values_mut().fill(other),
     }
-    block
+    Ok(block)
 }
 
 pub(super) fn forward(
@@ -46,10 +46,10 @@ pub(super) fn forward(
     weight: Option<Slice<'_>>,
     bias: Option<Slice<'_>>,
     sizes: &LayerSizes,
-) -> Buffer {
-    let (values, len, level) = (cpu.read(x), sizes.len.max(1), cpu.level);
-    let (weight, bias) = (factors(cpu, weight, sizes.len, 1.0), factors(cpu, bias, sizes.len, 0.0));
-    let mut result = cpu.take(x.len);
+) -> Result<Buffer> {
+    let (values, len, level) = (cpu.read(x)?, sizes.len.max(1), cpu.level);
+    let (weight, bias) = (factors(cpu, weight, sizes.len, 1.0)?, factors(cpu, bias, sizes.len, 0.0)?);
+    let mut result = cpu.take(x.len)?;
     let many = len * (PIECE / len).max(1);
     let tasks = result.values_mut().par_chunks_mut(many).zip(values.par_chunks(many));
     tasks.for_each(|(to, x)| {
@@ -79,11 +79,11 @@ pub(super) fn backward(
     dy: Slice<'_>,
     weight: Option<Slice<'_>>,
     sizes: &LayerSizes,
-) -> LayerGradients {
-    let (values, dy_values, len, level) = (cpu.read(x), cpu.read(dy), sizes.len.max(1), cpu.level);
-    let weight = factors(cpu, weight, sizes.len, 1.0);
-    let (mut dx, tasks) = (cpu.take(x.len), sizes.rows.div_ceil(ROWS));
-    let mut sums = cpu.take(tasks * 2 * len);
+) -> Result<LayerGradients> {
+    let (values, dy_values, len, level) = (cpu.read(x)?, cpu.read(dy)?, sizes.len.max(1), cpu.level);
+    let weight = factors(cpu, weight, sizes.len, 1.0)?;
+    let (mut dx, tasks) = (cpu.take(x.len)?, sizes.rows.div_ceil(ROWS));
+    let mut sums = cpu.take(tasks * 2 * len)?;
     let rows = values.par_chunks(ROWS * len).zip(dy_values.par_chunks(ROWS * len));
     let to = dx.values_mut().par_chunks_mut(ROWS * len).zip(sums.values_mut().par_chunks_mut(2 * len));
     rows.zip(to).for_each(|(from, to)| {
@@ -92,12 +92,12 @@ pub(super) fn backward(
             || rows_back(from, weight.values(), sizes.epsilon, to),
         );
     });
-    let [of_weight, of_bias] = [0, len].map(|first| {
-        let mut total = cpu.take(sizes.len);
+    let total = |first: usize| -> Result<Buffer> {
+        let mut total = cpu.take(sizes.len)?;
         add_tasks(sums.values(), first, len, total.values_mut());
-        Buffer::Cpu(total)
-    });
-    LayerGradients { x: cpu.finish(dx, x.dtype), weight: of_weight, bias: of_bias }
+        Ok(Buffer::Cpu(total))
+    };
+    Ok(LayerGradients { x: cpu.finish(dx, x.dtype)?, weight: total(0)?, bias: total(len)? })
 }
 
 /// The gradients of some rows, and the sums over them that are the gradients of weight and bias.

@@ -2,10 +2,12 @@
 
 use rayon::prelude::*;
 
+use crate::tensor::ops::elementwise::Broadcast;
 use crate::tensor::ops::loss::{Loss, Penalty, Weights};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::functions::exp;
+use super::memory::Values;
 use super::{Cpu, PIECE};
 
 /// Elements whose penalties are summed in f32 before their sum is added in f64.
@@ -15,9 +17,9 @@ const LANES: usize = 16;
 
 impl Loss for Cpu {
     fn loss_sum(&self, op: Penalty, x: Slice<'_>, target: Slice<'_>, weights: Option<Weights<'_>>) -> Result<Buffer> {
-        let (xs, ts, level) = (self.read(x), self.read(target), self.level);
-        let held = weights.map(|weights| (self.read(weights.values), weights.broadcast));
-        let mut parts = self.take(2 * x.len.div_ceil(PIECE));
+        let (xs, ts, level) = (self.read(x)?, self.read(target)?, self.level);
+        let held = self.held(weights)?;
+        let mut parts = self.take(2 * x.len.div_ceil(PIECE))?;
         parts.as_slice_mut::<f64>().par_iter_mut().enumerate().for_each(|(piece, part)| {
             *part = level.run(
                 #[inline(always)]
@@ -35,9 +37,9 @@ impl Loss for Cpu {
                 },
             );
         });
-        let mut block = self.take(1);
-        block.values_mut().fill(parts.as_slice::<f64>().iter().sum::<f64>() as f32);
-        Ok(self.finish(block, DType::F32))
+        let mut block = self.take(1)?;
+        block.values_mut().fill(parts.as_slice::<f64>().iter().fold(0.0, |sum, part| sum + part) as f32);
+        self.finish(block, DType::F32)
     }
 
     fn loss_grad(
@@ -48,8 +50,8 @@ impl Loss for Cpu {
         dy: Slice<'_>,
         of_target: bool,
     ) -> Result<(Buffer, Option<Buffer>)> {
-        let (xs, ts, dy) = (self.read(x), self.read(target), self.read(dy));
-        let held = weights.map(|weights| (self.read(weights.values), weights.broadcast));
+        let (xs, ts, dy) = (self.read(x)?, self.read(target)?, self.read(dy)?);
+        let held = self.held(weights)?;
         let dy = dy.first().copied().unwrap_or_default();
         let gradients = |of_target: bool| {
             self.pieces(
@@ -70,13 +72,19 @@ impl Loss for Cpu {
                 },
             )
         };
-        Ok((gradients(false), of_target.then(|| gradients(true))))
+        Ok((gradients(false)?, of_target.then(|| gradients(true)).transpose()?))
+    }
+}
+
+impl Cpu {
+    fn held<'a>(&self, weights: Option<Weights<'a>>) -> Result<Option<(Values<'a>, &'a Broadcast)>> {
+        weights.map(|weights| Ok((self.read(weights.values)?, weights.broadcast))).transpose()
     }
 }
 
 /// The weights of elements from `first` on.
 #[inline(always)]
-fn spread(values: &[f32], broadcast: &crate::tensor::ops::elementwise::Broadcast, first: usize, to: &mut [f32]) {
+fn spread(values: &[f32], broadcast: &Broadcast, first: usize, to: &mut [f32]) {
     let (step, mut done) = (broadcast.steps().1, 0);
     while done < to.len() {
         let (run, _, at) = broadcast.run(first + done);
@@ -121,13 +129,16 @@ fn penalties(op: Penalty, x: &[f32], t: &[f32], weights: Option<&[f32]>) -> f32 
             t,
             weights,
             #[inline(always)]
-            |x, t| {
-                // −ln σ(x) = ln(1 + e^−|x|) + max(−x, 0), and −ln(1 − σ(x)) is x more.
-                let there = ln_1p_unit(exp(-x.abs())) + if x < 0.0 { -x } else { 0.0 };
-                positive * t * there + (1.0 - t) * (there + x)
-            },
+            // −ln(1 − σ(x)) is x more than −ln σ(x).
+            |x, t| positive * t * minus_ln_sigmoid(x) + (1.0 - t) * (minus_ln_sigmoid(x) + x),
         ),
     }
+}
+
+/// −ln σ(x) = ln(1 + e^−|x|) + max(−x, 0).
+#[inline(always)]
+fn minus_ln_sigmoid(x: f32) -> f32 {
+    ln_1p_unit(exp(-x.abs())) + if x < 0.0 { -x } else { 0.0 }
 }
 
 #[inline(always)]
@@ -192,14 +203,7 @@ fn slopes(op: Penalty, x: &[f32], t: &[f32], weights: Option<&[f32]>, of_target:
     // All but the cross entropy see the distance alone: the target's slope is the other way.
     let signed = if of_target { -dy } else { dy };
     match op {
-        Penalty::Squared => slope_of(
-            x,
-            t,
-            (weights, 2.0 * signed),
-            to,
-            #[inline(always)]
-            |x, t| x - t,
-        ),
+        Penalty::Squared => slope_of(x, t, (weights, 2.0 * signed), to, difference),
         Penalty::Absolute => slope_of(x, t, (weights, signed), to, sign),
         Penalty::Huber(delta) => slope_of(
             x,
@@ -207,7 +211,7 @@ fn slopes(op: Penalty, x: &[f32], t: &[f32], weights: Option<&[f32]>, of_target:
             (weights, signed),
             to,
             #[inline(always)]
-            |x, t| if (x - t).abs() <= delta { x - t } else { delta * sign(x, t) },
+            |x, t| if distance(x, t) <= delta { x - t } else { delta * sign(x, t) },
         ),
         Penalty::SmoothAbsolute(beta) if beta > 0.0 => slope_of(
             x,
@@ -215,35 +219,45 @@ fn slopes(op: Penalty, x: &[f32], t: &[f32], weights: Option<&[f32]>, of_target:
             (weights, signed),
             to,
             #[inline(always)]
-            |x, t| if (x - t).abs() <= beta { (x - t) / beta } else { sign(x, t) },
+            |x, t| if distance(x, t) <= beta { (x - t) / beta } else { sign(x, t) },
         ),
         Penalty::SmoothAbsolute(_) => slope_of(x, t, (weights, signed), to, sign),
-        Penalty::CrossEntropy(positive) if of_target => slope_of(
-            x,
-            t,
-            (weights, dy),
-            to,
-            #[inline(always)]
-            |x, _| {
-                let there = ln_1p_unit(exp(-x.abs())) + if x < 0.0 { -x } else { 0.0 };
-                positive * there - (there + x)
-            },
-        ),
-        Penalty::CrossEntropy(positive) => slope_of(
-            x,
-            t,
-            (weights, dy),
-            to,
-            #[inline(always)]
-            |x, t| {
-                // σ(|x|) and σ(−|x|) of one exponential, neither of which cancels.
-                let e = exp(-x.abs());
-                let great = 1.0 / (1.0 + e);
-                let (of_x, of_minus) = if x < 0.0 { (e * great, great) } else { (great, e * great) };
-                (1.0 - t) * of_x - positive * t * of_minus
-            },
-        ),
+        Penalty::CrossEntropy(positive) => logit_slopes(positive, [x, t], weights, of_target, dy, to),
     }
+}
+
+/// [`slopes`] of the cross entropy.
+#[inline(always)]
+fn logit_slopes(positive: f32, [x, t]: [&[f32]; 2], weights: Option<&[f32]>, of_target: bool, dy: f32, to: &mut [f32]) {
+    if of_target {
+        return slope_of(
+            x,
+            t,
+            (weights, dy),
+            to,
+            #[inline(always)]
+            |x, _| positive * minus_ln_sigmoid(x) - (minus_ln_sigmoid(x) + x),
+        );
+    }
+    slope_of(
+        x,
+        t,
+        (weights, dy),
+        to,
+        #[inline(always)]
+        |x, t| {
+            // σ(|x|) and σ(−|x|) of one exponential, neither of which cancels.
+            let e = exp(-x.abs());
+            let great = 1.0 / (1.0 + e);
+            let (of_x, of_minus) = if x < 0.0 { (e * great, great) } else { (great, e * great) };
+            (1.0 - t) * of_x - positive * t * of_minus
+        },
+    );
+}
+
+#[inline(always)]
+fn difference(x: f32, t: f32) -> f32 {
+    x - t
 }
 
 /// −1, 0 or 1; NaN for NaN.

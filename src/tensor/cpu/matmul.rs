@@ -10,7 +10,7 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::elementwise::map_piece;
 use super::gemm::{Apart, Matrix, Multiply, Tile, WHOLE, panel_width};
-use super::memory::Values;
+use super::memory::{Values, ready};
 use super::pack::{PackRight, pack_left, pack_right, packed_len};
 use super::vector::{Kernel, Vector};
 use super::{Block, Cpu, PIECE};
@@ -102,28 +102,28 @@ impl Matmul for Cpu {
         epilogue: Epilogue<'_>,
         dtype: DType,
     ) -> Result<Buffer> {
-        let (x, y) = (self.read(x), self.read(y));
+        let (x, y) = (self.read(x)?, self.read(y)?);
         let batches: usize = sizes.batch.iter().product();
-        let mut result = self.take(batches * sizes.rows * sizes.columns);
+        let mut result = self.take(batches * sizes.rows * sizes.columns)?;
         let tail = Tail {
-            bias: epilogue.bias.map(|bias| self.read(bias)),
+            bias: epilogue.bias.map(|bias| self.read(bias)).transpose()?,
             activation: epilogue.activation,
-            residual: epilogue.residual.map(|residual| self.read(residual)),
+            residual: epilogue.residual.map(|residual| self.read(residual)).transpose()?,
         };
         if sizes.inner == 0 {
             result.values_mut().fill(0.0);
             self.finish_product_rows(result.values_mut(), sizes.columns, &tail);
         } else {
-            self.multiply(&x, &y, sizes, tail, result.values_mut());
+            self.multiply(&x, &y, sizes, tail, result.values_mut())?;
         }
-        Ok(self.finish(result, dtype))
+        self.finish(result, dtype)
     }
 }
 
 impl Cpu {
-    fn multiply(&self, x: &[f32], y: &[f32], sizes: &Product, tail: Tail<'_>, to: &mut [f32]) {
+    fn multiply(&self, x: &[f32], y: &[f32], sizes: &Product, tail: Tail<'_>, to: &mut [f32]) -> Result<()> {
         if to.is_empty() || self.multiply_few(x, y, sizes, &tail, to) {
-            return;
+            return Ok(());
         }
         let batches: usize = sizes.batch.iter().product();
         let row_blocks = sizes.rows.div_ceil(ROWS);
@@ -131,7 +131,7 @@ impl Cpu {
         let column_blocks = sizes.columns.div_ceil(columns_a_job);
         let jobs = batches * row_blocks * column_blocks;
         let parts = if jobs < FEW_JOBS { (sizes.inner / PART).clamp(1, FEW_JOBS) } else { 1 };
-        let packed = (row_blocks > 1).then(|| self.pack(y, sizes));
+        let packed = (row_blocks > 1).then(|| self.pack(y, sizes)).transpose()?;
         let plan = |to, tail| Plan {
             sizes: *sizes,
             x,
@@ -147,41 +147,43 @@ impl Cpu {
         if parts == 1 {
             return self.run_jobs(&plan(to, tail), jobs);
         }
-        let mut partial = self.take(parts * to.len());
+        let mut partial = self.take(parts * to.len())?;
         let nothing = Tail { bias: None, activation: None, residual: None };
-        self.run_jobs(&plan(partial.values_mut(), nothing), jobs * parts);
+        self.run_jobs(&plan(partial.values_mut(), nothing), jobs * parts)?;
         self.add_parts(partial.values(), to);
         self.finish_product_rows(to, sizes.columns, &tail);
+        Ok(())
     }
 
     /// The right operands as panels, one for all batches or one each: blocks of [`DEPTH`] rows and [`COLUMNS`] columns.
-    fn pack(&self, y: &[f32], sizes: &Product) -> Block {
+    fn pack(&self, y: &[f32], sizes: &Product) -> Result<Block> {
         let column_blocks = sizes.columns.div_ceil(COLUMNS);
         let blocks = sizes.inner.div_ceil(DEPTH) * column_blocks;
         let block = sizes.block_len(COLUMNS, panel_width(self.level));
-        let mut packed = self.take(sizes.right_operands() * blocks * block);
+        let mut packed = self.take(sizes.right_operands() * blocks * block)?;
         packed.values_mut().par_chunks_mut(block).enumerate().for_each(|(index, to)| {
             let from = sizes.y.matrix(y, &sizes.batch, index / blocks);
             let (depth, column_block) = (index % blocks / column_blocks, index % column_blocks);
             let inner = block_of(depth, DEPTH, sizes.inner);
             self.level.launch(PackRight { from, inner, columns: block_of(column_block, COLUMNS, sizes.columns), to });
         });
-        packed
+        Ok(packed)
     }
 
-    fn run_jobs(&self, plan: &Plan<'_>, jobs: usize) {
+    fn run_jobs(&self, plan: &Plan<'_>, jobs: usize) -> Result<()> {
         let Plan { sizes, columns_a_job, parts, .. } = plan;
         let (rows, columns) = (sizes.rows.min(ROWS), sizes.columns.min(*columns_a_job));
         let right = if plan.packed.is_some() { 0 } else { sizes.block_len(*columns_a_job, panel_width(self.level)) };
         let scratch = [packed_len(sizes.inner.min(DEPTH), rows, WHOLE), right];
         let least = (WORTH_A_TASK / (rows * columns * sizes.inner.div_ceil(*parts)).max(1)).max(1);
-        (0..jobs).into_par_iter().with_min_len(least).for_each_init(
+        (0..jobs).into_par_iter().with_min_len(least).try_for_each_init(
             || scratch.map(|len| self.take(len)),
             |[left, right], job| {
-                let (left, right) = (left.values_mut(), right.values_mut());
+                let (left, right) = (ready(left)?.values_mut(), ready(right)?.values_mut());
                 self.level.launch(Job { plan, job, left, right });
+                Ok(())
             },
-        );
+        )
     }
 
     /// Sums of parts of long sums, one part after the other.

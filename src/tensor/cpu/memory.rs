@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytemuck::allocation::try_zeroed_slice_box;
 use bytemuck::{Pod, Zeroable};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use crate::tensor::backend::{Gather, MemoryUse};
-use crate::tensor::{Buffer, DType, Memory, Result, Slice};
+use crate::tensor::memory::host_refusal;
+use crate::tensor::{Buffer, DType, Memory, Result, Slice, TensorError};
 
 use super::{Cpu, PIECE};
 
@@ -30,35 +32,56 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    free: BTreeMap<usize, Vec<Vec<Line>>>,
+    free: BTreeMap<usize, Vec<Box<[Line]>>>,
     usage: MemoryUse,
 }
 
 /// Host memory of some bytes, aligned to a cache line.
 #[derive(Debug)]
 pub struct Block {
-    lines: Vec<Line>,
+    lines: Box<[Line]>,
     bytes: usize,
     pool: Arc<Pool>,
 }
 
 impl Pool {
     /// Memory of at least so many bytes, holding anything.
-    pub(super) fn take(pool: &Arc<Pool>, bytes: usize) -> Block {
+    pub(super) fn take(pool: &Arc<Pool>, bytes: usize) -> Result<Block> {
         let size = size_class(bytes.div_ceil(LINE));
-        let found = {
-            let mut state = pool.lock();
-            state.usage.used_bytes += size * LINE;
-            state.usage.peak_bytes = state.usage.peak_bytes.max(state.usage.used_bytes);
-            let found = state.free.get_mut(&size).and_then(Vec::pop);
-            if found.is_none() {
-                state.usage.allocations += 1;
-                state.usage.held_bytes += size * LINE;
-            }
-            found
+        let found = pool.lock().find(size);
+        let lines = match found {
+            Some(lines) => lines,
+            None => pool.grow(size, bytes)?,
         };
-        let lines = found.unwrap_or_else(|| vec![Line::zeroed(); size]);
-        Block { lines, bytes, pool: pool.clone() }
+        Ok(Block { lines, bytes, pool: pool.clone() })
+    }
+
+    /// New memory of the system; where it has none left, what waits in the pool is given back first.
+    fn grow(&self, size: usize, bytes: usize) -> Result<Box<[Line]>> {
+        let asked = || try_zeroed_slice_box(size);
+        let lines = asked().or_else(|()| {
+            self.trim();
+            asked()
+        });
+        let lines = lines.map_err(|()| self.refusal(bytes))?;
+        let mut state = self.lock();
+        state.usage.allocations += 1;
+        state.usage.held_bytes += size * LINE;
+        state.use_more(size);
+        Ok(lines)
+    }
+
+    /// Gives what waits in the pool back to the system.
+    pub(super) fn trim(&self) {
+        let mut state = self.lock();
+        let waiting = std::mem::take(&mut state.free);
+        let lines: usize = waiting.iter().map(|(size, blocks)| size * blocks.len()).sum();
+        state.usage.held_bytes -= lines * LINE;
+    }
+
+    fn refusal(&self, bytes: usize) -> TensorError {
+        let held = self.lock().usage.held_bytes;
+        host_refusal(bytes, held)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -66,10 +89,30 @@ impl Pool {
     }
 }
 
+impl State {
+    /// Memory of a size that waits to be used again.
+    fn find(&mut self, size: usize) -> Option<Box<[Line]>> {
+        let found = self.free.get_mut(&size)?.pop()?;
+        self.use_more(size);
+        Some(found)
+    }
+
+    fn use_more(&mut self, size: usize) {
+        self.usage.used_bytes += size * LINE;
+        self.usage.peak_bytes = self.usage.peak_bytes.max(self.usage.used_bytes);
+    }
+}
+
 /// Lines rounded up to one of eight sizes an octave, so that blocks of nearly one size serve each other.
 fn size_class(lines: usize) -> usize {
+    // The lines of `usize::MAX` bytes are far below the largest power of two.
     let step = (lines.next_power_of_two() / 16).max(1);
     lines.div_ceil(step) * step
+}
+
+/// What a task was to get, or why it has none.
+pub(super) fn ready<T>(scratch: &mut Result<T>) -> Result<&mut T> {
+    scratch.as_mut().map_err(|error| error.clone())
 }
 
 impl Drop for Block {
@@ -128,24 +171,24 @@ impl Deref for Values<'_> {
     }
 }
 
-pub(super) fn read<'a>(pool: &Arc<Pool>, x: Slice<'a>) -> Values<'a> {
+pub(super) fn read<'a>(pool: &Arc<Pool>, x: Slice<'a>) -> Result<Values<'a>> {
     if x.dtype != DType::Bf16 {
-        return Values::Plain(x.host());
+        return Ok(Values::Plain(x.host()));
     }
-    let (narrow, mut block) = (x.host::<bf16>(), Pool::take(pool, x.len * size_of::<f32>()));
+    let (narrow, mut block) = (x.host::<bf16>(), Pool::take(pool, x.len * size_of::<f32>())?);
     let pieces = block.values_mut().par_chunks_mut(PIECE).zip(narrow.par_chunks(PIECE));
     pieces.for_each(|(to, from)| from.convert_to_f32_slice(to));
-    Values::Widened(block)
+    Ok(Values::Widened(block))
 }
 
-pub(super) fn finish(pool: &Arc<Pool>, block: Block, dtype: DType) -> Buffer {
+pub(super) fn finish(pool: &Arc<Pool>, block: Block, dtype: DType) -> Result<Buffer> {
     if dtype != DType::Bf16 {
-        return Buffer::Cpu(block);
+        return Ok(Buffer::Cpu(block));
     }
-    let mut narrow = Pool::take(pool, block.bytes / 2);
+    let mut narrow = Pool::take(pool, block.bytes / 2)?;
     let pieces = narrow.as_slice_mut::<bf16>().par_chunks_mut(PIECE).zip(block.values().par_chunks(PIECE));
     pieces.for_each(|(to, from)| to.convert_from_f32_slice(from));
-    Buffer::Cpu(narrow)
+    Ok(Buffer::Cpu(narrow))
 }
 
 impl Memory for Cpu {
@@ -157,20 +200,24 @@ impl Memory for Cpu {
         self.pool.lock().usage
     }
 
+    fn trim_memory(&self) {
+        self.pool.trim();
+    }
+
     fn upload(&self, values: &[f32]) -> Result<Buffer> {
-        let mut block = self.take(values.len());
+        let mut block = self.take(values.len())?;
         block.values_mut().copy_from_slice(values);
         Ok(Buffer::Cpu(block))
     }
 
     fn upload_indices(&self, values: &[i32]) -> Result<Buffer> {
-        let mut block = self.take(values.len());
+        let mut block = self.take(values.len())?;
         block.as_slice_mut().copy_from_slice(values);
         Ok(Buffer::Cpu(block))
     }
 
     fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()> {
-        values.copy_from_slice(&self.read(x));
+        values.copy_from_slice(&*self.read(x)?);
         Ok(())
     }
 
@@ -180,17 +227,17 @@ impl Memory for Cpu {
     }
 
     fn fill(&self, len: usize, value: f32, dtype: DType) -> Result<Buffer> {
-        Ok(self.pieces(len, dtype, |_, piece| piece.fill(value)))
+        self.pieces(len, dtype, |_, piece| piece.fill(value))
     }
 
     fn cast(&self, x: Slice<'_>, dtype: DType) -> Result<Buffer> {
-        let values = self.read(x);
-        Ok(self.pieces(x.len, dtype, |first, piece| piece.copy_from_slice(&values[first..first + piece.len()])))
+        let values = self.read(x)?;
+        self.pieces(x.len, dtype, |first, piece| piece.copy_from_slice(&values[first..first + piece.len()]))
     }
 
     fn gather_regular(&self, x: Slice<'_>, gather: Gather<'_>) -> Result<Buffer> {
         let len = gather.sizes.iter().product::<usize>();
-        let mut block = Pool::take(&self.pool, len * x.dtype.bytes());
+        let mut block = Pool::take(&self.pool, len.saturating_mul(x.dtype.bytes()))?;
         match x.dtype {
             DType::Bf16 => gather_regular(x.host::<u16>(), block.as_slice_mut(), gather),
             DType::F32 | DType::I32 => gather_regular(x.host::<u32>(), block.as_slice_mut(), gather),
@@ -201,7 +248,7 @@ impl Memory for Cpu {
     fn interleave(&self, parts: &[(Slice<'_>, usize)], outer: usize) -> Result<Buffer> {
         let width: usize = parts.iter().map(|(_, width)| width).sum();
         let bytes = parts.first().map_or(4, |(x, _)| x.dtype.bytes());
-        let mut block = Pool::take(&self.pool, outer * width * bytes);
+        let mut block = Pool::take(&self.pool, outer * width * bytes)?;
         match bytes {
             2 => interleave(parts, width, block.as_slice_mut::<u16>()),
             _ => interleave(parts, width, block.as_slice_mut::<u32>()),

@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Backend, Buffer, DType, Device, Slice};
+use super::{Backend, Buffer, DType, Device, Result, Slice};
 use memory::{Pool, Values};
 
 /// Elements that one task works on where an operation treats each alone.
@@ -71,23 +71,23 @@ impl Cpu {
     }
 
     /// Memory for so many f32, holding anything.
-    fn take(&self, len: usize) -> Block {
-        Pool::take(&self.pool, len * size_of::<f32>())
+    fn take(&self, len: usize) -> Result<Block> {
+        Pool::take(&self.pool, len.saturating_mul(size_of::<f32>()))
     }
 
     /// What a slice holds, as f32.
-    fn read<'a>(&self, x: Slice<'a>) -> Values<'a> {
+    fn read<'a>(&self, x: Slice<'a>) -> Result<Values<'a>> {
         memory::read(&self.pool, x)
     }
 
     /// A result that was worked out in f32, rounded once where its dtype is narrower.
-    fn finish(&self, block: Block, dtype: DType) -> Buffer {
+    fn finish(&self, block: Block, dtype: DType) -> Result<Buffer> {
         memory::finish(&self.pool, block, dtype)
     }
 
     /// A result whose elements are worked out piece by piece: `work` is given the first index and the piece.
-    fn pieces(&self, len: usize, dtype: DType, work: impl Fn(usize, &mut [f32]) + Sync) -> Buffer {
-        let mut block = self.take(len);
+    fn pieces(&self, len: usize, dtype: DType, work: impl Fn(usize, &mut [f32]) + Sync) -> Result<Buffer> {
+        let mut block = self.take(len)?;
         let level = self.level;
         let pieces = block.values_mut().par_chunks_mut(PIECE).enumerate();
         pieces.for_each(|(piece, values)| level.run(|| work(piece * PIECE, values)));

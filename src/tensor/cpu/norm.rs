@@ -13,6 +13,7 @@ use crate::tensor::{Buffer, Layout, Result, Slice};
 
 use super::gemm::Apart;
 use super::layer_norm;
+use super::memory::ready;
 use super::norm_factors::{Factors, Moments};
 use super::norm_kernels::{self, Pattern};
 use super::{Block, Cpu};
@@ -68,20 +69,27 @@ impl View {
 
 impl Cpu {
     /// Runs `work` for each block with scratch of `parts` patterns.
-    fn blocks(&self, view: &View, parts: usize, work: impl Fn(&mut [f32], usize) + Sync) {
+    fn blocks(&self, view: &View, parts: usize, work: impl Fn(&mut [f32], usize) + Sync) -> Result<()> {
         let scratch = || self.take(parts * view.pattern);
         let count = view.samples * view.blocks;
-        (0..count).into_par_iter().with_min_len(view.least()).for_each_init(scratch, |scratch, index| {
+        (0..count).into_par_iter().with_min_len(view.least()).try_for_each_init(scratch, |scratch, index| {
+            let scratch = ready(scratch)?.values_mut();
             self.level.run(
                 #[inline(always)]
-                || work(scratch.values_mut(), index),
+                || work(scratch, index),
             );
-        });
+            Ok(())
+        })
     }
 
     /// Two sums a channel of every block.
-    fn block_sums(&self, view: &View, parts: usize, work: impl Fn(&mut [f32], usize, &mut [f64]) + Sync) -> Block {
-        let mut sums = self.take(2 * view.samples * view.blocks * 2 * view.channels);
+    fn block_sums(
+        &self,
+        view: &View,
+        parts: usize,
+        work: impl Fn(&mut [f32], usize, &mut [f64]) + Sync,
+    ) -> Result<Block> {
+        let mut sums = self.take(2 * view.samples * view.blocks * 2 * view.channels)?;
         let apart = Apart::new(sums.as_slice_mut::<f64>());
         self.blocks(
             view,
@@ -92,14 +100,14 @@ impl Cpu {
                 let sums = unsafe { apart.part(index * 2 * view.channels, 2 * view.channels) };
                 work(scratch, index, sums);
             },
-        );
-        sums
+        )?;
+        Ok(sums)
     }
 }
 
 impl Norm for Cpu {
     fn moments(&self, x: Slice<'_>, sizes: &NormSizes) -> Result<Buffer> {
-        let (x, view) = (self.read(x), View::new(sizes));
+        let (x, view) = (self.read(x)?, View::new(sizes));
         let sums = self.block_sums(
             &view,
             3,
@@ -107,8 +115,8 @@ impl Norm for Cpu {
             |scratch, index, sums| {
                 norm_kernels::moments(&x[view.range(index).1], view.channels, view.pattern, scratch, sums);
             },
-        );
-        let mut moments = self.take(3 * sizes.batch * sizes.channels);
+        )?;
+        let mut moments = self.take(3 * sizes.batch * sizes.channels)?;
         moments.values_mut().fill(0.0);
         let mut to = Moments::new(moments.values_mut());
         for (sample, sums) in sums.as_slice::<f64>().chunks_exact((view.blocks * 2 * view.channels).max(1)).enumerate()
@@ -133,8 +141,8 @@ impl Norm for Cpu {
         activation: Option<Map>,
         sizes: &NormSizes,
     ) -> Result<Buffer> {
-        let factors = self.factors(moments, affine, sizes);
-        Ok(self.finish(self.normalised(&self.read(x), &factors, activation, sizes), x.dtype))
+        let factors = self.factors(moments, affine, sizes)?;
+        self.finish(self.normalised(&self.read(x)?, &factors, activation, sizes)?, x.dtype)
     }
 
     fn norm_grad(
@@ -146,15 +154,15 @@ impl Norm for Cpu {
         activation: Option<Map>,
         sizes: &NormSizes,
     ) -> Result<NormGradients> {
-        let (values, dy, view) = (self.read(x), self.read(dy), View::new(sizes));
-        let mut factors = self.factors(moments, affine, sizes);
-        let mut dx = self.take(x.len);
+        let (values, dy, view) = (self.read(x)?, self.read(dy)?, View::new(sizes));
+        let mut factors = self.factors(moments, affine, sizes)?;
+        let mut dx = self.take(x.len)?;
         let to = Apart::new(dx.values_mut());
-        let sums = self.norm_sums(&view, &factors, [&values, &dy], activation, &to);
+        let sums = self.norm_sums(&view, &factors, [&values, &dy], activation, &to)?;
         let channels = factors.gradients(self, sums.as_slice(), view.blocks, view.channels)?;
         let given = activation.is_none().then_some(&*dy);
-        self.norm_back(&view, &factors, &values, given, &to);
-        Ok(NormGradients { x: self.finish(dx, x.dtype), channels })
+        self.norm_back(&view, &factors, &values, given, &to)?;
+        Ok(NormGradients { x: self.finish(dx, x.dtype)?, channels })
     }
 
     fn layer_norm(
@@ -164,7 +172,7 @@ impl Norm for Cpu {
         bias: Option<Slice<'_>>,
         sizes: &LayerSizes,
     ) -> Result<Buffer> {
-        Ok(layer_norm::forward(self, x, weight, bias, sizes))
+        layer_norm::forward(self, x, weight, bias, sizes)
     }
 
     fn layer_norm_grad(
@@ -174,7 +182,7 @@ impl Norm for Cpu {
         weight: Option<Slice<'_>>,
         sizes: &LayerSizes,
     ) -> Result<LayerGradients> {
-        Ok(layer_norm::backward(self, x, dy, weight, sizes))
+        layer_norm::backward(self, x, dy, weight, sizes)
     }
 }
 
@@ -188,7 +196,7 @@ impl Cpu {
         [x, dy]: [&[f32]; 2],
         activation: Option<Map>,
         to: &Apart<'_, f32>,
-    ) -> Block {
+    ) -> Result<Block> {
         self.block_sums(
             view,
             6,
@@ -205,7 +213,14 @@ impl Cpu {
     }
 
     /// The gradient of x of every block; `to` holds dz where none is given.
-    fn norm_back(&self, view: &View, factors: &Factors, x: &[f32], dz: Option<&[f32]>, to: &Apart<'_, f32>) {
+    fn norm_back(
+        &self,
+        view: &View,
+        factors: &Factors,
+        x: &[f32],
+        dz: Option<&[f32]>,
+        to: &Apart<'_, f32>,
+    ) -> Result<()> {
         self.blocks(
             view,
             6,
@@ -219,13 +234,15 @@ impl Cpu {
                 let back = Pattern::new(factors.backward(), view.channels(sample), self.level.fuses(), second);
                 forward.back(&back, &x[range.clone()], dz.map(|dz| &dz[range.clone()]), to);
             },
-        );
+        )
     }
 
-    pub(super) fn factors(&self, moments: Slice<'_>, affine: Affine<'_>, sizes: &NormSizes) -> Factors {
-        let read = |x: Option<Slice<'_>>| x.map(|x| self.read(x).to_vec());
-        let affine = [affine.weight, affine.bias, affine.scale, affine.shift, affine.addend].map(read);
-        Factors::new(&self.read(moments), affine, sizes)
+    pub(super) fn factors(&self, moments: Slice<'_>, affine: Affine<'_>, sizes: &NormSizes) -> Result<Factors> {
+        let read =
+            |x: Option<Slice<'_>>| -> Result<Option<Vec<f32>>> { x.map(|x| Ok(self.read(x)?.to_vec())).transpose() };
+        let Affine { weight, bias, scale, shift, addend } = affine;
+        let affine = [read(weight)?, read(bias)?, read(scale)?, read(shift)?, read(addend)?];
+        Ok(Factors::new(&self.read(moments)?, affine, sizes))
     }
 
     /// The normalised values and a function of them, not yet rounded.
@@ -235,9 +252,9 @@ impl Cpu {
         factors: &Factors,
         activation: Option<Map>,
         sizes: &NormSizes,
-    ) -> Block {
+    ) -> Result<Block> {
         let view = View::new(sizes);
-        let mut result = self.take(values.len());
+        let mut result = self.take(values.len())?;
         let to = Apart::new(result.values_mut());
         self.blocks(
             &view,
@@ -253,7 +270,7 @@ impl Cpu {
                 let pattern = Pattern::adding(forward, factors.addend(), channels, fused, factor);
                 pattern.apply(&values[range], activation, scratch, to);
             },
-        );
-        result
+        )?;
+        Ok(result)
     }
 }

@@ -12,10 +12,13 @@ const LANES: usize = 8;
 
 impl Optimise for Cpu {
     fn adam_step(&self, state: [Slice<'_>; 4], scale: Option<Slice<'_>>, step: AdamStep) -> Result<[Buffer; 3]> {
-        let [value, gradient, mean, square] = state.map(|x| self.read(x));
-        let scale = scale.map_or(1.0, |scale| self.read(scale).first().copied().unwrap_or(1.0));
+        let [value, gradient, mean, square] = state;
+        let (value, gradient) = (self.read(value)?, self.read(gradient)?);
+        let (mean, square) = (self.read(mean)?, self.read(square)?);
+        let scale = scale.map(|scale| self.read(scale)).transpose()?;
+        let scale = scale.and_then(|scale| scale.first().copied()).unwrap_or(1.0);
         let (level, len) = (self.level, state[0].len);
-        let mut blocks = [(); 3].map(|()| self.take(len));
+        let mut blocks = [self.take(len)?, self.take(len)?, self.take(len)?];
         let [values, means, squares] = &mut blocks;
         let pieces = values.values_mut().par_chunks_mut(PIECE);
         let pieces = pieces.zip(means.values_mut().par_chunks_mut(PIECE));
@@ -28,14 +31,14 @@ impl Optimise for Cpu {
                 || adam_piece(from, [values, means, squares], scale, step),
             );
         });
-        Ok(blocks.map(|block| self.finish(block, DType::F32)))
+        Ok(blocks.map(Buffer::Cpu))
     }
 
     fn global_norm(&self, xs: &[Slice<'_>]) -> Result<Buffer> {
         let level = self.level;
-        let sum = xs.iter().map(|x| {
-            let values = self.read(*x);
-            let mut parts = self.take(2 * x.len.div_ceil(PIECE));
+        let sum = xs.iter().map(|x| -> Result<f64> {
+            let values = self.read(*x)?;
+            let mut parts = self.take(2 * x.len.div_ceil(PIECE))?;
             let pieces = parts.as_slice_mut::<f64>().par_iter_mut().zip(values.par_chunks(PIECE));
             pieces.for_each(|(part, piece)| {
                 *part = level.run(
@@ -43,12 +46,12 @@ impl Optimise for Cpu {
                     || squares(piece),
                 );
             });
-            parts.as_slice::<f64>().iter().sum::<f64>()
+            Ok(parts.as_slice::<f64>().iter().sum())
         });
-        let norm = sum.sum::<f64>().sqrt();
-        let mut block = self.take(1);
+        let norm = sum.sum::<Result<f64>>()?.sqrt();
+        let mut block = self.take(1)?;
         block.values_mut().fill(norm as f32);
-        Ok(self.finish(block, DType::F32))
+        self.finish(block, DType::F32)
     }
 }
 

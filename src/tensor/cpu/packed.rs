@@ -9,7 +9,7 @@ use super::Cpu;
 impl Unpack for Cpu {
     fn unpack(&self, field: &Message, bytes: &[u8]) -> Result<Buffer> {
         field.check_room(bytes, field.points)?;
-        let mut block = self.take(field.points);
+        let mut block = self.take(field.points)?;
         field.decode_into(bytes, block.values_mut())?;
         Ok(Buffer::Cpu(block))
     }

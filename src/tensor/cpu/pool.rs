@@ -14,10 +14,10 @@ const LANES: usize = 16;
 
 impl Pool for Cpu {
     fn max_pool(&self, x: Slice<'_>, sizes: Pool2d) -> Result<(Buffer, Buffer)> {
-        let (values, level) = (self.read(x), self.level);
+        let (values, level) = (self.read(x)?, self.level);
         let width = sizes.columns_out * sizes.channels;
         let rows = sizes.batch * sizes.rows_out;
-        let (mut block, mut index) = (self.take(rows * width), self.take(rows * width));
+        let (mut block, mut index) = (self.take(rows * width)?, self.take(rows * width)?);
         let each = (PIECE / width.max(1)).max(1) * width.max(1);
         let tasks = block.values_mut().par_chunks_mut(each).zip(index.as_slice_mut::<i32>().par_chunks_mut(each));
         tasks.enumerate().for_each(|(task, (to, at))| {
@@ -29,15 +29,15 @@ impl Pool for Cpu {
                 },
             );
         });
-        Ok((self.finish(block, x.dtype), self.finish(index, DType::I32)))
+        Ok((self.finish(block, x.dtype)?, self.finish(index, DType::I32)?))
     }
 
     fn max_pool_grad(&self, index: Slice<'_>, dy: Slice<'_>, sizes: Pool2d) -> Result<Buffer> {
-        let (values, index, level) = (self.read(dy), index.host::<i32>(), self.level);
+        let (values, index, level) = (self.read(dy)?, index.host::<i32>(), self.level);
         let width = sizes.columns * sizes.channels;
         let columns: Vec<Range<usize>> =
             (0..sizes.columns).map(|column| outputs(sizes, 1, column, sizes.columns_out)).collect();
-        let mut block = self.take(sizes.batch * sizes.rows * width);
+        let mut block = self.take(sizes.batch * sizes.rows * width)?;
         let each = (PIECE / width.max(1)).max(1) * width.max(1);
         block.values_mut().par_chunks_mut(each).enumerate().for_each(|(task, to)| {
             level.run(
@@ -50,7 +50,7 @@ impl Pool for Cpu {
                 },
             );
         });
-        Ok(self.finish(block, dy.dtype))
+        self.finish(block, dy.dtype)
     }
 }
 

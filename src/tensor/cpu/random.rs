@@ -18,7 +18,7 @@ const UNIT: f32 = 1.0 / 4_294_967_296.0;
 
 impl Random for Cpu {
     fn random(&self, from: Distribution, keys: &[RandomKey], each: usize) -> Result<Buffer> {
-        let mut block = self.take(keys.len() * each);
+        let mut block = self.take(keys.len() * each)?;
         let level = self.level;
         for (key, to) in keys.iter().zip(block.values_mut().chunks_mut(each.max(1))) {
             to.par_chunks_mut(PIECE).enumerate().for_each(|(piece, to)| {
@@ -28,13 +28,13 @@ impl Random for Cpu {
                 );
             });
         }
-        Ok(self.finish(block, DType::F32))
+        self.finish(block, DType::F32)
     }
 
     fn dropout(&self, x: Slice<'_>, probability: f32, key: RandomKey) -> Result<Buffer> {
-        let values = self.read(x);
+        let values = self.read(x)?;
         let scale = 1.0 / (1.0 - probability);
-        Ok(self.pieces(
+        self.pieces(
             x.len,
             x.dtype,
             #[inline(always)]
@@ -43,7 +43,7 @@ impl Random for Cpu {
                 let from = &values[first..first + piece.len()];
                 piece.iter_mut().zip(from).for_each(|(to, x)| *to = if *to < probability { 0.0 } else { x * scale });
             },
-        ))
+        )
     }
 }
 

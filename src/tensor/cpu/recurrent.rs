@@ -10,8 +10,8 @@ use super::{Cpu, PIECE};
 
 impl Recurrent for Cpu {
     fn gru(&self, x: Slice<'_>, g: Slice<'_>, h: Slice<'_>, sizes: Gates) -> Result<Buffer> {
-        let (xs, gs, hs) = (self.read(x), self.read(g), self.read(h));
-        let mut y = self.take(h.len);
+        let (xs, gs, hs) = (self.read(x)?, self.read(g)?, self.read(h)?);
+        let mut y = self.take(h.len)?;
         let width = sizes.width;
         self.cells(
             [(y.values_mut(), width)],
@@ -28,12 +28,12 @@ impl Recurrent for Cpu {
                 }
             },
         );
-        Ok(self.finish(y, h.dtype))
+        self.finish(y, h.dtype)
     }
 
     fn gru_grad(&self, [x, g, h]: [Slice<'_>; 3], dy: Slice<'_>, sizes: Gates) -> Result<[Buffer; 3]> {
-        let (xs, gs, hs, dys) = (self.read(x), self.read(g), self.read(h), self.read(dy));
-        let (mut dx, mut dg, mut dh) = (self.take(x.len), self.take(g.len), self.take(h.len));
+        let (xs, gs, hs, dys) = (self.read(x)?, self.read(g)?, self.read(h)?, self.read(dy)?);
+        let (mut dx, mut dg, mut dh) = (self.take(x.len)?, self.take(g.len)?, self.take(h.len)?);
         let width = sizes.width;
         let blocks = [(dx.values_mut(), 3 * width), (dg.values_mut(), 3 * width), (dh.values_mut(), width)];
         self.cells(
@@ -57,12 +57,12 @@ impl Recurrent for Cpu {
                 }
             },
         );
-        Ok([(dx, x.dtype), (dg, g.dtype), (dh, h.dtype)].map(|(block, dtype)| self.finish(block, dtype)))
+        Ok([self.finish(dx, x.dtype)?, self.finish(dg, g.dtype)?, self.finish(dh, h.dtype)?])
     }
 
     fn lstm(&self, gates: Slice<'_>, c: Slice<'_>, sizes: Gates) -> Result<Buffer> {
-        let (gs, cs) = (self.read(gates), self.read(c));
-        let mut y = self.take(2 * c.len);
+        let (gs, cs) = (self.read(gates)?, self.read(c)?);
+        let mut y = self.take(2 * c.len)?;
         let width = sizes.width;
         let (h, c_next) = y.values_mut().split_at_mut(c.len);
         self.cells(
@@ -78,12 +78,12 @@ impl Recurrent for Cpu {
                 }
             },
         );
-        Ok(self.finish(y, c.dtype))
+        self.finish(y, c.dtype)
     }
 
     fn lstm_grad(&self, [gates, c, y]: [Slice<'_>; 3], dy: Slice<'_>, sizes: Gates) -> Result<[Buffer; 2]> {
-        let (gs, cs, ys, dys) = (self.read(gates), self.read(c), self.read(y), self.read(dy));
-        let (mut d_gates, mut dc) = (self.take(gates.len), self.take(c.len));
+        let (gs, cs, ys, dys) = (self.read(gates)?, self.read(c)?, self.read(y)?, self.read(dy)?);
+        let (mut d_gates, mut dc) = (self.take(gates.len)?, self.take(c.len)?);
         let width = sizes.width;
         let blocks = [(d_gates.values_mut(), 4 * width), (dc.values_mut(), width)];
         self.cells(
@@ -109,7 +109,7 @@ impl Recurrent for Cpu {
                 }
             },
         );
-        Ok([(d_gates, gates.dtype), (dc, c.dtype)].map(|(block, dtype)| self.finish(block, dtype)))
+        Ok([self.finish(d_gates, gates.dtype)?, self.finish(dc, c.dtype)?])
     }
 }
 

@@ -27,14 +27,14 @@ enum Run {
 
 impl Resize for Cpu {
     fn resample(&self, x: Slice<'_>, sizes: Resample, rows: &Taps, columns: &Taps) -> Result<Buffer> {
-        let (values, level) = (self.read(x), self.level);
+        let (values, level) = (self.read(x)?, self.level);
         let (width, width_out) = (sizes.columns * sizes.inner, sizes.columns_out * sizes.inner);
         let runs = runs(columns);
-        let mut block = self.take(sizes.outer * sizes.rows_out * width_out);
+        let mut block = self.take(sizes.outer * sizes.rows_out * width_out)?;
         let rows_each = (PIECE / width_out.max(1)).max(1);
         let tasks = block.values_mut().par_chunks_mut((rows_each * width_out).max(1)).enumerate();
-        tasks.for_each(|(task, to)| {
-            let mut scratch = self.take(width);
+        tasks.try_for_each(|(task, to)| -> Result<()> {
+            let mut scratch = self.take(width)?;
             for (row, to) in to.chunks_mut(width_out).enumerate() {
                 let row = task * rows_each + row;
                 let plane = &values[row / sizes.rows_out * sizes.rows * width..][..sizes.rows * width];
@@ -44,8 +44,9 @@ impl Resize for Cpu {
                     || map_row(plane, taps, scratch.values_mut(), columns, &runs, sizes, to),
                 );
             }
-        });
-        Ok(self.finish(block, x.dtype))
+            Ok(())
+        })?;
+        self.finish(block, x.dtype)
     }
 }
 

@@ -17,8 +17,8 @@ use super::{Cpu, PIECE};
 const STRIP: usize = 64;
 impl Softmax for Cpu {
     fn softmax(&self, x: Slice<'_>, folding: Folding, log: bool) -> Result<Buffer> {
-        let values = self.read(x);
-        let mut result = self.take(x.len);
+        let values = self.read(x)?;
+        let mut result = self.take(x.len)?;
         if folding.inner == 1 {
             self.rows(
                 result.values_mut(),
@@ -34,12 +34,12 @@ impl Softmax for Cpu {
                 |strip, to| strip.forward(&values, log, to),
             );
         }
-        Ok(self.finish(result, x.dtype))
+        self.finish(result, x.dtype)
     }
 
     fn softmax_grad(&self, y: Slice<'_>, dy: Slice<'_>, folding: Folding, log: bool) -> Result<Buffer> {
-        let (values, dy) = (self.read(y), self.read(dy));
-        let mut result = self.take(y.len);
+        let (values, dy) = (self.read(y)?, self.read(dy)?);
+        let mut result = self.take(y.len)?;
         if folding.inner == 1 {
             self.rows(
                 result.values_mut(),
@@ -55,7 +55,7 @@ impl Softmax for Cpu {
                 |strip, to| strip.backward(&values, &dy, log, to),
             );
         }
-        Ok(self.finish(result, y.dtype))
+        self.finish(result, y.dtype)
     }
 }
 

@@ -37,10 +37,10 @@ impl Splat {
 
 impl Splats for Cpu {
     fn splat(&self, features: Slice<'_>, positions: Slice<'_>, sizes: Splat) -> Result<(Buffer, Buffer)> {
-        let (values, places, level) = (self.read(features), self.read(positions), self.level);
+        let (values, places, level) = (self.read(features)?, self.read(positions)?, self.level);
         let Splat { batch, points, channels, rows, columns, .. } = sizes;
         let (mut block, mut weights) =
-            (self.take(batch * rows * columns * channels), self.take(batch * rows * columns));
+            (self.take(batch * rows * columns * channels)?, self.take(batch * rows * columns)?);
         weights.values_mut().par_chunks_mut(columns.max(1)).for_each(|row| row.fill(0.0));
         block.values_mut().par_chunks_mut((columns * channels).max(1)).for_each(|row| row.fill(0.0));
         let tasks = block.values_mut().par_chunks_mut((columns * channels).max(1));
@@ -52,7 +52,7 @@ impl Splats for Cpu {
                 || splat_row(features, &places[2 * set..][..2 * points], row % rows, sizes, to, weights),
             );
         });
-        Ok((self.finish(block, features.dtype), self.finish(weights, DType::F32)))
+        Ok((self.finish(block, features.dtype)?, self.finish(weights, DType::F32)?))
     }
 
     fn splat_grad(
@@ -63,10 +63,10 @@ impl Splats for Cpu {
         dy: Slice<'_>,
         sizes: Splat,
     ) -> Result<(Buffer, Buffer)> {
-        let (values, places, dy, level) = (self.read(features), self.read(positions), self.read(dy), self.level);
-        let (y, weights) = (self.read(result.0), self.read(result.1));
+        let (values, places, dy, level) = (self.read(features)?, self.read(positions)?, self.read(dy)?, self.level);
+        let (y, weights) = (self.read(result.0)?, self.read(result.1)?);
         let Splat { batch, points, channels, .. } = sizes;
-        let (mut block, mut moves) = (self.take(batch * points * channels), self.take(batch * points * 2));
+        let (mut block, mut moves) = (self.take(batch * points * channels)?, self.take(batch * points * 2)?);
         let tasks = block.values_mut().par_chunks_mut((POINTS * channels).max(1));
         tasks.zip(moves.values_mut().par_chunks_mut(POINTS * 2)).enumerate().for_each(|(task, (to, moves))| {
             for (point, (to, moves)) in to.chunks_exact_mut(channels).zip(moves.chunks_exact_mut(2)).enumerate() {
@@ -81,13 +81,13 @@ impl Splats for Cpu {
                 moves.copy_from_slice(&moved);
             }
         });
-        Ok((self.finish(block, features.dtype), self.finish(moves, positions.dtype)))
+        Ok((self.finish(block, features.dtype)?, self.finish(moves, positions.dtype)?))
     }
 
     fn local_maxima(&self, x: Slice<'_>, sizes: Peaks) -> Result<(Buffer, Buffer)> {
-        let values = self.read(x);
+        let values = self.read(x)?;
         let Peaks { batch, rows, columns, count, .. } = sizes;
-        let (mut index, mut mask) = (self.take(batch * count), self.take(batch * count));
+        let (mut index, mut mask) = (self.take(batch * count)?, self.take(batch * count)?);
         let tasks = index.as_slice_mut::<i32>().par_chunks_mut(count.max(1));
         tasks.zip(mask.values_mut().par_chunks_mut(count.max(1))).enumerate().for_each(|(field, (index, mask))| {
             let field = &values[field * rows * columns..][..rows * columns];
@@ -102,7 +102,7 @@ impl Splats for Cpu {
                 *mask = if i < found.len() { 1.0 } else { 0.0 };
             }
         });
-        Ok((self.finish(index, DType::I32), self.finish(mask, DType::F32)))
+        Ok((self.finish(index, DType::I32)?, self.finish(mask, DType::F32)?))
     }
 }
 

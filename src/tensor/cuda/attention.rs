@@ -32,7 +32,7 @@ struct Sizes {
     causal: i32,
     tiles: i32,
     wide: i32,
-    padding: i32,
+    exact: i32,
 }
 
 /// How tiles of an attention lie in shared memory.
@@ -55,7 +55,8 @@ impl Attention for Cuda {
     ) -> Result<[Buffer; 2]> {
         let plan = self.plan(&[queries, keys, values], sizes)?;
         let rows = plan.heads * sizes.queries;
-        let (y, log_sums) = (self.take(rows * sizes.value_size, queries.dtype)?, self.take(rows, DType::F32)?);
+        let dtype = if sizes.wide { DType::F32 } else { queries.dtype };
+        let (y, log_sums) = (self.take(rows * sizes.value_size, dtype)?, self.take(rows, DType::F32)?);
         let (name, tile, shared) = plan.forward(sizes);
         let launch = plan.launch(self, name, sizes.queries.div_ceil(tile)).shared(shared);
         let launch = launch.input(queries).input(keys).input(values).maybe(mask).output(&y).output(&log_sums);
@@ -97,7 +98,7 @@ impl Cuda {
         /// Rows of a block, one a warp.
         const WARPS: usize = 8;
         let along = self.take(rows, DType::F32)?;
-        let launch = self.kernel("attention", "attention_along", y.dtype).grid(rows.div_ceil(WARPS), 1, 1);
+        let launch = self.kernel("attention", "attention_along", dy.dtype).grid(rows.div_ceil(WARPS), 1, 1);
         launch.input(y).input(dy).output(&along).value(rows as i64).value(size as i32).run()?;
         Ok(along)
     }
@@ -153,7 +154,7 @@ impl Plan {
             causal: sizes.causal.into(),
             tiles: tiles as i32,
             wide: self.wide.into(),
-            padding: 0,
+            exact: sizes.wide.into(),
         }
     }
 }

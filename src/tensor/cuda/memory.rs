@@ -47,7 +47,7 @@ const MOST_CONSTANTS: usize = 4096;
 impl Cuda {
     /// Memory for so many elements, holding anything.
     pub(super) fn take(&self, len: usize, dtype: DType) -> Result<Block> {
-        Pool::take(&self.pool, len * dtype.bytes())
+        Pool::take(&self.pool, len.saturating_mul(dtype.bytes()))
     }
 
     /// Memory for so many elements, all bits zero.
@@ -118,6 +118,10 @@ impl Memory for Cuda {
 
     fn memory_use(&self) -> MemoryUse {
         self.pool.usage()
+    }
+
+    fn trim_memory(&self) {
+        self.pool.trim();
     }
 
     fn upload(&self, values: &[f32]) -> Result<Buffer> {

@@ -28,7 +28,7 @@ const STRIP: usize = 32;
 
 impl Reduce for Cuda {
     fn fold(&self, op: Fold, x: Slice<'_>, folding: Folding) -> Result<Buffer> {
-        let len = folding.outer * folding.inner;
+        let len = folding.outer.saturating_mul(folding.inner);
         let y = self.take(len, DType::F32)?;
         let (name, tasks, least) = match folding.inner {
             1 => ("fold_rows", folding.outer, LEAST_SLAB),

@@ -149,7 +149,7 @@ impl Pool {
     /// Memory of at least so many bytes, holding anything.
     pub(super) fn take(pool: &Arc<Pool>, bytes: usize) -> Result<Block> {
         let _turn = pool.turn();
-        let size = size_class(bytes.div_ceil(GRANULE).max(1)) * GRANULE;
+        let size = size_class(bytes.div_ceil(GRANULE).max(1)).saturating_mul(GRANULE);
         let found = pool.lock().find(size);
         let address = match found {
             Some(address) => address,
@@ -163,7 +163,7 @@ impl Pool {
     /// New memory of the machine; where it has none left, what waits in the pool is given back first.
     fn grow(&self, size: usize) -> Result<Address> {
         let address = self.machine.allocate(size).or_else(|_| {
-            self.release();
+            self.trim();
             self.machine.allocate(size)
         })?;
         let mut state = self.lock();
@@ -174,7 +174,7 @@ impl Pool {
     }
 
     /// Gives what waits in the pool back to the machine.
-    fn release(&self) {
+    pub(super) fn trim(&self) {
         let mut state = self.lock();
         for (size, addresses) in std::mem::take(&mut state.free) {
             state.usage.held_bytes -= size * addresses.len();
@@ -217,7 +217,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.release();
+        self.trim();
     }
 }
 

@@ -23,6 +23,8 @@ pub struct AttentionSizes {
     pub causal: bool,
     /// How far apart the mask's neighbours lie along (batch, heads, queries, keys); 0 where they repeat.
     pub mask: [usize; 4],
+    /// Whether the result is f32 whatever the queries are: a gradient is worked out from what was not rounded.
+    pub wide: bool,
 }
 
 /// What the gradient of an attention is worked out from.
@@ -36,7 +38,7 @@ pub struct AttentionKept<'a> {
     pub values: Slice<'a>,
     /// Added to the products.
     pub mask: Option<Slice<'a>>,
-    /// The result, (batch, heads, queries, value size).
+    /// The result as f32, (batch, heads, queries, value size).
     pub result: Slice<'a>,
     /// The logarithm of each query's sum, (batch, heads, queries) as f32.
     pub log_sums: Slice<'a>,
@@ -92,16 +94,18 @@ impl Tensor {
     /// # Errors
     /// Where the shapes do not go together, the mask wants a gradient, or dtypes or devices differ.
     pub fn attention(&self, keys: &Tensor, values: &Tensor, options: AttentionOptions<'_>) -> Result<Tensor> {
-        let sizes = self.attention_sizes(keys, values, &options)?;
+        let wide = [self, keys, values].into_iter().any(Tensor::wants_gradient);
+        let sizes = AttentionSizes { wide, ..self.attention_sizes(keys, values, &options)? };
         let rows = |x: &Tensor| x.detach().to_layout(Layout::Rows);
         let (q, k, v, mask) = (rows(self)?, rows(keys)?, rows(values)?, options.mask.map(rows).transpose()?);
         let mask_slice = mask.as_ref().map(Tensor::slice);
         let [values_buffer, sums] = q.device.attention(q.slice(), k.slice(), v.slice(), mask_slice, &sizes)?;
         let shape = Shape::from([sizes.batch, sizes.heads, sizes.queries, sizes.value_size]);
-        let result = q.derive(values_buffer, shape, Layout::Rows);
+        let dtype = if wide { DType::F32 } else { q.dtype };
+        let y = Tensor::dense(&q.device, values_buffer, shape, Layout::Rows, dtype);
+        let result = y.to_dtype(q.dtype)?;
         let of_queries = Shape::from([sizes.batch, sizes.heads, sizes.queries]);
         let sums = Tensor::dense(&q.device, sums, of_queries, Layout::Rows, DType::F32);
-        let y = result.clone();
         let pull = move |dy: &Tensor| {
             let dy = dy.to_layout(Layout::Rows)?;
             let kept = AttentionKept {
@@ -141,8 +145,20 @@ impl Tensor {
         let scale = options.scale.unwrap_or(1.0 / (size as f32).sqrt());
         let of_all = Shape::from([batch, heads, queries, key_count]);
         let mask = options.mask.map(|mask| self.mask_steps(mask, of_all)).transpose()?.unwrap_or_default();
+        Shape::from([batch, heads, queries, value_size]).countable(NAME)?;
         let causal = options.causal;
-        Ok(AttentionSizes { batch, heads, queries, keys: key_count, size, value_size, scale, causal, mask })
+        Ok(AttentionSizes {
+            batch,
+            heads,
+            queries,
+            keys: key_count,
+            size,
+            value_size,
+            scale,
+            causal,
+            mask,
+            wide: false,
+        })
     }
 
     /// How far apart a mask's neighbours lie along the four dimensions of an attention.

@@ -1,5 +1,6 @@
 //! What fields go through before and after a model: standard scores, quality control, regridding, counts, mirrors.
 
+use crate::tensor::memory::zeroed;
 use crate::tensor::{Buffer, DType, Device, Layout, Result, Shape, Slice, Tensor, TensorError};
 
 /// Channels in memory: `outer` times `channels` times `inner` elements.
@@ -93,7 +94,8 @@ impl SparseMap {
     /// A map of `inputs` points: the sources and weights of target t are those from `offsets[t]` to `offsets[t + 1]`.
     ///
     /// # Errors
-    /// Where offsets do not rise from 0 to the number of weights, or a source is not below `inputs`.
+    /// Where offsets do not rise from 0 to the number of weights, a source is not below `inputs`, or there are more than
+    /// 2³¹ − 1 of either.
     pub fn new(device: &Device, inputs: usize, offsets: &[u32], sources: &[u32], weights: &[f32]) -> Result<SparseMap> {
         let shape = Shape::from([offsets.len(), weights.len()]);
         let rises = offsets.first() == Some(&0) && offsets.is_sorted() && offsets.len() > 1;
@@ -105,7 +107,11 @@ impl SparseMap {
             let index = i64::from(sources[position]);
             return Err(TensorError::Index { operation: "sparse map", index, position, limit: inputs });
         }
-        let (back_offsets, targets, back_weights) = transposed(inputs, offsets, sources, weights);
+        if inputs.max(weights.len()) > i32::MAX as usize {
+            let expected = format!("at most 2^31 − 1 inputs and weights, not {inputs} inputs");
+            return Err(TensorError::shape("sparse map", shape, expected));
+        }
+        let (back_offsets, targets, back_weights) = transposed(inputs, offsets, sources, weights)?;
         Ok(SparseMap {
             forward: SparseRows::new(device, offsets, sources, weights)?,
             backward: SparseRows::new(device, &back_offsets, &targets, &back_weights)?,
@@ -123,9 +129,12 @@ impl SparseMap {
     }
 }
 
-/// The taps of every source: offsets, targets and weights, targets in order.
-fn transposed(inputs: usize, offsets: &[u32], sources: &[u32], weights: &[f32]) -> (Vec<u32>, Vec<u32>, Vec<f32>) {
-    let mut starts = vec![0; inputs + 2];
+/// Offsets, targets and weights.
+type Transposed = (Vec<u32>, Vec<u32>, Vec<f32>);
+
+/// The taps of every source, targets in order.
+fn transposed(inputs: usize, offsets: &[u32], sources: &[u32], weights: &[f32]) -> Result<Transposed> {
+    let mut starts: Vec<u32> = zeroed(inputs + 2)?;
     sources.iter().for_each(|source| starts[*source as usize + 2] += 1);
     (2..starts.len()).for_each(|i| starts[i] += starts[i - 1]);
     let (mut targets, mut turned) = (vec![0; sources.len()], vec![0.0; weights.len()]);
@@ -137,7 +146,7 @@ fn transposed(inputs: usize, offsets: &[u32], sources: &[u32], weights: &[f32]) 
         }
     }
     starts.truncate(inputs + 1);
-    (starts, targets, turned)
+    Ok((starts, targets, turned))
 }
 
 impl SparseRows {
@@ -221,7 +230,7 @@ impl Tensor {
     pub fn regrid(&self, map: &SparseMap, rows: usize, columns: usize, least_valid: Option<f32>) -> Result<Tensor> {
         self.expect_numbers("regrid")?;
         let [batch, channels, height, width] = self.sizes("regrid")?;
-        if (height * width, rows * columns) != (map.inputs(), map.outputs()) {
+        if (height.saturating_mul(width), rows.saturating_mul(columns)) != (map.inputs(), map.outputs()) {
             let expected = format!("a map of {} to {} points", map.inputs(), map.outputs());
             return Err(TensorError::shapes("regrid", self.shape, Shape::from([rows, columns]), expected));
         }
@@ -254,8 +263,9 @@ impl Tensor {
         if bins.step.iter().any(|step| *step == 0.0 || !step.is_finite()) {
             return Err(TensorError::shape("binned", self.shape, format!("steps that are not 0: {:?}", bins.step)));
         }
+        let shape = Shape::from(bins.count).countable("binned")?;
         let buffer = self.device.bin(self.slice(), bins)?;
-        Ok(Tensor::dense(&self.device, buffer, Shape::from(bins.count), Layout::Rows, DType::F32))
+        Ok(Tensor::dense(&self.device, buffer, shape, Layout::Rows, DType::F32))
     }
 
     /// Fields (N, C, …) mirrored along a dimension, with the sign of `reversed` channels turned, as wind across the
@@ -264,6 +274,7 @@ impl Tensor {
     /// # Errors
     /// Where there is no such dimension, or `names` are not as many as channels, or lack one that is reversed.
     pub fn mirrored(&self, dimension: isize, names: &[&str], reversed: &[&str]) -> Result<Tensor> {
+        self.expect_numbers("mirrored")?;
         let missing = reversed.iter().find(|name| !names.contains(name));
         if self.shape.get(1) != Some(&names.len()) || missing.is_some() {
             let expected = format!("channels {names:?}, among them {reversed:?}");
@@ -273,6 +284,7 @@ impl Tensor {
         let mut shape = vec![1; self.shape.rank()];
         shape[1] = names.len();
         let signs = Tensor::new(&self.device, Shape::of("mirrored", &shape)?, &signs)?.to_dtype(self.dtype)?;
+        self.shape.dimension("mirrored", dimension)?;
         self.flip(dimension)?.mul(&signs)
     }
 }
@@ -344,6 +356,8 @@ mod tests {
         let x = Tensor::new(&Cpu::device(), [1, 2, 1, 2], &[1.0, 2.0, 3.0, 4.0]).expect("values");
         let y = x.mirrored(-1, &["u", "t"], &["u"]).and_then(|y| y.to_vec());
         assert_eq!(y, Ok(vec![-2.0, -1.0, 4.0, 3.0]));
+        let error = x.mirrored(7, &["u", "t"], &["u"]).expect_err("four dimensions").to_string();
+        assert!(error.starts_with("mirrored of [1, 2, 1, 2]"), "{error}");
         assert!(x.mirrored(-1, &["u", "t"], &["v"]).is_err() && x.mirrored(-1, &["u"], &["u"]).is_err());
     }
 }

@@ -11,7 +11,7 @@ pub struct SamplerStep {
     pub from_x: f32,
     /// What the network's answer counts in x₀.
     pub from_model: f32,
-    /// The greatest absolute value of x₀.
+    /// The greatest absolute value of x₀, not negative.
     pub clip: Option<f32>,
     /// What x counts in the next one.
     pub keep_x: f32,
@@ -78,7 +78,7 @@ impl Tensor {
     /// Where the shapes differ, there is not one ᾱ a sample, or dtypes or devices differ.
     pub fn q_sample(&self, noise: &Tensor, alpha_bars: &[f64]) -> Result<Tensor> {
         let factors = alpha_bars.iter().map(|a| [a.sqrt() as f32, (1.0 - a).max(0.0).sqrt() as f32]);
-        self.blend(noise, &factors.collect::<Vec<_>>())
+        self.blended("q_sample", noise, &factors.collect::<Vec<_>>())
     }
 
     /// a·x + b·y with an a and a b for every sample, the first dimension.
@@ -86,10 +86,14 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::q_sample`].
     pub fn blend(&self, other: &Tensor, factors: &[[f32; 2]]) -> Result<Tensor> {
-        self.expect_like("blend", other)?;
+        self.blended("blend", other, factors)
+    }
+
+    fn blended(&self, name: &'static str, other: &Tensor, factors: &[[f32; 2]]) -> Result<Tensor> {
+        self.expect_like(name, other)?;
         if self.shape.first() != Some(&factors.len()) {
             let expected = format!("as many samples as pairs of factors: {}", factors.len());
-            return Err(TensorError::shape("blend", self.shape, expected));
+            return Err(TensorError::shape(name, self.shape, expected));
         }
         let y = other.detach().to_layout(self.layout)?;
         let result = self.derive(self.device.blend(self.slice(), y.slice(), factors)?, self.shape, self.layout);
@@ -105,13 +109,14 @@ impl Tensor {
             };
             Ok(vec![part(0)?, part(1)?])
         };
-        Ok(result.record("blend", [self, other], pull))
+        Ok(result.record(name, [self, other], pull))
     }
 
     /// The next x and x₀ of x, the network's answer, the x₀ of the step before and noise, in one pass; has no gradient.
     ///
     /// # Errors
-    /// Where shapes, dtypes or devices differ, or what a factor other than 0 belongs to is not there.
+    /// Where shapes, dtypes or devices differ, what a factor other than 0 belongs to is not there, or x₀ is to be held
+    /// within a bound that is negative or no number.
     pub fn sampler_step(
         &self,
         model: &Tensor,
@@ -124,6 +129,9 @@ impl Tensor {
             if other.is_none() && factor != 0.0 {
                 return Err(TensorError::shape(name, self.shape, format!("{what}, which counts {factor}")));
             }
+        }
+        if let Some(clip) = step.clip.filter(|clip| clip.is_nan() || *clip < 0.0) {
+            return Err(TensorError::shape(name, self.shape, format!("a clip of 0 or more, not {clip}")));
         }
         let like = |x: &Tensor| -> Result<Tensor> {
             self.expect_like(name, x)?;
@@ -158,9 +166,18 @@ mod tests {
         let x = zeros([2, 3]);
         let text = x.q_sample(&zeros([3, 2]), &[0.5, 0.5]).expect_err("shapes").to_string();
         assert!(text.contains("[2, 3]") && text.contains("[3, 2]"), "{text}");
-        assert!(x.q_sample(&x, &[0.5]).is_err());
+        let text = x.q_sample(&x, &[0.5]).expect_err("one of two").to_string();
+        assert!(text.starts_with("q_sample of [2, 3]"), "{text}");
         let step = SamplerStep::dpm_solver_2m(0.5, 0.7, Some(1.0));
         assert!(x.sampler_step(&x, None, None, step).is_err() && x.sampler_step(&x, Some(&x), None, step).is_ok());
+        for clip in [-1.0, f32::NAN, f32::NEG_INFINITY] {
+            let step = SamplerStep::ddim(0.5, 0.7, 0.0, Some(clip));
+            let text = x.sampler_step(&x, None, None, step).expect_err("a bound").to_string();
+            assert!(text.contains("a clip of 0 or more"), "{text}");
+        }
+        for clip in [0.0, 1.0, f32::INFINITY] {
+            assert!(x.sampler_step(&x, None, None, SamplerStep::ddim(0.5, 0.7, 0.0, Some(clip))).is_ok());
+        }
     }
 
     /// A network that is always right: both samplers go along the straight path from noise to data.

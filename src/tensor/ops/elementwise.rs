@@ -1,6 +1,6 @@
 //! Each element alone: functions of one tensor, and of two that broadcast.
 
-use crate::tensor::{Buffer, Layout, MAX_RANK, Result, Shape, Slice, Tensor};
+use crate::tensor::{Buffer, DType, Layout, MAX_RANK, Result, Shape, Slice, Tensor};
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub enum Map {
     Sine,
     /// cos x.
     Cosine,
-    /// x held between two bounds.
+    /// x held between two bounds; the upper one where they cross, NaN where one is NaN.
     Clamp(f32, f32),
     /// max(x, 0).
     Relu,
@@ -64,6 +64,12 @@ pub enum Zip {
     Minimum,
     /// 1 where x ≥ y, else 0.
     GreaterOrEqual,
+    /// 0 where x < y, ½ where they are equal, else 1: also where one is NaN.
+    ShareOfGreater,
+    /// 1 where x = y or both are NaN, else 0.
+    Same,
+    /// x · y, and 0 where y is 0, whatever x is.
+    Weigh,
 }
 
 /// How the elements of two operands meet: sizes in the order of memory, and how far apart each operand's neighbours
@@ -137,7 +143,7 @@ impl Tensor {
         Ok(result.record(name, [self], pull))
     }
 
-    fn zip(&self, name: &'static str, op: Zip, other: &Tensor) -> Result<Tensor> {
+    pub(crate) fn zip(&self, name: &'static str, op: Zip, other: &Tensor) -> Result<Tensor> {
         self.expect_same_kind(name, other)?;
         let shape = Shape::broadcast(name, self.shape, other.shape)?;
         let layout = if self.len() >= other.len() { self.layout } else { other.layout };
@@ -193,13 +199,32 @@ impl Tensor {
         Ok(self.zip("sub", Zip::Subtract, other)?.record("sub", [self, other], pull))
     }
 
+    /// The same numbers in f32, in which gradients of several steps are worked out before they are rounded.
+    pub(crate) fn wide(&self) -> Result<Tensor> {
+        self.to_dtype(DType::F32)
+    }
+
+    /// Σ of these times what `other` broadcasts to, back to the shape of `like` and rounded once to its dtype.
+    fn pulled_by(&self, other: &Tensor, op: Zip, like: &Tensor) -> Result<Tensor> {
+        if self.shape == like.shape && other.dtype == like.dtype {
+            return self.to_dtype(like.dtype)?.zip("gradient", op, other);
+        }
+        self.wide()?.zip("gradient", op, &other.wide()?)?.sum_to(like.shape)?.to_dtype(like.dtype)
+    }
+
     /// x · y, broadcasting.
     ///
     /// # Errors
     /// As [`Tensor::add`].
     pub fn mul(&self, other: &Tensor) -> Result<Tensor> {
         let (x, y) = (self.detach(), other.detach());
-        let pull = move |dy: &Tensor| Ok(vec![Some(dy.mul(&y)?.sum_to(x.shape)?), Some(dy.mul(&x)?.sum_to(y.shape)?)]);
+        let wanted = [self, other].map(Tensor::wants_gradient);
+        let pull = move |dy: &Tensor| {
+            let of = |wanted: bool, by: &Tensor, like: &Tensor| {
+                wanted.then(|| dy.pulled_by(by, Zip::Multiply, like)).transpose()
+            };
+            Ok(vec![of(wanted[0], &y, &x)?, of(wanted[1], &x, &y)?])
+        };
         Ok(self.zip("mul", Zip::Multiply, other)?.record("mul", [self, other], pull))
     }
 
@@ -209,38 +234,48 @@ impl Tensor {
     /// As [`Tensor::add`].
     pub fn div(&self, other: &Tensor) -> Result<Tensor> {
         let (x, y) = (self.detach(), other.detach());
+        let wanted = other.wants_gradient();
         let pull = move |dy: &Tensor| {
-            let dx = dy.div(&y)?;
-            let dy = dx.mul(&x)?.div(&y)?.neg()?;
-            Ok(vec![Some(dx.sum_to(x.shape)?), Some(dy.sum_to(y.shape)?)])
+            let dx = dy.pulled_by(&y, Zip::Divide, &x)?;
+            if !wanted {
+                return Ok(vec![Some(dx), None]);
+            }
+            // Of ∂(x / y)/∂y = −(x / y) / y, as PyTorch has it where numbers are infinite.
+            let wide_y = y.wide()?;
+            let slope = x.wide()?.div(&wide_y)?.div(&wide_y)?.neg()?;
+            Ok(vec![Some(dx), Some(dy.pulled_by(&slope, Zip::Multiply, &y)?)])
         };
         Ok(self.zip("div", Zip::Divide, other)?.record("div", [self, other], pull))
     }
 
-    /// The greater of two, broadcasting; where they are equal the first gets the gradient.
+    /// The greater of two, broadcasting; NaN where one is NaN. Where they are equal each gets half of the gradient.
     ///
     /// # Errors
     /// As [`Tensor::add`].
     pub fn maximum(&self, other: &Tensor) -> Result<Tensor> {
-        let mask = self.detach().zip("maximum", Zip::GreaterOrEqual, &other.detach())?;
-        self.chosen("maximum", Zip::Maximum, other, mask)
+        self.chosen("maximum", Zip::Maximum, other, |x, y| x.zip("maximum", Zip::ShareOfGreater, y))
     }
 
-    /// The lesser of two, broadcasting; where they are equal the first gets the gradient.
+    /// The lesser of two, broadcasting; NaN where one is NaN. Where they are equal each gets half of the gradient.
     ///
     /// # Errors
     /// As [`Tensor::add`].
     pub fn minimum(&self, other: &Tensor) -> Result<Tensor> {
-        let mask = other.detach().zip("minimum", Zip::GreaterOrEqual, &self.detach())?;
-        self.chosen("minimum", Zip::Minimum, other, mask)
+        self.chosen("minimum", Zip::Minimum, other, |x, y| y.zip("minimum", Zip::ShareOfGreater, x))
     }
 
-    /// One of two; `mask` is 1 where it is the first.
-    fn chosen(&self, name: &'static str, op: Zip, other: &Tensor, mask: Tensor) -> Result<Tensor> {
-        let (x, y) = (self.shape, other.shape);
+    /// One of two; `share` tells what of the gradient the first of its operands gets.
+    fn chosen(
+        &self,
+        name: &'static str,
+        op: Zip,
+        other: &Tensor,
+        share: impl Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
+    ) -> Result<Tensor> {
+        let (x, y) = (self.detach(), other.detach());
         let pull = move |dy: &Tensor| {
-            let first = dy.mul(&mask)?;
-            Ok(vec![Some(first.sum_to(x)?), Some(dy.sub(&first)?.sum_to(y)?)])
+            let (of_x, of_y) = (share(&x, &y)?, share(&y, &x)?);
+            Ok(vec![Some(dy.pulled_by(&of_x, Zip::Weigh, &x)?), Some(dy.pulled_by(&of_y, Zip::Weigh, &y)?)])
         };
         Ok(self.zip(name, op, other)?.record(name, [self, other], pull))
     }
@@ -277,7 +312,7 @@ maps! {
     mul_scalar(c) = Map::Multiply(c);
     /// 1 / x.
     recip() = Map::Reciprocal;
-    /// x^c.
+    /// x^c; the gradient of x⁰ is 0.
     powf(c) = Map::Power(c);
     /// √x.
     sqrt() = Map::SquareRoot;
@@ -291,7 +326,7 @@ maps! {
     sin() = Map::Sine;
     /// cos x.
     cos() = Map::Cosine;
-    /// x held between two bounds; the gradient outside them is 0.
+    /// x held between two bounds, the upper one where they cross; the gradient at and beyond them is 0.
     clamp(low, high) = Map::Clamp(low, high);
     /// max(x, 0).
     relu() = Map::Relu;

@@ -1,5 +1,6 @@
 //! Places and times as sines and cosines of many periods (Vaswani et al., 2017).
 
+use crate::tensor::memory::reserved;
 use crate::tensor::{Device, Result, Shape, Tensor, TensorError};
 
 /// How times become numbers, as diffusers' `get_timestep_embedding`.
@@ -31,16 +32,19 @@ impl Tensor {
     /// # Errors
     /// Where the shift leaves no periods, or the device is out of memory.
     pub fn time_embedding(device: &Device, times: &[f32], how: TimeEmbedding) -> Result<Tensor> {
-        let (half, shape) = (how.size / 2, Shape::from([times.len(), how.size]));
+        let (half, shape) = (how.size / 2, Shape::from([times.len(), how.size]).countable("time_embedding")?);
         let spread = half as f32 - how.downscale_freq_shift;
         if half > 0 && (spread.is_nan() || spread <= 0.0) {
             let expected = format!("a size of more than twice the shift of {}", how.downscale_freq_shift);
             return Err(TensorError::shape("time_embedding", shape, expected));
         }
+        let mut values = reserved(shape.len())?;
+        if shape.is_empty() {
+            return Tensor::new(device, shape, &values);
+        }
         let slope = -f64::from(how.max_period).ln() as f32;
         let frequency = |i: usize| (slope * i as f32 / spread).exp();
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        let mut values = Vec::with_capacity(shape.len());
         for time in times {
             let phases = frequencies.iter().map(|frequency| how.scale * (time * frequency));
             let (sines, cosines): (Vec<f32>, Vec<f32>) = phases.map(f32::sin_cos).unzip();
@@ -57,11 +61,12 @@ impl Tensor {
     /// # Errors
     /// Where the size is odd, or the device is out of memory.
     pub fn position_embedding(device: &Device, places: &[f64], size: usize) -> Result<Tensor> {
-        let shape = Shape::from([places.len(), size]);
+        let shape = Shape::from([places.len(), size]).countable("position_embedding")?;
         if !size.is_multiple_of(2) {
             return Err(TensorError::shape("position_embedding", shape, "an even size"));
         }
-        let values: Vec<f32> = places.iter().flat_map(|place| waves(*place, size)).collect();
+        let mut values = reserved(shape.len())?;
+        places.iter().for_each(|place| values.extend(waves(*place, size)));
         Tensor::new(device, shape, &values)
     }
 
@@ -71,22 +76,26 @@ impl Tensor {
     /// # Errors
     /// Where the size is no multiple of 4, or the device is out of memory.
     pub fn position_embedding_2d(device: &Device, rows: usize, columns: usize, size: usize) -> Result<Tensor> {
+        Shape::from([rows, columns, size]).countable("position_embedding_2d")?;
         let shape = Shape::from([rows * columns, size]);
         if !size.is_multiple_of(4) {
             return Err(TensorError::shape("position_embedding_2d", shape, "a size that is a multiple of 4"));
         }
         let places = (0..rows).flat_map(|row| (0..columns).map(move |column| [column, row]));
-        let values: Vec<f32> = places.flatten().flat_map(|place| waves(place as f64, size / 2)).collect();
+        let mut values = reserved(shape.len())?;
+        if !shape.is_empty() {
+            places.flatten().for_each(|place| values.extend(waves(place as f64, size / 2)));
+        }
         Tensor::new(device, shape, &values)
     }
 }
 
 /// Sines, then cosines, of a place.
-fn waves(place: f64, size: usize) -> Vec<f32> {
+fn waves(place: f64, size: usize) -> impl Iterator<Item = f32> {
     let half = size / 2;
-    let phase = |i: usize| place / 10_000f64.powf(i as f64 / half as f64);
-    let sines = (0..half).map(|i| phase(i).sin() as f32);
-    sines.chain((0..half).map(|i| phase(i).cos() as f32)).collect()
+    let phase = move |i: usize| place / 10_000f64.powf(i as f64 / half as f64);
+    let sines = (0..half).map(move |i| phase(i).sin() as f32);
+    sines.chain((0..half).map(move |i| phase(i).cos() as f32))
 }
 
 #[cfg(test)]

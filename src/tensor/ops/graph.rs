@@ -1,5 +1,6 @@
 //! Nodes and directed edges between them: nearest neighbours, and attention over the edges that end in a node.
 
+use crate::tensor::memory::zeroed;
 use crate::tensor::{Buffer, DType, Layout, Result, Shape, Slice, Tensor, TensorError};
 
 /// Points whose neighbours are looked for.
@@ -97,7 +98,7 @@ impl GraphAttention<'_> {
 
 impl Incidence {
     fn new(x: &Tensor, ends: &[i32], nodes: usize) -> Result<Self> {
-        let mut offsets = vec![0; nodes + 1];
+        let mut offsets: Vec<i32> = zeroed(nodes + 1)?;
         ends.iter().for_each(|node| offsets[*node as usize + 1] += 1);
         (0..nodes).for_each(|node| offsets[node + 1] += offsets[node]);
         let mut order: Vec<i32> = (0..ends.len() as i32).collect();
@@ -111,7 +112,7 @@ impl Graph {
     /// A graph of `nodes` nodes from edges (2, E): a row of sources and a row of targets.
     ///
     /// # Errors
-    /// Where the edges are not I32 of that shape, or name other nodes.
+    /// Where the edges are not I32 of that shape, name other nodes, or there are more than 2³¹ − 1 of either.
     pub fn new(edges: &Tensor, nodes: usize) -> Result<Graph> {
         let [2, count] = *edges.shape.sizes() else {
             return Err(TensorError::shape("graph", edges.shape, "edges of shape [2, E]"));
@@ -127,6 +128,9 @@ impl Graph {
     /// Where the neighbours are not I32 of three dimensions, or name other points.
     pub fn from_neighbours(neighbours: &Tensor) -> Result<Graph> {
         let [batch, points, count] = neighbours.sizes("graph")?;
+        if batch.saturating_mul(points) > i32::MAX as usize {
+            return Err(TensorError::shape("graph", neighbours.shape, "at most 2^31 − 1 points of all sets"));
+        }
         let (values, edge) = (neighbours.to_indices()?, |i: usize| (i / count, i / (count * points) * points));
         let limit = |i: &i32| usize::try_from(*i).is_ok_and(|i| i < points);
         if let Some(position) = values.iter().position(|i| !limit(i)) {
@@ -139,6 +143,10 @@ impl Graph {
     }
 
     fn of(x: &Tensor, sources: &[i32], targets: &[i32], nodes: usize) -> Result<Graph> {
+        if nodes > i32::MAX as usize || sources.len() > i32::MAX as usize {
+            let expected = format!("at most 2^31 − 1 nodes and edges, not {nodes} nodes");
+            return Err(TensorError::shape("graph", Shape::from([2, sources.len()]), expected));
+        }
         let outside = |node: &i32| usize::try_from(*node).map_or(true, |node| node >= nodes);
         if let Some(position) = sources.iter().chain(targets).position(outside) {
             let index = sources.iter().chain(targets).nth(position).copied().map_or(-1, i64::from);
@@ -301,9 +309,9 @@ impl Tensor {
         if points > 0 && count > points - usize::from(!own) {
             return Err(TensorError::shape("nearest_neighbours", self.shape, format!("{count} neighbours a point")));
         }
+        let shape = Shape::from([batch, points, count]).countable("nearest_neighbours")?;
         let sizes = Neighbours { batch, points, dimensions, count, own };
         let buffer = self.device.nearest_neighbours(self.slice(), sizes)?;
-        let shape = Shape::from([batch, points, count]);
         Ok(Tensor::dense(&self.device, buffer, shape, Layout::Rows, DType::I32))
     }
 

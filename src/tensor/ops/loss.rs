@@ -28,7 +28,7 @@ pub enum Weighting<'a> {
     Equal,
     /// Σ w · penalty / number of elements.
     Scaled(&'a Tensor),
-    /// Σ w · penalty / Σ w, and 0 where no weight is above 0: a mask of 0 and 1 gives the mean of what is there.
+    /// Σ w · penalty / Σ w, and 0 where no weight is above 0, as of no elements: a mask of 0 and 1 gives the mean of what is there.
     Averaged(&'a Tensor),
 }
 
@@ -69,7 +69,7 @@ impl Held {
 }
 
 impl Tensor {
-    /// The mean of a penalty over all elements, as one number.
+    /// The mean of a penalty over all elements, as one number: NaN where there are none, as in PyTorch.
     ///
     /// # Errors
     /// Where the target has another shape, the weights do not broadcast to it, or dtypes or devices differ.
@@ -97,7 +97,7 @@ impl Tensor {
     /// The weights as f32, and what the sum is multiplied by.
     fn weighting(&self, weighting: Weighting<'_>) -> Result<(Option<Held>, Tensor)> {
         let number = |value: f32| Tensor::full(&self.device, [], value);
-        let count = number(1.0 / self.len().max(1) as f32);
+        let count = number(1.0 / self.len() as f32);
         let (Weighting::Scaled(weights) | Weighting::Averaged(weights)) = weighting else {
             return Ok((None, count?));
         };
@@ -197,6 +197,15 @@ mod tests {
         assert_eq!(x.gradient().expect("a gradient").to_vec(), Ok(vec![1.0, 0.0, -2.0, 0.0]));
         let none = Tensor::zeros(&device, [1]).expect("zeros");
         assert_eq!(x.loss(Penalty::Absolute, &t, Weighting::Averaged(&none)).and_then(|y| y.item()), Ok(0.0));
+    }
+
+    #[test]
+    fn the_mean_of_nothing_is_no_number() {
+        let none = Tensor::zeros(&Cpu::device(), [0, 3]).expect("zeros");
+        let loss = |weighting| none.loss(Penalty::Squared, &none, weighting).and_then(|y| y.item()).expect("a loss");
+        let weights = Tensor::full(none.device(), [1, 3], 1.0).expect("ones");
+        assert!(loss(Weighting::Equal).is_nan() && loss(Weighting::Scaled(&weights)).is_nan());
+        assert_eq!(loss(Weighting::Averaged(&weights)), 0.0);
     }
 
     #[test]

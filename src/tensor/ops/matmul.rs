@@ -185,7 +185,8 @@ impl Tensor {
     pub fn linear_with(&self, weight: &Tensor, tail: LinearTail<'_>) -> Result<Tensor> {
         let shape = self.expect_linear(weight, &tail)?;
         if self.shape.rank() != 2 {
-            let flat = self.reshape([self.len() / weight.shape[1].max(1), weight.shape[1]])?;
+            let (last, before) = self.shape.split_last().unwrap_or((&1, &[]));
+            let flat = self.reshape([before.iter().product(), *last])?;
             let rows = Shape::from([flat.shape[0], weight.shape[0]]);
             let residual = tail.residual.map(|residual| residual.reshape(rows)).transpose()?;
             return flat.linear_with(weight, LinearTail { residual: residual.as_ref(), ..tail })?.reshape(shape);

@@ -32,11 +32,12 @@ pub trait Optimise {
     fn global_norm(&self, xs: &[Slice<'_>]) -> Result<Buffer>;
 }
 
-/// √Σx² over all elements of all tensors, as one f32 on their device; 0 for none on `None`.
+/// √Σx² over all elements of all tensors, f32 or bf16, as one f32 on their device; 0 for none on `None`.
 pub(crate) fn global_norm(xs: &[&Tensor]) -> Result<Option<Tensor>> {
     let Some(first) = xs.first() else { return Ok(None) };
     for x in xs {
-        first.expect_same_kind("global_norm", x)?;
+        x.expect_numbers("global_norm")?;
+        first.expect_same_device("global_norm", x)?;
     }
     let slices: Vec<Slice<'_>> = xs.iter().map(|x| x.slice()).collect();
     let norm = first.device().global_norm(&slices)?;

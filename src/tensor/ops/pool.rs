@@ -65,11 +65,12 @@ impl Tensor {
     fn pooled(&self, operation: &'static str, window: Window) -> Result<Pool2d> {
         self.expect_numbers(operation)?;
         let [batch, channels, rows, columns] = self.sizes(operation)?;
-        let found = window.outputs(rows, columns).filter(|_| rows * columns <= i32::MAX as usize);
+        let found = window.outputs(rows, columns).filter(|_| rows.saturating_mul(columns) <= i32::MAX as usize);
         let [rows_out, columns_out] = found.ok_or_else(|| {
             let expected = format!("an image that whole windows fit in, padded by at most half of one: {window:?}");
             TensorError::shape(operation, self.shape, expected)
         })?;
+        Shape::from([batch, channels, rows_out, columns_out]).countable(operation)?;
         Ok(Pool2d { batch, rows, columns, channels, rows_out, columns_out, window })
     }
 
@@ -113,6 +114,7 @@ impl Tensor {
     pub fn adaptive_avg_pool2d(&self, height: usize, width: usize) -> Result<Tensor> {
         let [_, _, rows, columns] = self.sizes("adaptive_avg_pool2d")?;
         expect_sizes("adaptive_avg_pool2d", [rows, columns], [height, width])?;
+        self.shape.with(2, height).with(3, width).countable("adaptive_avg_pool2d")?;
         if (height, width) == (1, 1) {
             return self.mean(&[2, 3], true);
         }

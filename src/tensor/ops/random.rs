@@ -97,6 +97,7 @@ impl Tensor {
 }
 
 fn random(device: &Device, from: Distribution, shape: Shape, keys: &[RandomKey]) -> Result<Tensor> {
+    let shape = shape.countable("random")?;
     let each = shape.len() / keys.len().max(1);
     if each > MOST {
         return Err(TensorError::shape("random", shape, "at most 2^34 numbers a key"));

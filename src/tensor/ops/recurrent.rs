@@ -56,12 +56,29 @@ impl GruWeights<'_> {
         })
     }
 
-    /// The size of the state.
-    fn size(&self, operation: &'static str) -> Result<usize> {
-        match *self.hidden.shape().sizes() {
-            [gates, hidden] if gates == 3 * hidden && hidden > 0 => Ok(hidden),
-            _ => Err(TensorError::shape(operation, self.hidden.shape(), "(3·hidden, hidden) weights of the state")),
+    /// The size of the state; the error that weights do not go together, or are not of inputs such as `x`.
+    fn size(&self, operation: &'static str, x: &Tensor) -> Result<usize> {
+        let hidden = match *self.hidden.shape().sizes() {
+            [gates, hidden] if hidden > 0 && gates / 3 == hidden && gates % 3 == 0 => hidden,
+            _ => {
+                let expected = "(3·hidden, hidden) weights of the state";
+                return Err(TensorError::shape(operation, self.hidden.shape(), expected));
+            }
+        };
+        let inputs = x.shape.last().copied().unwrap_or(0);
+        if self.input.shape.sizes() != [3 * hidden, inputs] {
+            let expected = format!("weights ({}, {inputs}) of the inputs", 3 * hidden);
+            return Err(TensorError::shapes(operation, x.shape, self.input.shape, expected));
         }
+        for bias in [self.input_bias, self.hidden_bias].into_iter().flatten() {
+            if bias.shape.sizes() != [3 * hidden] {
+                let expected = format!("a bias of {}", 3 * hidden);
+                return Err(TensorError::shapes(operation, self.hidden.shape, bias.shape, expected));
+            }
+        }
+        let others = [Some(self.input), Some(self.hidden), self.input_bias, self.hidden_bias];
+        others.into_iter().flatten().try_for_each(|other| x.expect_same_kind(operation, other))?;
+        Ok(hidden)
     }
 }
 
@@ -77,11 +94,11 @@ impl Tensor {
             let y = weights.with(wide, |weights| wide(self)?.gru_cell(&wide(state)?, weights))?;
             return y.to_dtype(DType::Bf16);
         }
-        let size = weights.size("gru_cell")?;
         let [batch, _] = self.sizes("gru_cell")?;
+        let size = weights.size("gru_cell", self)?;
         state.expect_state("gru_cell", [batch, size])?;
+        self.expect_same_kind("gru_cell", state)?;
         let x = self.linear(weights.input, weights.input_bias)?;
-        x.expect_gates("gru_cell", size, weights.input)?;
         let g = state.linear(weights.hidden, weights.hidden_bias)?;
         let sizes = Gates { rows: batch, width: size };
         let result = state.derive(x.device.gru(x.slice(), g.slice(), state.slice(), sizes)?, state.shape, state.layout);
@@ -106,8 +123,8 @@ impl Tensor {
             let y = weights.with(wide, |weights| wide(self)?.gru(state.as_ref(), weights))?;
             return y.to_dtype(DType::Bf16);
         }
-        let size = weights.size("gru")?;
         let [batch, steps, _] = self.sizes("gru")?;
+        let size = weights.size("gru", self)?;
         if steps == 0 {
             return Err(TensorError::shape("gru", self.shape, "at least one step"));
         }
@@ -118,7 +135,6 @@ impl Tensor {
         first.expect_state("gru", [batch, size])?;
         // One product for the inputs of all steps, which then lie one after the other.
         let x = self.transpose(0, 1)?.linear(weights.input, weights.input_bias)?;
-        x.expect_gates("gru", size, weights.input)?;
         x.expect_same_kind("gru", &first)?;
         let y = x.gru_states(&first, weights.hidden, weights.hidden_bias)?;
         y.transpose(0, 1)
@@ -160,18 +176,6 @@ impl Tensor {
         match self.shape == wanted {
             true => Ok(()),
             false => Err(TensorError::shapes(operation, self.shape, wanted, "a state of the second shape")),
-        }
-    }
-
-    fn expect_gates(&self, operation: &'static str, size: usize, weight: &Tensor) -> Result<()> {
-        match self.shape.last() {
-            Some(gates) if *gates == 3 * size => Ok(()),
-            _ => Err(TensorError::shapes(
-                operation,
-                weight.shape,
-                Shape::from([3 * size, size]),
-                "as many rows of both weights",
-            )),
         }
     }
 
@@ -289,4 +293,32 @@ impl Past {
 fn stacked(parts: &[Tensor]) -> Result<Tensor> {
     let parts: Vec<Tensor> = parts.iter().map(|part| part.unsqueeze(0)).collect::<Result<_>>()?;
     Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Cpu;
+
+    #[test]
+    fn what_does_not_fit_is_told_by_the_cells_name() {
+        let device = Cpu::device();
+        let zeros = |shape: [usize; 2]| Tensor::zeros(&device, shape).expect("zeros");
+        let (input, hidden, bias) = (zeros([6, 4]), zeros([6, 2]), Tensor::zeros(&device, [5]).expect("zeros"));
+        let weights = GruWeights { input: &input, hidden: &hidden, input_bias: None, hidden_bias: None };
+        let told = |error: TensorError, wanted: &str| assert_eq!(error.to_string(), wanted);
+        let state = zeros([3, 2]);
+        assert!(zeros([3, 4]).gru_cell(&state, weights).is_ok());
+        let wide = "gru_cell of [3, 5] and [6, 4]: expected weights (6, 5) of the inputs";
+        told(zeros([3, 5]).gru_cell(&state, weights).expect_err("five inputs"), wide);
+        let x = Tensor::zeros(&device, [1, 2, 5]).expect("zeros");
+        let wide = "gru of [1, 2, 5] and [6, 4]: expected weights (6, 5) of the inputs";
+        told(x.gru(None, weights).expect_err("five inputs"), wide);
+        let biased = GruWeights { hidden_bias: Some(&bias), ..weights };
+        told(
+            zeros([3, 4]).gru_cell(&state, biased).expect_err("a bias"),
+            "gru_cell of [6, 2] and [5]: expected a bias of 6",
+        );
+        assert!(zeros([3, 4]).gru_cell(&zeros([2, 2]), weights).is_err());
+    }
 }

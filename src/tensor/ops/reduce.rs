@@ -1,6 +1,8 @@
 //! Many elements to one: sums, means and extremes along dimensions.
 
-use crate::tensor::{Buffer, DType, Layout, Result, Shape, Slice, Tensor};
+use crate::tensor::{Buffer, DType, Layout, Result, Shape, Slice, Tensor, TensorError};
+
+use super::elementwise::Zip;
 
 /// What elements are put together to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +70,7 @@ impl Tensor {
 
     /// Without the folded dimensions, which have size 1.
     fn without(&self, operation: &'static str, dimensions: &[usize]) -> Result<Tensor> {
-        let kept: Vec<usize> =
-            (0..self.shape.rank()).filter(|d| !dimensions.contains(d)).map(|d| self.shape[d]).collect();
-        self.reshape(Shape::of(operation, &kept)?)
+        self.reshape(Shape::of(operation, &self.without_dimensions(dimensions))?)
     }
 
     /// The sum over dimensions, over all where none are named; `keep` leaves them as size 1.
@@ -109,7 +109,8 @@ impl Tensor {
         Ok(result.record(name, [self], pull))
     }
 
-    /// The greatest element along dimensions, over all where none are named; has no gradient.
+    /// The greatest element along dimensions, over all where none are named; NaN where one is NaN. Elements that are
+    /// equally great share the gradient.
     ///
     /// # Errors
     /// As [`Tensor::sum`].
@@ -117,7 +118,7 @@ impl Tensor {
         self.extreme("max", Fold::Maximum, dimensions, keep)
     }
 
-    /// The least element along dimensions, over all where none are named; has no gradient.
+    /// The least element along dimensions, over all where none are named; as [`Tensor::max`].
     ///
     /// # Errors
     /// As [`Tensor::sum`].
@@ -127,8 +128,25 @@ impl Tensor {
 
     fn extreme(&self, name: &'static str, op: Fold, dimensions: &[isize], keep: bool) -> Result<Tensor> {
         let dimensions = self.dimensions(name, dimensions)?;
+        let folded: usize = dimensions.iter().map(|d| self.shape[*d]).product();
+        if folded == 0 && !self.without_dimensions(&dimensions).contains(&0) {
+            return Err(TensorError::shape(name, self.shape, "at least one element of which to find it"));
+        }
         let found = self.fold(op, &dimensions)?.to_dtype(self.dtype)?;
-        if keep { Ok(found) } else { found.without(name, &dimensions) }
+        let result = if keep { found.clone() } else { found.without(name, &dimensions)? };
+        let x = self.detach();
+        let pull = move |dy: &Tensor| {
+            let those = x.zip(name, Zip::Same, &found)?.wide()?;
+            let along: Vec<isize> = dimensions.iter().map(|d| *d as isize).collect();
+            let share = dy.wide()?.reshape(found.shape)?.div(&those.sum(&along, true)?)?;
+            Ok(vec![Some(share.zip(name, Zip::Weigh, &those)?.to_dtype(x.dtype)?)])
+        };
+        Ok(result.record(name, [self], pull))
+    }
+
+    /// The sizes of the other dimensions.
+    fn without_dimensions(&self, dimensions: &[usize]) -> Vec<usize> {
+        (0..self.shape.rank()).filter(|d| !dimensions.contains(d)).map(|d| self.shape[d]).collect()
     }
 
     /// Dimensions of size 1 repeated to other sizes, as broadcasting would.
@@ -139,7 +157,7 @@ impl Tensor {
         let shape = shape.into();
         if Shape::broadcast("expand", self.shape, shape)? != shape {
             let expected = "a shape that the tensor broadcasts to";
-            return Err(crate::tensor::TensorError::shapes("expand", self.shape, shape, expected));
+            return Err(TensorError::shapes("expand", self.shape, shape, expected));
         }
         let missing = shape.rank() - self.shape.rank();
         let strides = self.shape.strides(self.layout);

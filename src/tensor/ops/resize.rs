@@ -7,7 +7,8 @@ use super::taps::{Padding, Taps, expect_sizes};
 /// How values between grid points are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
-    /// The value of the cell that the lower edge lies in, as PyTorch's `nearest`.
+    /// The value of the cell that the lower edge lies in, as PyTorch's `nearest`: worked out in f32, so that an edge on a
+    /// cell's border may count to the cell before.
     Nearest,
     /// Linear in rows and in columns.
     Bilinear {
@@ -60,9 +61,10 @@ impl Tensor {
             Layout::Channels => (batch, channels),
         };
         let (rows_out, columns_out) = (row_taps.outputs(), column_taps.outputs());
+        let shape = Shape::from([batch, channels, rows_out, columns_out]).countable(name)?;
         let sizes = Resample { outer, rows, columns, rows_out, columns_out, inner, empty };
         let buffer = self.device.resample(self.slice(), sizes, row_taps, column_taps)?;
-        Ok(self.derive(buffer, Shape::from([batch, channels, rows_out, columns_out]), self.layout))
+        Ok(self.derive(buffer, shape, self.layout))
     }
 
     /// Images (N, C, H, W) interpolated to `height` by `width`, as PyTorch's `interpolate` to a size.
@@ -89,10 +91,9 @@ impl Tensor {
     fn interpolate(&self, to: [usize; 2], steps: [f64; 2], interpolation: Interpolation) -> Result<Tensor> {
         let [_, _, rows, columns] = self.sizes("resize")?;
         expect_sizes("resize", [rows, columns], to)?;
+        self.shape.with(2, to[0]).with(3, to[1]).countable("resize")?;
         let taps = |from: usize, to: usize, step: f64| match interpolation {
-            // Exact in whole numbers where the step is the quotient of the sizes.
-            Interpolation::Nearest if step == from as f64 / to as f64 => Taps::nearest(from, to, |o| o * from / to),
-            Interpolation::Nearest => Taps::nearest(from, to, |o| (o as f64 * step) as usize),
+            Interpolation::Nearest => Taps::nearest(from, to, step as f32),
             Interpolation::Bilinear { align_corners: true } => {
                 let step = if to > 1 { (from - 1) as f64 / (to - 1) as f64 } else { 0.0 };
                 Taps::linear(from, to, step, true)
@@ -146,6 +147,7 @@ impl Tensor {
         let [_, _, rows, columns] = self.sizes(name)?;
         let [top, bottom, left, right] = margins;
         expect_sizes(name, [rows, columns], to)?;
+        self.shape.with(2, to[0]).with(3, to[1]).countable(name)?;
         if to == [rows, columns] {
             return Ok(self.clone());
         }

@@ -1,7 +1,7 @@
 //! Numbers along a dimension as shares of one: softmax and its logarithm.
 
 use crate::tensor::ops::reduce::Folding;
-use crate::tensor::{Buffer, Result, Slice, Tensor};
+use crate::tensor::{Buffer, DType, Result, Slice, Tensor};
 
 /// What a backend does for softmax; `log` asks for its logarithm.
 pub trait Softmax {
@@ -31,17 +31,25 @@ impl Tensor {
     fn shares(&self, operation: &'static str, dimension: isize, log: bool) -> Result<Tensor> {
         self.expect_numbers(operation)?;
         let dimension = self.shape.dimension(operation, dimension)?;
+        if self.is_empty() {
+            return self.mul_scalar(1.0);
+        }
         let order = self.shape.memory_order(self.layout);
         let at = order.iter().position(|d| *d == dimension).unwrap_or(0);
         let count = |run: &[usize]| run.iter().map(|d| self.shape[*d]).product::<usize>();
         let folding =
             Folding { outer: count(&order[..at]), folded: self.shape[dimension], inner: count(&order[at + 1..]) };
-        let y = self.derive(self.device.softmax(self.slice(), folding, log)?, self.shape, self.layout);
-        let held = y.clone();
+        let shares = move |x: &Tensor| -> Result<Tensor> {
+            Ok(x.derive(x.device.softmax(x.slice(), folding, log)?, x.shape, x.layout))
+        };
+        let y = shares(self)?;
+        // Of bf16 the shares are worked out again in f32: the gradient is not that of rounded ones.
+        let held = if self.dtype == DType::F32 { y.clone() } else { self.detach() };
         let pull = move |dy: &Tensor| {
-            let dy = dy.to_layout(held.layout)?;
-            let buffer = held.device.softmax_grad(held.slice(), dy.slice(), folding, log)?;
-            Ok(vec![Some(held.derive(buffer, held.shape, held.layout))])
+            let dy = dy.to_layout(held.layout)?.wide()?;
+            let y = if held.dtype == DType::F32 { held.clone() } else { shares(&held.wide()?)? };
+            let buffer = y.device.softmax_grad(y.slice(), dy.slice(), folding, log)?;
+            Ok(vec![Some(y.derive(buffer, y.shape, y.layout).to_dtype(held.dtype)?)])
         };
         Ok(y.record(operation, [self], pull))
     }

@@ -80,11 +80,12 @@ impl Tensor {
         if !(splatting.sigma > 0.0 && splatting.reach > 0.0) {
             return Err(TensorError::shape("splat", self.shape, format!("sigma and reach above 0, not {splatting:?}")));
         }
+        let shape = Shape::from([batch, channels, rows, columns]).countable("splat")?;
         let (f, p) = (self.detach(), positions.detach());
         f.expect_same_kind("splat", &p.to_dtype(f.dtype)?)?;
         let sizes = Splat { batch, points, channels, rows, columns, splatting };
         let (buffer, weights) = f.device.splat(f.slice(), p.slice(), sizes)?;
-        let y = f.derive(buffer, Shape::from([batch, channels, rows, columns]), Layout::Channels);
+        let y = f.derive(buffer, shape, Layout::Channels);
         let weights = Tensor::dense(&f.device, weights, Shape::from([batch, rows, columns]), Layout::Rows, DType::F32);
         let saved = y.clone();
         let pull = move |dy: &Tensor| {
@@ -106,9 +107,9 @@ impl Tensor {
         self.expect_numbers("local_maxima")?;
         let [batch, rows, columns] = self.sizes("local_maxima")?;
         let sizes = Peaks { batch, rows, columns, radius, threshold, count };
+        let shape = Shape::from([batch, count]).countable("local_maxima")?;
         let (index, mask) = self.device.local_maxima(self.slice(), sizes)?;
-        let tensor =
-            |buffer, dtype| Tensor::dense(&self.device, buffer, Shape::from([batch, count]), Layout::Rows, dtype);
+        let tensor = |buffer, dtype| Tensor::dense(&self.device, buffer, shape, Layout::Rows, dtype);
         Ok((tensor(index, DType::I32), tensor(mask, DType::F32)))
     }
 }

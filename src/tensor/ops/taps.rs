@@ -82,8 +82,9 @@ impl Taps {
         })
     }
 
-    /// The input whose cell an output's lower edge lies in: output · numerator / denominator, rounded down.
-    pub(crate) fn nearest(inputs: usize, outputs: usize, source: impl Fn(usize) -> usize) -> Taps {
+    /// The input whose cell an output's lower edge lies in, in f32; `step` is how far apart outputs lie, in inputs.
+    pub(crate) fn nearest(inputs: usize, outputs: usize, step: f32) -> Taps {
+        let source = |output: usize| (output as f32 * step) as usize;
         Taps::from_outputs(inputs, outputs, |output| [(source(output).min(inputs.saturating_sub(1)), 1.0)])
     }
 
