@@ -41,50 +41,59 @@ fn product_sum<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// The exponent of the smallest normal number.
+const LEAST_POWER: f32 = -126.0;
+
+/// 2ʳ of r within ±½ to 2 units in the last place: of all polynomials of degree 5 that are 1 at 0, that with the least
+/// greatest error relative to the power.
+#[inline(always)]
+fn root_of_two<const FUSED: bool>(r: f32) -> f32 {
+    let mut p = 1.320_298_2e-3;
+    p = product_sum::<FUSED>(p, r, 9.674_952e-3);
+    p = product_sum::<FUSED>(p, r, 5.551_047_3e-2);
+    p = product_sum::<FUSED>(p, r, 2.402_216_6e-1);
+    p = product_sum::<FUSED>(p, r, 6.931_466e-1);
+    product_sum::<FUSED>(p, r, 1.0)
+}
+
 /// 2ˣ of x up to 126 to 2 units in the last place; 0 for results below the smallest normal number.
-///
-/// The polynomial is that of Cephes (Moshier, 1992).
 #[inline(always)]
 pub(super) fn power_of_two<const FUSED: bool>(x: f32) -> f32 {
-    /// The exponent of the smallest normal number.
-    const LEAST: f32 = -126.0;
-    let held = if x < LEAST { LEAST } else { x };
+    let held = if x < LEAST_POWER { LEAST_POWER } else { x };
     let shifted = held + ROUNDING;
-    let r = held - (shifted - ROUNDING);
-    let mut p = 1.535_336_2e-4;
-    p = product_sum::<FUSED>(p, r, 1.339_887_4e-3);
-    p = product_sum::<FUSED>(p, r, 9.618_437e-3);
-    p = product_sum::<FUSED>(p, r, 5.550_332_5e-2);
-    p = product_sum::<FUSED>(p, r, 2.402_264_8e-1);
-    p = product_sum::<FUSED>(p, r, 6.931_472e-1);
-    p = product_sum::<FUSED>(p, r, 1.0);
+    let p = root_of_two::<FUSED>(held - (shifted - ROUNDING));
     // The last bits of the shifted number are those of the whole part.
     let value = p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    if x < LEAST { 0.0 } else { value }
+    if x < LEAST_POWER { 0.0 } else { value }
 }
 
-/// 1 + e⁻ˣ, for x down to −87 exactly and infinite below.
+/// The least number whose e⁻ˣ is worked out.
+const LEAST: f32 = -87.0;
+
+/// 1 + e⁻ˣ of x from [`LEAST`] on.
 #[inline(always)]
 fn one_plus_exp<const FUSED: bool>(x: f32) -> f32 {
-    /// The largest whole power that [`power_of_two`] gives.
-    const MOST: f32 = 126.0;
-    let power = -x * LOG2_E;
-    let sum = 1.0 + power_of_two::<FUSED>(if power > MOST { MOST } else { power });
-    if power > MOST { f32::INFINITY } else { sum }
+    let power = x * -LOG2_E;
+    let held = if power < LEAST_POWER { LEAST_POWER } else { power };
+    let shifted = held + ROUNDING;
+    let p = root_of_two::<FUSED>(held - (shifted - ROUNDING));
+    // The whole part is added to the exponent; where that leaves no normal number, 1 hides it.
+    1.0 + f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// x · σ(x) to 1e-6 of it (Hendrycks and Gimpel, 2016); −0 for −∞.
+/// x · σ(x) to 1e-6 of it, and to 1e-35 below −87 (Hendrycks and Gimpel, 2016).
 #[inline(always)]
 pub(super) fn silu<const FUSED: bool>(x: f32) -> f32 {
-    let held = if x < f32::MIN { f32::MIN } else { x };
-    held / one_plus_exp::<FUSED>(x)
+    let held = if x < LEAST { LEAST } else { x };
+    held / one_plus_exp::<FUSED>(held)
 }
 
-/// The derivative of [`silu`]: σ(x) · (1 + x · (1 − σ(x))); 0 and 1 for −∞ and ∞.
+/// The derivative of [`silu`]: σ(x) · (1 + x · (1 − σ(x))); 1 for ∞.
 #[inline(always)]
 pub(super) fn silu_slope<const FUSED: bool>(x: f32) -> f32 {
-    let sigmoid = 1.0 / one_plus_exp::<FUSED>(x);
-    sigmoid * (1.0 + within(x, f32::MIN, f32::MAX) * (1.0 - sigmoid))
+    let held = within(x, LEAST, f32::MAX);
+    let sigmoid = 1.0 / one_plus_exp::<FUSED>(held);
+    sigmoid * (1.0 + held * (1.0 - sigmoid))
 }
 
 /// x held between bounds, the upper one where they cross; NaN stays.
