@@ -76,14 +76,14 @@ struct Sum {
     static __device__ __forceinline__ float none() { return 0.0f; }
     static __device__ __forceinline__ float join(float x, float y) { return x + y; }
 };
-// NaN wins over any number, as in PyTorch.
+// NaN wins over any number, and of equal zeros the second, as in PyTorch.
 struct Greatest {
     static __device__ __forceinline__ float none() { return -INFINITE; }
-    static __device__ __forceinline__ float join(float x, float y) { return x >= y || isnan(x) ? x : y; }
+    static __device__ __forceinline__ float join(float x, float y) { return x > y || isnan(x) ? x : y; }
 };
 struct Least {
     static __device__ __forceinline__ float none() { return INFINITE; }
-    static __device__ __forceinline__ float join(float x, float y) { return x <= y || isnan(x) ? x : y; }
+    static __device__ __forceinline__ float join(float x, float y) { return x < y || isnan(x) ? x : y; }
 };
 
 // One number of all 32 lanes, in every lane.

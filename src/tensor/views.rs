@@ -44,7 +44,7 @@ impl Tensor {
         const NAME: &str = "reshape_inferred";
         let refuse = || TensorError::shape(NAME, self.shape, format!("sizes of as many elements, not {sizes:?}"));
         let known: Vec<usize> = sizes.iter().filter_map(|size| usize::try_from(*size).ok()).collect();
-        let len = Shape::of(NAME, &known)?.len();
+        let len = known.iter().try_fold(1usize, |len, size| len.checked_mul(*size)).ok_or_else(refuse)?;
         let left = match sizes.len() - known.len() {
             1 if sizes.contains(&-1) && len > 0 && self.len().is_multiple_of(len) => self.len() / len,
             0 if len == self.len() => 1,

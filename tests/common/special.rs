@@ -51,7 +51,7 @@ const ZIPS: [Zip; 6] = [
 ];
 
 /// What is not as PyTorch has it: the result, the number, and what is right. Its formulas multiply 0 by ∞ where there
-/// is a limit, and lose the sign of a 0 that is added to another one.
+/// is a limit, lose the sign of a 0 that is added to another one, and cancel where the normal distribution is small.
 const OTHER: &[(&str, f32, f32)] = &[
     ("map.silu", f32::NEG_INFINITY, -0.0),
     ("map.silu.g", f32::NEG_INFINITY, -0.0),
@@ -61,6 +61,7 @@ const OTHER: &[(&str, f32, f32)] = &[
     ("map.gelu.g", f32::INFINITY, 1.0),
     ("map.gelu", -0.0, -0.0),
     ("map.gelu", f32::MIN, -0.0),
+    ("map.gelu", -3.0, -4.049_694e-3),
     ("map.gelu_tanh", f32::NEG_INFINITY, -0.0),
     ("map.gelu_tanh.g", f32::NEG_INFINITY, 0.0),
     ("map.gelu_tanh.g", f32::MIN, 0.0),

@@ -118,7 +118,8 @@ macro_rules! each_pair {
     };
 }
 
-/// One run: both operands step by 1, or one of them stays. NaN of either is the greatest and the least, as in PyTorch.
+/// One run: both operands step by 1, or one of them stays. NaN of either is the greatest and the least, and of equal
+/// zeros the second is taken, as in PyTorch.
 #[inline(always)]
 fn zip_run(op: Zip, x: &[f32], y: &[f32], steps: (usize, usize), to: &mut [f32]) {
     match op {
@@ -126,8 +127,8 @@ fn zip_run(op: Zip, x: &[f32], y: &[f32], steps: (usize, usize), to: &mut [f32])
         Zip::Subtract => each_pair!(to, steps, x, y => x - y),
         Zip::Multiply => each_pair!(to, steps, x, y => x * y),
         Zip::Divide => each_pair!(to, steps, x, y => x / y),
-        Zip::Maximum => each_pair!(to, steps, x, y => if x >= y || x.is_nan() { x } else { y }),
-        Zip::Minimum => each_pair!(to, steps, x, y => if x <= y || x.is_nan() { x } else { y }),
+        Zip::Maximum => each_pair!(to, steps, x, y => if x > y || x.is_nan() { x } else { y }),
+        Zip::Minimum => each_pair!(to, steps, x, y => if x < y || x.is_nan() { x } else { y }),
         Zip::GreaterOrEqual => each_pair!(to, steps, x, y => if x >= y { 1.0 } else { 0.0 }),
         Zip::ShareOfGreater => each_pair!(to, steps, x, y => share_of_greater(x, y)),
         Zip::Same => each_pair!(to, steps, x, y => if x == y || (x.is_nan() && y.is_nan()) { 1.0 } else { 0.0 }),

@@ -130,16 +130,15 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 /// tanh x: a polynomial near 0, where 1 − 2/(e²ˣ + 1) would cancel.
 #[inline(always)]
 pub(super) fn tanh(x: f32) -> f32 {
-    let s = x * x;
+    let (s, size) = (x * x, x.abs());
     let mut p = -5.704_988_7e-3;
     p = p * s + 2.063_909e-2;
     p = p * s - 5.373_971_6e-2;
     p = p * s + 1.333_144_2e-1;
     p = p * s - 3.333_328e-1;
-    let near = x + x * (s * p);
-    let far = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
-    let far = if x < 0.0 { -far } else { far };
-    if x.abs() < 0.625 { near } else { far }
+    let near = size + size * (s * p);
+    let far = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
+    (if size < 0.625 { near } else { far }).copysign(x)
 }
 
 /// The error function.

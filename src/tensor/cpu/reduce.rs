@@ -35,8 +35,8 @@ impl Reduce for Cpu {
                     let mut held = [0f64; STRIP];
                     for task in group * cut.least..tasks.min((group + 1) * cut.least) {
                         let (start, len) = cut.fold(op, &values, folding, task, &mut held);
-                        // SAFETY: each task has results of its own.
                         match cut.slabs {
+                            // SAFETY: each task has results of its own.
                             1 => narrow(&held[..len], unsafe { to.part(start, len) }),
                             // SAFETY: as above.
                             _ => unsafe { of_slabs.part(start, len) }.copy_from_slice(&held[..len]),
@@ -54,16 +54,14 @@ impl Reduce for Cpu {
 
 /// Puts what slabs gave together, slab after slab.
 fn join_slabs(op: Fold, parts: &[f64], slabs: usize, inner: usize, to: &mut [f32]) {
-    for (parts, to) in parts.chunks_exact(slabs * inner).zip(to.chunks_exact_mut(inner)) {
-        to.par_chunks_mut(STRIP).enumerate().for_each(|(strip, to)| {
-            let mut held = [op.nothing(); STRIP];
-            for slab in parts.chunks_exact(inner) {
-                let from = &slab[strip * STRIP..][..to.len()];
-                held.iter_mut().zip(from).for_each(|(held, x)| *held = op.join(*held, *x));
-            }
-            narrow(&held[..to.len()], to);
-        });
-    }
+    to.par_chunks_mut(STRIP).enumerate().for_each(|(piece, to)| {
+        for (place, to) in to.iter_mut().enumerate() {
+            let at = piece * STRIP + place;
+            let first = at / inner * slabs * inner + at % inner;
+            let of_slabs = parts[first..].iter().step_by(inner).take(slabs);
+            *to = of_slabs.fold(op.nothing(), |all, part| op.join(all, *part)) as f32;
+        }
+    });
 }
 
 #[inline(always)]

@@ -234,8 +234,7 @@ impl Tensor {
         with: &MultiHead<'_>,
         attend: &Attend<'_>,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let context = context.unwrap_or(self);
-        let others = [Some(context), Some(with.in_weight), with.in_bias, Some(with.out_weight), with.out_bias];
+        let others = [context, Some(with.in_weight), with.in_bias, Some(with.out_weight), with.out_bias];
         for other in others.into_iter().flatten().chain(with.options.mask) {
             self.expect_same_kind("multi_head_attention", other)?;
         }
@@ -251,7 +250,10 @@ impl Tensor {
             out_bias: out_bias.as_ref(),
             options: AttentionOptions { mask: mask.as_ref(), ..with.options },
         };
-        let (result, shares) = wide(self)?.multi_head_wide(&wide(context)?, &with, attend)?;
+        let x = wide(self)?;
+        // One tensor where it attends to itself: its gradients are summed before they are rounded.
+        let context = context.map(wide).transpose()?;
+        let (result, shares) = x.multi_head_wide(context.as_ref().unwrap_or(&x), &with, attend)?;
         Ok((result.to_dtype(self.dtype)?, shares.map(|shares| shares.to_dtype(self.dtype)).transpose()?))
     }
 

@@ -264,14 +264,23 @@ impl Graph {
     /// Where there are not as many scores as edges.
     pub fn softmax(&self, scores: &Tensor) -> Result<Tensor> {
         self.heads("edge_softmax", scores)?;
-        let buffer = scores.device.edge_softmax(scores.slice(), self.view())?;
-        let result = scores.derive(buffer, scores.shape, Layout::Rows);
-        let (graph, y) = (self.clone(), result.clone());
+        let result = self.shares(scores)?;
+        // Of bf16 the shares are worked out again in f32: the gradient is not that of rounded ones.
+        let held = if scores.dtype == DType::F32 { result.clone() } else { scores.detach() };
+        let graph = self.clone();
         let pull = move |dy: &Tensor| {
+            let (y, dy) =
+                (if held.dtype == DType::F32 { held.clone() } else { graph.shares(&held.wide()?)? }, dy.wide()?);
             let buffer = y.device.edge_softmax_grad(y.slice(), dy.slice(), graph.view())?;
-            Ok(vec![Some(y.derive(buffer, y.shape, Layout::Rows))])
+            Ok(vec![Some(y.derive(buffer, y.shape, Layout::Rows).to_dtype(held.dtype)?)])
         };
         Ok(result.record("edge_softmax", [scores], pull))
+    }
+
+    /// [`Graph::softmax`] off the tape.
+    fn shares(&self, scores: &Tensor) -> Result<Tensor> {
+        let buffer = scores.device.edge_softmax(scores.slice(), self.view())?;
+        Ok(scores.derive(buffer, scores.shape, Layout::Rows))
     }
 
     /// For each node the sum over edges that end there: weights (E, heads) times values (N, heads, C) of the sources.

@@ -73,6 +73,12 @@ impl Tensor {
     /// Where shapes or devices do not go together, or sigma or reach is not above 0.
     pub fn splat(&self, positions: &Tensor, rows: usize, columns: usize, splatting: Splatting) -> Result<Tensor> {
         let [batch, points, channels] = self.sizes("splat")?;
+        if self.dtype == DType::Bf16 {
+            // In f32 to the end: the gradient of the positions is not that of a rounded grid.
+            self.expect_same_device("splat", positions)?;
+            let wide = self.wide()?.splat(&positions.to_dtype(DType::F32)?, rows, columns, splatting)?;
+            return wide.to_dtype(DType::Bf16);
+        }
         if positions.shape.sizes() != [batch, points, 2] {
             let expected = "positions (B, N, 2) of features (B, N, C)";
             return Err(TensorError::shapes("splat", self.shape, positions.shape, expected));

@@ -1,6 +1,6 @@
 //! A convolution with what comes before and behind it in the same pass: a normalisation, a residual, an activation.
 
-use super::{Conv2d, ConvEpilogue, ConvSizes, Weights, weight_gradients};
+use super::{Conv2d, ConvEpilogue, ConvSizes, Convolved, Weights, weight_gradients};
 use crate::tensor::ops::elementwise::Map;
 use crate::tensor::ops::norm::{NormTail, Normal};
 use crate::tensor::{DType, Layout, Result, Shape, Tensor, TensorError};
@@ -113,26 +113,23 @@ impl Tensor {
         };
         let slices = norm.as_ref().map(Normal::slices);
         let found = x.device.conv2d(x.slice(), slices.as_ref(), weights.w.slice(), &sizes, &epilogue)?;
-        let y = x.derive(found.y, sizes.shape_out(), Layout::Channels);
-        let before = found.before.map(|before| x.derive(before, sizes.shape_out(), Layout::Channels));
-        let moments = found.moments.map(|moments| {
-            let shape = Shape::from([3, sizes.batch, sizes.channels_out]);
-            Tensor::dense(&x.device, moments, shape, Layout::Rows, DType::F32)
-        });
-        let kept = Kept {
-            x,
-            norm,
-            w: weights.w,
-            activation: then.activation.zip(before),
-            sizes,
-            wanted: [
-                self.wants_gradient() || wants(&input),
-                w.wants_gradient() || bias.is_some_and(Tensor::wants_gradient),
-            ],
-            has_bias: bias.is_some(),
-            has_residual: then.residual.is_some(),
-        };
+        let (Fused { y, moments }, before) = found.tensors(&x, &sizes);
+        let of_weights = w.wants_gradient() || bias.is_some_and(Tensor::wants_gradient);
+        let wanted = [self.wants_gradient() || wants(&input), of_weights];
+        let (has_bias, has_residual) = (bias.is_some(), then.residual.is_some());
+        let activation = then.activation.zip(before);
+        let kept = Kept { x, norm, w: weights.w, activation, sizes, wanted, has_bias, has_residual };
         Ok(Fused { y: y.record_all("conv2d", &inputs, move |dy| kept.pull(dy)), moments })
+    }
+}
+
+impl Convolved {
+    /// The output and its moments, and the values before the activation, of images x.
+    fn tensors(self, x: &Tensor, sizes: &ConvSizes) -> (Fused, Option<Tensor>) {
+        let image = |buffer| x.derive(buffer, sizes.shape_out(), Layout::Channels);
+        let of_channels = Shape::from([3, sizes.batch, sizes.channels_out]);
+        let moments = |buffer| Tensor::dense(&x.device, buffer, of_channels, Layout::Rows, DType::F32);
+        (Fused { y: image(self.y), moments: self.moments.map(moments) }, self.before.map(image))
     }
 }
 
