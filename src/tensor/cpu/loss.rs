@@ -38,6 +38,7 @@ impl Loss for Cpu {
             );
         });
         let mut block = self.take(1)?;
+        // Folded, as `sum` gives −0 of nothing.
         block.values_mut().fill(parts.as_slice::<f64>().iter().fold(0.0, |sum, part| sum + part) as f32);
         self.finish(block, DType::F32)
     }

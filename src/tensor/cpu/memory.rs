@@ -217,7 +217,7 @@ impl Memory for Cpu {
     }
 
     fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()> {
-        values.copy_from_slice(&*self.read(x)?);
+        values.copy_from_slice(&self.read(x)?);
         Ok(())
     }
 
