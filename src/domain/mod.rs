@@ -1,5 +1,6 @@
 //! The nouns every stage shares, without I/O: times, variables, grids, fields.
 
+mod event;
 mod field;
 mod grid;
 mod map;
@@ -7,6 +8,7 @@ pub(crate) mod random;
 mod time;
 mod variable;
 
+pub use event::{Cube, Event, FRAME_SECONDS, FRAMES, Levels, MISSING_CODE, MISSING_LEVEL, Modality, Part};
 pub use field::{Absence, Field, Item, Provenance, Requirement};
 pub use grid::{Coordinates, Grid, GridError};
 pub(crate) use map::Map;
