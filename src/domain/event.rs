@@ -7,12 +7,20 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::{Earth, Grid, GridError, Moment, Projection};
 
 /// Frames of an event, one every five minutes.
 pub const FRAMES: usize = 49;
 /// Seconds from one frame to the next.
 pub const FRAME_SECONDS: i64 = 300;
+/// The VIL level of a missing pixel.
+pub const MISSING_LEVEL: u8 = 255;
+/// The encoded reflectance or temperature of a missing pixel; lightning counts have no such value.
+pub const MISSING_CODE: i16 = i16::MIN;
+/// The radius of the sphere that SEVIR's map is of, in metres.
+const RADIUS_M: f64 = 6_370_997.0;
+/// The side of an event's square, in metres.
+const SIDE_M: f64 = 384_000.0;
 
 /// What was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,8 +88,8 @@ pub struct Part {
     pub index: usize,
     /// Minutes from the event's time to each frame; `None` for lightning, whose times are seconds.
     pub minutes: Option<[i16; FRAMES]>,
-    /// The share of missing pixels that the catalogue states, in percent.
-    pub missing_percent: f32,
+    /// The share of missing pixels that the catalogue states, 0 to 1.
+    pub missing_share: f32,
 }
 
 /// A storm, or a random place without a reported one, for four hours.
@@ -99,12 +107,30 @@ pub struct Event {
     pub parts: BTreeMap<Modality, Part>,
 }
 
+impl Event {
+    /// The map that all events are squares of: Lambert azimuthal equal-area around 38° N 98° W.
+    pub const PROJECTION: Projection =
+        Projection::AzimuthalEqualArea { latitude_origin: 38.0, longitude_origin: -98.0 };
+
+    /// The grid of `size` × `size` cells that fill the event's square of 384 km, from its lower left corner; points are
+    /// the middles of the cells.
+    ///
+    /// # Errors
+    /// Where the corner is not on the map, or there are no cells.
+    pub fn grid(&self, size: usize) -> Result<Grid, GridError> {
+        let (step, first) = (SIDE_M / size as f64, (self.corners[0], self.corners[1]));
+        let earth = Earth::sphere(RADIUS_M);
+        let grid = Grid::anchored(Self::PROJECTION, earth, first, (size, size), (step, step))?;
+        Ok(Grid { x0: grid.x0 + step / 2.0, y0: grid.y0 + step / 2.0, ..grid })
+    }
+}
+
 /// Whole numbers as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Levels {
-    /// VIL levels or lightning counts.
+    /// VIL levels.
     U8(Vec<u8>),
-    /// Encoded reflectances or temperatures.
+    /// Encoded reflectances or temperatures, or lightning counts.
     I16(Vec<i16>),
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod random;
 mod time;
 mod variable;
 
-pub use event::{Cube, Event, FRAME_SECONDS, FRAMES, Levels, Modality, Part};
+pub use event::{Cube, Event, FRAME_SECONDS, FRAMES, Levels, MISSING_CODE, MISSING_LEVEL, Modality, Part};
 pub use field::{Absence, Field, Item, Provenance, Requirement};
 pub use grid::{Coordinates, Grid, GridError};
 pub(crate) use map::Map;

@@ -28,6 +28,14 @@ pub enum SourceError {
         /// What was looked for and what to do.
         expected: String,
     },
+    /// The catalogue as a whole cannot be used.
+    #[error("{location}: {reason}")]
+    Catalog {
+        /// The store or file.
+        location: String,
+        /// What is wrong and what was expected.
+        reason: String,
+    },
 }
 
 /// An object that a listing offers.
@@ -47,7 +55,7 @@ pub struct Offer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// Its slot is filled by an object of the right name.
+    /// Its slot is filled by an object of the right name; of a catalogue, the same thing is in another row.
     Duplicate,
     /// It is not the format its name promises, or is damaged.
     Unreadable,
@@ -61,6 +69,14 @@ pub enum RejectReason {
     MissingVariable,
     /// It could not be fetched; a rerun tries again.
     FetchFailed,
+    /// A row of a catalogue that cannot be read or used.
+    BadRow,
+    /// A catalogue contradicts itself, or the file that it speaks of.
+    Contradiction,
+    /// A file, dataset or event that should be there is not.
+    MissingData,
+    /// Data of another shape or type than expected.
+    WrongShape,
 }
 
 impl RejectReason {
@@ -74,6 +90,10 @@ impl RejectReason {
             RejectReason::WrongOrigin => "wrong_origin",
             RejectReason::MissingVariable => "missing_variable",
             RejectReason::FetchFailed => "fetch_failed",
+            RejectReason::BadRow => "bad_row",
+            RejectReason::Contradiction => "contradiction",
+            RejectReason::MissingData => "missing_data",
+            RejectReason::WrongShape => "wrong_shape",
         }
     }
 }
