@@ -61,7 +61,9 @@ fn check_names(drafts: &[Draft<'_>], mistakes: &Mistakes, top: &Place) {
     check_paths(drafts, mistakes);
     match drafts.iter().filter(|d| d.section == "sources").collect::<Vec<_>>()[..] {
         [_] => (),
-        [] => mistakes.add(top, "no source; expected one table [sources.NAME] with type = \"hrrr\" or \"sevir\"".into()),
+        [] => {
+            mistakes.add(top, "no source; expected one table [sources.NAME] with type = \"hrrr\" or \"sevir\"".into())
+        }
         [_, second, ..] => mistakes.add(&second.place, "a second source; expected exactly one".into()),
     }
 }

@@ -161,7 +161,8 @@ fn read_split(r: &mut Reader<'_>) -> SplitOptions {
     let share = |r: &mut Reader<'_>, key| r.number(key, 0.0, 1.0).unwrap_or(0.1);
     let (validation, test) = (share(r, "validation_share"), share(r, "test_share"));
     if validation + test > 1.0 {
-        let text = format!("{validation} of validation and {test} of test are more than all; expected at most 1 together");
+        let text =
+            format!("{validation} of validation and {test} of test are more than all; expected at most 1 together");
         r.mistake("validation_share", text);
     }
     SplitOptions::Id { seed: u64::from(r.whole("split_seed", 0, u32::MAX).unwrap_or(0)), validation, test }

@@ -75,8 +75,8 @@ pub enum Stage {
     RotateWinds,
     /// Moves fields to another grid.
     Regrid(RegridOptions),
-    /// Subtracts the mean and divides by the standard deviation of a table; without a name, of the source's own.
-    Normalise(Option<String>),
+    /// Subtracts the mean and divides by the standard deviation of a table; of events, tells readers to do so.
+    Normalise(String),
     /// Puts consecutive states side by side.
     Window(WindowOptions),
     /// Forecasts that nothing changes.
@@ -277,7 +277,7 @@ fn read_stage(section: &str, kind: &str, r: &mut Reader<'_>, table: &VariableTab
         "qc" => Stage::Quality,
         "rotate_winds" => Stage::RotateWinds,
         "regrid" => Stage::Regrid(RegridOptions::read(r)),
-        "normalise" => Stage::Normalise(r.text("statistics")),
+        "normalise" => Stage::Normalise(r.text("statistics").unwrap_or_else(|| "hrrr".into())),
         "window" => Stage::Window(WindowOptions::read(r)),
         "persistence" => Stage::Persistence(ForecastOptions::read(r)),
         "scores" => Stage::Scores(ScoreOptions::read(r, table)),

@@ -1,19 +1,14 @@
 //! What is known of events beforehand, as coordinate arrays: their metadata and their values, one chunk each.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::crs;
 use super::super::layout::{ArrayLayout, plain};
 use super::spec::{CatalogueEvent, EventStoreSpec, SPLITS};
-use crate::domain::{Earth, Event, FRAMES, Map, Modality, Projection};
+use crate::domain::{Event, FRAMES, Grid, Modality};
 
 /// The grid-mapping variable.
 pub(super) const CRS: &str = "crs";
-/// Side of an event in metres.
-const SIDE_M: f64 = 384_000.0;
-/// SEVIR's plane: `+proj=laea +lat_0=38 +lon_0=-98 +a=6370997`.
-const PROJECTION: Projection = Projection::AzimuthalEqualArea { latitude_origin: 38.0, longitude_origin: -98.0 };
-const EARTH_RADIUS_M: f64 = 6_370_997.0;
 /// What stands for an offset that the catalogue does not state.
 const NO_OFFSET: i16 = i16::MIN;
 /// Units of times.
@@ -51,19 +46,52 @@ pub(super) fn layouts(spec: &EventStoreSpec) -> Vec<ArrayLayout> {
     let (events, arrays) = (spec.events.len(), spec.arrays.len());
     let flags: Vec<usize> = (0..SPLITS.len()).collect();
     let mut layouts = vec![
-        texts("event", "event", events, json!({"long_name": "SEVIR's identifier of the event", "cf_role": "timeseries_id"})),
+        texts(
+            "event",
+            "event",
+            events,
+            json!({"long_name": "SEVIR's identifier of the event", "cf_role": "timeseries_id"}),
+        ),
         texts("modality", "modality", arrays, json!({"long_name": "what was observed"})),
         texts("kind", "event", events, json!({"long_name": "kind of storm reported; empty for a random place"})),
-        array("time", &["event"], &[events], "int64", json!(0), json!({"standard_name": "time",
-            "long_name": "time that the frames' offsets are counted from", "units": EPOCH, "calendar": "proleptic_gregorian"})),
-        array("split", &["event"], &[events], "int8", json!(0), json!({"long_name": "what the event is used for",
-            "flag_values": flags, "flag_meanings": SPLITS.join(" ")})),
-        array("corners", &["event", "corner"], &[events, 4], "float64", json!("NaN"), json!({"units": "degrees",
-            "long_name": "latitude and longitude of the lower left corner, then of the upper right one"})),
-        array("frame_offset", &["event", "modality", "frame"], &[events, arrays, FRAMES], "int16", json!(NO_OFFSET), json!({
+        array(
+            "time",
+            &["event"],
+            &[events],
+            "int64",
+            json!(0),
+            json!({"standard_name": "time",
+            "long_name": "time that the frames' offsets are counted from", "units": EPOCH, "calendar": "proleptic_gregorian"}),
+        ),
+        array(
+            "split",
+            &["event"],
+            &[events],
+            "int8",
+            json!(0),
+            json!({"long_name": "what the event is used for",
+            "flag_values": flags, "flag_meanings": SPLITS.join(" ")}),
+        ),
+        array(
+            "corners",
+            &["event", "corner"],
+            &[events, 4],
+            "float64",
+            json!("NaN"),
+            json!({"units": "degrees",
+            "long_name": "latitude and longitude of the lower left corner, then of the upper right one"}),
+        ),
+        array(
+            "frame_offset",
+            &["event", "modality", "frame"],
+            &[events, arrays, FRAMES],
+            "int16",
+            json!(NO_OFFSET),
+            json!({
             "long_name": "time of the frame after the event's time, as the catalogue states it", "units": "minutes",
-            "dtype": "int16", "_FillValue": NO_OFFSET})),
-        array(CRS, &[], &[], "int64", json!(0), Value::Object(crs::plane(PROJECTION, Earth::sphere(EARTH_RADIUS_M)))),
+            "dtype": "int16", "_FillValue": NO_OFFSET}),
+        ),
+        array(CRS, &[], &[], "int64", json!(0), Value::Object(plane_attributes(spec))),
     ];
     layouts.extend(sizes(spec).into_iter().flat_map(|size| places(spec, size)));
     layouts
@@ -72,12 +100,20 @@ pub(super) fn layouts(spec: &EventStoreSpec) -> Vec<ArrayLayout> {
 /// Offsets within an event, and the place in the plane, along both sides of a frame.
 fn places(spec: &EventStoreSpec, size: usize) -> Vec<ArrayLayout> {
     let along = |name: &'static str, letter: &str, edge: &str| {
-        let offset = json!({"long_name": format!("distance of the point's centre from the event's {edge} edge"), "units": "m"});
+        let offset =
+            json!({"long_name": format!("distance of the point's centre from the event's {edge} edge"), "units": "m"});
         let place = json!({"standard_name": format!("projection_{letter}_coordinate"),
             "long_name": format!("{letter} coordinate of projection"), "units": "m", "axis": letter.to_uppercase()});
         [
             array(name, &[name], &[size], "float64", json!("NaN"), offset),
-            array(&format!("projection_{name}"), &["event", name], &[spec.events.len(), size], "float64", json!("NaN"), place),
+            array(
+                &format!("projection_{name}"),
+                &["event", name],
+                &[spec.events.len(), size],
+                "float64",
+                json!("NaN"),
+                place,
+            ),
         ]
     };
     let [y, x] = plane(spec, size);
@@ -97,30 +133,39 @@ pub(super) fn chunks(spec: &EventStoreSpec) -> Vec<(String, Vec<u8>)> {
         ("time/c/0".into(), events().flat_map(seconds).collect()),
         ("split/c/0".into(), spec.events.iter().map(|entry: &CatalogueEvent| entry.split).collect()),
         ("corners/c/0/0".into(), float_bytes(&corners)),
-        ("frame_offset/c/0/0/0".into(), events().flat_map(|event| offsets(spec, event)).flat_map(i16::to_le_bytes).collect()),
+        (
+            "frame_offset/c/0/0/0".into(),
+            events().flat_map(|event| offsets(spec, event)).flat_map(i16::to_le_bytes).collect(),
+        ),
     ];
-    let map = Map::new(PROJECTION, Earth::sphere(EARTH_RADIUS_M));
-    let origins: Vec<[f64; 2]> = events().map(|event| origin(&map, event)).collect();
     for size in sizes(spec) {
         let [y, x] = plane(spec, size);
-        let inside: Vec<f64> = (0..size).map(|at| (at as f64 + 0.5) * SIDE_M / size as f64).collect();
-        for (name, axis) in [(y, 1), (x, 0)] {
-            let places: Vec<f64> = origins.iter().flat_map(|from| inside.iter().map(move |d| from[axis] + d)).collect();
-            chunks.push((format!("{name}/c/0"), float_bytes(&inside)));
+        let grids: Vec<Option<Grid>> = events().map(|event| event.grid(size).ok()).collect();
+        let inside = |step: f64| (0..size).map(move |at| (at as f64 + 0.5) * step);
+        let step = grids.iter().flatten().next().map_or(f64::NAN, |grid| grid.dx);
+        let along = |grid: &Option<Grid>, axis: fn(&Grid) -> (f64, f64)| {
+            let (first, step) = grid.as_ref().map_or((f64::NAN, f64::NAN), axis);
+            (0..size).map(move |at| first + at as f64 * step).collect::<Vec<f64>>()
+        };
+        let ys: Vec<f64> = grids.iter().flat_map(|grid| along(grid, |grid| (grid.y0, grid.dy))).collect();
+        let xs: Vec<f64> = grids.iter().flat_map(|grid| along(grid, |grid| (grid.x0, grid.dx))).collect();
+        for (name, places) in [(y, ys), (x, xs)] {
+            chunks.push((format!("{name}/c/0"), float_bytes(&inside(step).collect::<Vec<_>>())));
             chunks.push((format!("projection_{name}/c/0/0"), float_bytes(&places)));
         }
     }
     chunks
 }
 
-/// The lower left corner in the plane, x first; NaN where the plane has no such place.
-fn origin(map: &Map, event: &Event) -> [f64; 2] {
-    let [latitude, longitude, ..] = event.corners;
-    map.to_plane(latitude, longitude).map_or([f64::NAN; 2], |(x, y)| [x, y])
+/// The grid mapping that all events share; an event's corner that is not on the map has no part in it.
+fn plane_attributes(spec: &EventStoreSpec) -> Map<String, Value> {
+    let grid = spec.events.iter().find_map(|entry| entry.event.grid(1).ok());
+    grid.map_or_else(Map::new, |grid| crs::plane(grid.projection, grid.earth))
 }
 
 fn offsets(spec: &EventStoreSpec, event: &Event) -> Vec<i16> {
-    let of = |modality: Modality| event.parts.get(&modality).and_then(|part| part.minutes).unwrap_or([NO_OFFSET; FRAMES]);
+    let of =
+        |modality: Modality| event.parts.get(&modality).and_then(|part| part.minutes).unwrap_or([NO_OFFSET; FRAMES]);
     spec.arrays.iter().flat_map(|array| of(array.modality)).collect()
 }
 

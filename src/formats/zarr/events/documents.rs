@@ -5,16 +5,19 @@ use serde_json::{Map, Value, json};
 
 use super::super::layout::ArrayLayout;
 use super::super::metadata::{CONVENTIONS, group, text};
+use super::Findings;
 use super::catalogue::{self, auxiliary, plane};
 use super::shard::ZSTD_LEVEL;
 use super::spec::{EventArray, EventStoreSpec, Packing};
-use super::Findings;
 use crate::domain::{FRAMES, Modality};
 
 /// The layout that this program writes and reads.
 pub(super) const FORMAT_VERSION: u64 = 1;
 /// The root's attribute that holds it.
 pub(super) const VERSION: &str = "gustfront_event_store_version";
+/// Attributes of an array: a model is given (x - shift) / scale.
+pub(super) const SHIFT: &str = "normalisation_shift";
+pub(super) const SCALE: &str = "normalisation_scale";
 /// Which modalities of an event are there.
 pub(super) const PRESENT: &str = "present";
 /// Missing points by event, modality and frame.
@@ -35,7 +38,9 @@ pub(super) fn metadata(spec: &EventStoreSpec) -> Vec<(String, Bytes)> {
 
 /// The objects that say what was found of a shard, `present` last.
 pub(super) fn conclusions(spec: &EventStoreSpec, shard: u64, findings: &[Vec<Findings>]) -> Vec<(String, Bytes)> {
-    let rows = |event: usize| (0..spec.arrays.len()).map(move |array| findings.get(event).and_then(|row| row.get(array).copied().flatten()));
+    let rows = |event: usize| {
+        (0..spec.arrays.len()).map(move |array| findings.get(event).and_then(|row| row.get(array).copied().flatten()))
+    };
     let all: Vec<Findings> = (0..spec.group).flat_map(rows).collect();
     let counts = |found: &Findings| match found {
         Some(counts) => counts.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
@@ -93,8 +98,10 @@ fn sharded(side: u64, packing: Packing, width: usize) -> Value {
 
 /// What an array says of itself: units as CF has them, what is missing, how a model is given it.
 fn describe(spec: &EventStoreSpec, array: &EventArray) -> Map<String, Value> {
-    let celsius = |channel: &str| json!({"long_name": format!("brightness temperature, {channel}"),
-        "standard_name": "brightness_temperature", "units": "degree_Celsius", "scale_factor": 0.01});
+    let celsius = |channel: &str| {
+        json!({"long_name": format!("brightness temperature, {channel}"),
+        "standard_name": "brightness_temperature", "units": "degree_Celsius", "scale_factor": 0.01})
+    };
     let own = match array.modality {
         Modality::Vis => json!({"long_name": "reflectance at 0.64 µm", "units": "1", "scale_factor": 1e-4}),
         Modality::Ir069 => celsius("6.9 µm (water vapour)"),
@@ -112,8 +119,8 @@ fn describe(spec: &EventStoreSpec, array: &EventArray) -> Map<String, Value> {
     attributes.insert("grid_mapping".into(), catalogue::CRS.into());
     attributes.insert("coordinates".into(), auxiliary(spec, array.size).into());
     if let Some(normalisation) = array.normalisation {
-        attributes.insert("normalisation_mean".into(), normalisation.mean.into());
-        attributes.insert("normalisation_standard_deviation".into(), normalisation.standard_deviation.into());
+        attributes.insert(SHIFT.into(), normalisation.shift.into());
+        attributes.insert(SCALE.into(), normalisation.scale.into());
     }
     attributes
 }
@@ -121,26 +128,41 @@ fn describe(spec: &EventStoreSpec, array: &EventArray) -> Map<String, Value> {
 /// The arrays that [`conclusions`] fill.
 fn found(spec: &EventStoreSpec) -> [ArrayLayout; 2] {
     let (events, group, arrays) = (spec.events.len() as u64, spec.group as u64, spec.arrays.len() as u64);
-    let plain = |name: &str, longer: Option<u64>, data_type, fill: Value, codecs: Value, attributes: Value| ArrayLayout {
-        name: name.into(),
-        dimensions: ["event", "modality"].into_iter().chain(longer.map(|_| "frame")).collect(),
-        shape: [events, arrays].into_iter().chain(longer).collect(),
-        chunk: [group, arrays].into_iter().chain(longer).collect(),
-        data_type,
-        fill,
-        codecs,
-        attributes: attributes.as_object().cloned().unwrap_or_default(),
-    };
+    let plain =
+        |name: &str, longer: Option<u64>, data_type, fill: Value, codecs: Value, attributes: Value| ArrayLayout {
+            name: name.into(),
+            dimensions: ["event", "modality"].into_iter().chain(longer.map(|_| "frame")).collect(),
+            shape: [events, arrays].into_iter().chain(longer).collect(),
+            chunk: [group, arrays].into_iter().chain(longer).collect(),
+            data_type,
+            fill,
+            codecs,
+            attributes: attributes.as_object().cloned().unwrap_or_default(),
+        };
     let little = json!([{"name": "bytes", "configuration": {"endian": "little"}}]);
     [
-        plain(PRESENT, None, "int8", json!(0), json!([{"name": "bytes"}]), json!({
-            "long_name": "whether the modality of this event is there",
-            "flag_values": [0, 1],
-            "flag_meanings": "absent present",
-        })),
-        plain(MISSING, Some(FRAMES as u64), "int32", json!(UNKNOWN), little, json!({
-            "long_name": "missing points of the frame; -1 where the modality is not there",
-            "units": "1",
-        })),
+        plain(
+            PRESENT,
+            None,
+            "int8",
+            json!(0),
+            json!([{"name": "bytes"}]),
+            json!({
+                "long_name": "whether the modality of this event is there",
+                "flag_values": [0, 1],
+                "flag_meanings": "absent present",
+            }),
+        ),
+        plain(
+            MISSING,
+            Some(FRAMES as u64),
+            "int32",
+            json!(UNKNOWN),
+            little,
+            json!({
+                "long_name": "missing points of the frame; -1 where the modality is not there",
+                "units": "1",
+            }),
+        ),
     ]
 }

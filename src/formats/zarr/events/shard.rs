@@ -54,7 +54,10 @@ impl ShardWriter {
         };
         if cube.size != self.array.size || count != FRAMES * points {
             let side = self.array.size;
-            return Err(format!("{count} values of {0}×{0} points; expected {FRAMES} frames of {side}×{side}", cube.size));
+            return Err(format!(
+                "{count} values of {0}×{0} points; expected {FRAMES} frames of {side}×{side}",
+                cube.size
+            ));
         }
         let mut missing = [0; FRAMES];
         match (&cube.levels, self.array.element()) {

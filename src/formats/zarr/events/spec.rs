@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::{Event, FRAMES, Modality};
@@ -67,13 +66,13 @@ pub enum Packing {
     Zstd,
 }
 
-/// What a reader subtracts from stored numbers and divides them by.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What a reader subtracts from stored numbers and divides the rest by.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalisation {
     /// Subtracted.
-    pub mean: f64,
+    pub shift: f64,
     /// Divided by.
-    pub standard_deviation: f64,
+    pub scale: f64,
 }
 
 /// One modality as it is stored.

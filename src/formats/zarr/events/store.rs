@@ -83,6 +83,12 @@ impl EventStore {
         objects.chain(documents::metadata(&self.spec)).try_for_each(|object| self.put_object(object))
     }
 
+    /// The error of a shard that cannot be packed.
+    pub fn unpackable(&self, array: usize, shard: u64, reason: String) -> ZarrError {
+        let modality = self.spec.arrays.get(array).map_or("", |array| array.modality.label());
+        ZarrError::Shard { store: self.name.clone(), key: format!("{modality}/c/{shard}/0/0/0"), reason }
+    }
+
     fn put_object(&self, (key, bytes): (String, Bytes)) -> Result<(), ZarrError> {
         Ok(self.objects.put(&format!("{}{key}", self.prefix), bytes)?)
     }
