@@ -11,7 +11,7 @@ use super::record::{CATALOG, CatalogRecord, RowReject, ShardRecord};
 use super::totals::Shared;
 use super::work::Outcome;
 use crate::config::{Codec, FrameBins, Pipeline, SevirOptions, SplitOptions, Stage, StageNode, StoreOptions};
-use crate::domain::Modality;
+use crate::domain::{Event, Modality};
 use crate::flow::RunError;
 use crate::flow::identity::{bind, made};
 use crate::flow::plan::{open_output, s3};
@@ -272,7 +272,7 @@ fn spec(
 ) -> EventStoreSpec {
     let rule = split_rule(input.split);
     let position = |label: &str| SPLITS.iter().position(|name| *name == label).unwrap_or(0) as u8;
-    let entry = |event: &Arc<_>| CatalogueEvent { event: event.clone(), split: position(rule.split(event).label()) };
+    let entry = |event: &Arc<Event>| CatalogueEvent { event: event.clone(), split: position(rule.split(event).label()) };
     let array = |modality: &Modality| EventArray {
         modality: *modality,
         size: size.unwrap_or(modality.size()),
