@@ -10,6 +10,7 @@ const VARIABLES: &str = include_str!("../../config/variables.toml");
 const GRIDS: &str = include_str!("../../config/grids.toml");
 const COLOURS: &str = include_str!("../../config/colours.toml");
 const STATISTICS_HRRR: &str = include_str!("../../config/statistics/hrrr.toml");
+const STATISTICS_SEVIR: &str = include_str!("../../config/statistics/sevir.toml");
 
 /// Every variable by name.
 #[derive(Clone, Debug)]
@@ -53,16 +54,28 @@ pub fn colour_tables_text() -> &'static str {
     COLOURS
 }
 
-/// A table that comes with the program, or else the file of that name.
+/// A table of statistics of states that comes with the program, or else the file of that name.
 ///
 /// # Errors
 /// Where the name is neither: says what was looked for.
 pub fn read_table_text(name: &str) -> Result<String, String> {
-    if name == "hrrr" {
-        return Ok(STATISTICS_HRRR.to_string());
+    built_in_or_file(name, "hrrr", STATISTICS_HRRR)
+}
+
+/// The table of shifts and scales of SEVIR's encoded values, `sevir`, or else the file of that name.
+///
+/// # Errors
+/// As [`read_table_text`].
+pub fn read_scaling_text(name: &str) -> Result<String, String> {
+    built_in_or_file(name, "sevir", STATISTICS_SEVIR)
+}
+
+fn built_in_or_file(name: &str, built_in: &str, text: &str) -> Result<String, String> {
+    if name == built_in {
+        return Ok(text.to_string());
     }
     std::fs::read_to_string(Path::new(name))
-        .map_err(|e| format!("`{name}` is neither the built-in table `hrrr` nor a file that can be read: {e}"))
+        .map_err(|e| format!("`{name}` is neither the built-in table `{built_in}` nor a file that can be read: {e}"))
 }
 
 /// A table compiled into the program.

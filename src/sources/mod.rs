@@ -2,6 +2,7 @@
 
 mod assembly;
 pub mod hrrr;
+pub mod sevir;
 pub mod synth;
 
 pub use assembly::{Assembly, Basis, Delivery, Emission, Job, Need, Outcome, Work};

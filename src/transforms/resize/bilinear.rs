@@ -1,0 +1,99 @@
+//! Bilinear interpolation between half-pixel centres; beyond the outermost centres their values hold.
+
+use super::Code;
+
+/// Rows of a frame that are stretched already, in quarters of a level.
+#[derive(Default)]
+pub(super) struct Scratch {
+    above: Vec<i32>,
+    below: Vec<i32>,
+}
+
+/// Twice the size of a frame that misses nothing: weights of 1/4 and 3/4 along both axes, in whole sixteenths.
+pub(super) fn double<T: Code>(frame: &[T], size: usize, out: &mut [T], scratch: &mut Scratch) {
+    let wide = 2 * size;
+    scratch.above.resize(wide, 0);
+    scratch.below.resize(wide, 0);
+    let mut rows = frame.chunks_exact(size);
+    let (Some(first), true) = (rows.next(), out.len() == wide * wide) else { return };
+    let (top, rest) = out.split_at_mut(wide);
+    let (between, bottom) = rest.split_at_mut(rest.len() - wide);
+    stretch(first, &mut scratch.above);
+    outermost(&scratch.above, top);
+    for (row, pair) in rows.zip(between.chunks_exact_mut(2 * wide)) {
+        stretch(row, &mut scratch.below);
+        let (upper, lower) = pair.split_at_mut(wide);
+        blend(&scratch.above, &scratch.below, upper);
+        blend(&scratch.below, &scratch.above, lower);
+        std::mem::swap(&mut scratch.above, &mut scratch.below);
+    }
+    outermost(&scratch.above, bottom);
+}
+
+/// A row of twice the points, times four.
+fn stretch<T: Code>(row: &[T], wide: &mut [i32]) {
+    let (Some(first), Some(last)) = (row.first(), row.last()) else { return };
+    let [start, inner @ .., end] = wide else { return };
+    (*start, *end) = (4 * (*first).into(), 4 * (*last).into());
+    for (pair, (a, b)) in inner.chunks_exact_mut(2).zip(row.iter().zip(row.iter().skip(1))) {
+        let (a, b): (i32, i32) = ((*a).into(), (*b).into());
+        pair.copy_from_slice(&[3 * a + b, a + 3 * b]);
+    }
+}
+
+/// Three parts of the near row and one of the far one.
+fn blend<T: Code>(near: &[i32], far: &[i32], out: &mut [T]) {
+    for ((near, far), out) in near.iter().zip(far).zip(out) {
+        *out = T::from_i32((3 * near + far + 8) >> 4);
+    }
+}
+
+fn outermost<T: Code>(row: &[i32], out: &mut [T]) {
+    for (value, out) in row.iter().zip(out) {
+        *out = T::from_i32((value + 2) >> 2);
+    }
+}
+
+/// Where a point lies along one axis: the point before or at it, the next one, and the share of that.
+#[derive(Clone, Copy)]
+struct Place {
+    lower: usize,
+    upper: usize,
+    share: f64,
+}
+
+fn places(from: usize, to: usize) -> Vec<Place> {
+    let last = from - 1;
+    let place = |at: usize| {
+        let exact = ((at as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, last as f64);
+        let lower = (exact as usize).min(last);
+        Place { lower, upper: (lower + 1).min(last), share: exact - lower as f64 }
+    };
+    (0..to).map(place).collect()
+}
+
+/// Any size, of a frame that may miss points.
+pub(super) fn any<T: Code>(frame: &[T], from: usize, out: &mut [T], to: usize) {
+    let places = places(from, to);
+    for (row, out) in places.iter().zip(out.chunks_exact_mut(to)) {
+        let (above, below) = (&frame[row.lower * from..][..from], &frame[row.upper * from..][..from]);
+        for (column, out) in places.iter().zip(out) {
+            *out = between(above, below, row.share, column);
+        }
+    }
+}
+
+/// The mean of those of four points that are there, by weight, where they hold at least half of it.
+fn between<T: Code>(above: &[T], below: &[T], down: f64, column: &Place) -> T {
+    let right = column.share;
+    let corners = [
+        (above[column.lower], (1.0 - down) * (1.0 - right)),
+        (above[column.upper], (1.0 - down) * right),
+        (below[column.lower], down * (1.0 - right)),
+        (below[column.upper], down * right),
+    ];
+    let there = corners.into_iter().filter(|(value, _)| *value != T::MISSING);
+    let (total, weight) = there
+        .fold((0.0, 0.0), |(total, sum), (value, weight)| (total + weight * f64::from(value.into()), sum + weight));
+    if weight < 0.5 { T::MISSING } else { T::from_i32((total / weight + 0.5).floor() as i32) }
+}
