@@ -49,7 +49,8 @@ impl Line {
 
     /// The row as the catalogue has it.
     pub(crate) fn text(&self) -> String {
-        let Line { id, time, modality, file, index, offsets, kind, corners: [south, west, north, east], missing } = self;
+        let Line { id, time, modality, file, index, offsets, kind, corners: [south, west, north, east], missing } =
+            self;
         let size = modality.size();
         let number = if kind.is_empty() { "" } else { "138793.0" };
         format!(

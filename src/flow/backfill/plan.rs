@@ -272,7 +272,8 @@ fn spec(
 ) -> EventStoreSpec {
     let rule = split_rule(input.split);
     let position = |label: &str| SPLITS.iter().position(|name| *name == label).unwrap_or(0) as u8;
-    let entry = |event: &Arc<Event>| CatalogueEvent { event: event.clone(), split: position(rule.split(event).label()) };
+    let entry =
+        |event: &Arc<Event>| CatalogueEvent { event: event.clone(), split: position(rule.split(event).label()) };
     let array = |modality: &Modality| EventArray {
         modality: *modality,
         size: size.unwrap_or(modality.size()),

@@ -97,7 +97,8 @@ impl Source for Blocks {
             let block = self.block(at / BLOCK)?;
             let from = (at % BLOCK) as usize;
             let to = (from as u64 + (end - at)).min(block.len() as u64) as usize;
-            let part = block.get(from..to).filter(|part| !part.is_empty()).ok_or_else(|| self.beyond(offset, length))?;
+            let part =
+                block.get(from..to).filter(|part| !part.is_empty()).ok_or_else(|| self.beyond(offset, length))?;
             let done = (at - offset) as usize;
             buffer[done..done + part.len()].copy_from_slice(part);
             at += part.len() as u64;

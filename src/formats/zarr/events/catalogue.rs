@@ -89,7 +89,7 @@ pub(super) fn layouts(spec: &EventStoreSpec) -> Vec<ArrayLayout> {
             json!(NO_OFFSET),
             json!({
             "long_name": "time of the frame after the event's time, as the catalogue states it", "units": "minutes",
-            "dtype": "int16", "_FillValue": NO_OFFSET}),
+            "dtype": "timedelta64[ns]", "_FillValue": NO_OFFSET}),
         ),
         array(CRS, &[], &[], "int64", json!(0), Value::Object(plane_attributes(spec))),
     ];
