@@ -7,10 +7,12 @@
 
 mod catalogue;
 mod documents;
+mod reader;
 mod shard;
 mod spec;
 mod store;
 
+pub use reader::EventReader;
 pub use shard::ShardWriter;
 pub use spec::{CatalogueEvent, Element, EventArray, EventStoreSpec, Normalisation, Packing, SPLITS};
 pub use store::{EventStore, Findings};
