@@ -182,6 +182,23 @@ fn a_finished_run_reads_nothing_again() {
     assert_eq!(ledger(&output), records);
 }
 
+#[test]
+fn synthetic_events_are_called_so_and_flawed_ones_are_set_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = folder.path().join("synthetic");
+    let made = ["synth", "sevir", "--output", text(&input), "--events", "4", "--modalities", "vil,lght", "--flaws"];
+    gustfront(&made).with(0);
+    let modalities = "sources.sevir.modalities=[\"vil\", \"lght\"]";
+    let (output, report) =
+        in_one_go(folder.path(), &input, "output", &["--set", modalities, "--workers", "2"], &[0, 1]);
+    let root = String::from_utf8(objects(&output)["sevir.zarr/zarr.json"].clone()).expect("a text");
+    let root: Value = serde_json::from_str(&root).expect("JSON");
+    assert!(root["attributes"]["source"].as_str().is_some_and(|s| s.starts_with("SYNTHETIC")), "{root:#}");
+    let of = |key: &str| report[key].as_u64().expect("a number");
+    assert!((1..=4).contains(&of("events")), "{report:#}");
+    assert_eq!(report["stored"]["vil"].as_u64(), Some(of("events") - of("events_rejected")), "{report:#}");
+}
+
 /// Starts one of several processes.
 fn start(input: &Path, output: &Path, hosts: &Path, process: usize, more: &[&str]) -> std::process::Child {
     let process = process.to_string();

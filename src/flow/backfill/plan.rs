@@ -25,6 +25,11 @@ use crate::storage::{Ledger, Metered, StorageError, clear_partial, open_existing
 use crate::telemetry::{Progress, metrics};
 use crate::transforms::scaling::ScalingTable;
 
+/// The object beside the catalogue that says that nothing was observed.
+const SYNTHETIC_NOTE: &str = "SYNTHETIC.txt";
+/// What a store says of values that were.
+const OBSERVED: &str = "SEVIR (Veillette et al., 2020): NEXRAD, GOES-16 ABI and GLM";
+
 /// A pipeline of storm events with everything opened.
 pub(super) struct Plan {
     pub(super) pipeline: Pipeline,
@@ -55,7 +60,7 @@ impl Plan {
         let (sink, store_options) = (sink.name.clone(), store_options.clone());
         let input = events(&pipeline)?.clone();
         let normalisations = normalisations(&pipeline, &input)?;
-        let sevir = open_source(&input)?;
+        let (sevir, origin) = open_source(&input)?;
         let rows = sevir.set_aside().iter().map(row_reject).collect::<Vec<_>>();
         let source: Arc<dyn EventSource> = Arc::new(sevir);
         if source.events().is_empty() {
@@ -63,7 +68,9 @@ impl Plan {
             return Err(SourceError::Empty { location: input.input, expected: expected.into() }.into());
         }
         let size = size(&pipeline);
-        let spec = spec(&input, &store_options, &*source, size, &normalisations);
+        let mut spec = spec(&input, &store_options, &*source, size, &normalisations);
+        spec.attributes.insert("pipeline".into(), pipeline.name.as_str().into());
+        spec.attributes.insert("source".into(), origin.into());
         let (objects, ledger) = open_output(&pipeline)?;
         let store = EventStore::new(Arc::new(Metered::new(objects, &sink)), &store_options.path, spec)
             .map_err(SinkError::from)?;
@@ -225,7 +232,8 @@ fn normalisations(pipeline: &Pipeline, input: &SevirOptions) -> Result<BTreeMap<
     if mistakes.is_empty() { Ok(found) } else { Err(RunError::Pipeline(mistakes)) }
 }
 
-fn open_source(input: &SevirOptions) -> Result<Sevir, RunError> {
+/// The source, and who made its values: a note beside the catalogue says so of synthetic ones.
+fn open_source(input: &SevirOptions) -> Result<(Sevir, String), RunError> {
     let objects = open_existing(&input.input, &s3(&input.server))?;
     let missing = || StorageError::NotFound { location: input.input.clone(), key: input.catalog.clone() };
     let catalog = objects.get(&input.catalog)?.ok_or_else(missing)?;
@@ -241,8 +249,10 @@ fn open_source(input: &SevirOptions) -> Result<Sevir, RunError> {
         FrameBins::After => LightningBins::After,
         FrameBins::Before => LightningBins::Before,
     };
+    let note = objects.get(SYNTHETIC_NOTE)?;
+    let origin = note.map_or_else(|| OBSERVED.to_string(), |note| String::from_utf8_lossy(&note).trim().to_string());
     let options = crate::sources::sevir::SevirOptions { data: input.data.clone(), filter, lightning };
-    Ok(Sevir::with_catalog(objects, &catalog, options)?)
+    Ok((Sevir::with_catalog(objects, &catalog, options)?, origin))
 }
 
 fn row_reject(aside: &crate::sources::sevir::SetAside) -> RowReject {
@@ -303,6 +313,7 @@ fn fingerprint(pipeline: &Pipeline, spec: &EventStoreSpec) -> u64 {
         hash = bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
     };
     pipeline.stages.iter().for_each(|node| take(&format!("{} {}", node.name, made(pipeline, &node.stage))));
+    take(&format!("{:?}", spec.attributes));
     for entry in &spec.events {
         let event = &entry.event;
         take(&format!("{} {} {} {}", event.id, event.time, event.kind, entry.split));
