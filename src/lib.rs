@@ -10,6 +10,7 @@ pub mod storage;
 pub mod formats;
 pub mod sources;
 pub mod transforms;
+pub mod loader;
 pub mod tensor;
 pub mod nn;
 pub mod models;

@@ -6,6 +6,7 @@ mod inspect;
 mod memory;
 mod output;
 mod pipeline;
+mod processes;
 mod run;
 mod status;
 mod synth;

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use clap::Args;
 
+use gustfront::config::Pipeline;
 use gustfront::domain::{Moment, Period};
-use gustfront::flow::{Report, RunOptions, run as run_pipeline};
+use gustfront::flow::{BackfillOptions, EventReport, Report, RunOptions, backfill, run as run_pipeline};
 use gustfront::telemetry::{self, Endpoint};
 use gustfront::verify::table;
 
 use super::output::show;
 use super::pipeline::PipelineArgs;
-use super::{BadUsage, Exit};
+use super::{BadUsage, Exit, processes};
 
 const EXAMPLES: &str = "Examples:
   gustfront run pipelines/hrrr_archive.toml --input bucket --output archive
@@ -22,7 +23,9 @@ const EXAMPLES: &str = "Examples:
       --from 2018-07-22 --to 2018-07-22T23 --workers 2
   gustfront run pipelines/hrrr_archive.toml --follow --output live --set leads=0-1
   gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast \\
-      --set state_lead=1 --report totals.json";
+      --set state_lead=1 --report totals.json
+  gustfront run pipelines/sevir_backfill.toml --output s3://my-bucket/sevir \\
+      --workers 8 --processes 4 --process 0 --hosts hosts.txt";
 
 /// Set-aside objects that the summary names; `gustfront status` and the report name all.
 const MOST_REJECTS: usize = 10;
@@ -45,6 +48,15 @@ pub(crate) struct RunArgs {
     /// Worker threads of the dataflow.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
+    /// Processes of the run, for storm events; without --process they are started here, on this machine.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    processes: u16,
+    /// Which of the processes this is, from 0.
+    #[arg(long, value_name = "INDEX", requires = "hosts")]
+    process: Option<u16>,
+    /// A file with one host:port a process, in order; the same for all.
+    #[arg(long, value_name = "FILE", requires = "process")]
+    hosts: Option<String>,
     /// Write the run's totals as JSON to this file.
     #[arg(long, value_name = "FILE")]
     report: Option<String>,
@@ -75,10 +87,13 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         return Err(BadUsage(format!("--to {to} is before --from {from}; expected a time at or after it")).into());
     }
     let pipeline = args.pipeline.read()?;
-    if let Some(file) = &args.report {
-        let made = std::fs::File::create(file);
-        made.map_err(|error| BadUsage(format!("--report {file} cannot be written: {error}")))?;
+    if pipeline.events().is_some() {
+        return events(args, pipeline);
     }
+    if args.processes > 1 || args.hosts.is_some() {
+        return Err(BadUsage("a pipeline of fields runs in one process; expected --workers instead".into()).into());
+    }
+    make_report(args)?;
     let _endpoint = serve(args.metrics)?;
     let stop = stop_on_signals()?;
     let options = RunOptions {
@@ -89,16 +104,51 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     };
     let output = pipeline.output.clone();
     let report = run_pipeline(pipeline, &options, stop)?;
-    if let Some(file) = &args.report {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(file, text).with_context(|| format!("the report cannot be written to {file}"))?;
-    }
+    write_report(args, &report)?;
     show(&summary(&report, &output, args.follow))?;
     Ok(match report.totals.rejects.is_empty() {
         _ if report.stopped && !args.follow => Exit::Failed,
         true => Exit::Done,
         false => Exit::Rejects,
     })
+}
+
+/// Runs a pipeline of storm events: alone, as one of several processes, or as the parent of all.
+fn events(args: &RunArgs, pipeline: Pipeline) -> anyhow::Result<Exit> {
+    if args.from.is_some() || args.to.is_some() || args.follow {
+        let text = "--from, --to and --follow are for cycles; expected --set from=… or --set to=… for storm events";
+        return Err(BadUsage(text.into()).into());
+    }
+    let cluster = match (&args.hosts, args.process) {
+        (Some(file), Some(process)) => Some(processes::cluster(file, process, args.processes)?),
+        _ if args.processes > 1 => return processes::start_all(args.processes),
+        _ => None,
+    };
+    make_report(args)?;
+    let _endpoint = serve(args.metrics)?;
+    let options = BackfillOptions { workers: usize::from(args.workers), cluster, progress: true };
+    let output = pipeline.output.clone();
+    let report = backfill(pipeline, &options, stop_on_signals()?)?;
+    write_report(args, &report)?;
+    show(&event_summary(&report, &output))?;
+    Ok(match report.totals.has_rejects() {
+        _ if report.stopped => Exit::Failed,
+        true => Exit::Rejects,
+        false => Exit::Done,
+    })
+}
+
+/// Makes sure that the report can be written before anything runs.
+fn make_report(args: &RunArgs) -> Result<(), BadUsage> {
+    let Some(file) = &args.report else { return Ok(()) };
+    let made = std::fs::File::create(file);
+    made.map(drop).map_err(|error| BadUsage(format!("--report {file} cannot be written: {error}")))
+}
+
+fn write_report(args: &RunArgs, report: &impl serde::Serialize) -> anyhow::Result<()> {
+    let Some(file) = &args.report else { return Ok(()) };
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(file, text).with_context(|| format!("the report cannot be written to {file}"))
 }
 
 /// The telemetry endpoint; where the usual port is taken and none was asked for, the run goes on without.
@@ -125,6 +175,43 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     })
     .context("signals cannot be caught")?;
     Ok(stop)
+}
+
+fn event_summary(report: &EventReport, output: &str) -> String {
+    let totals = &report.totals;
+    let who = if report.processes > 1 {
+        format!(", process {} of {}", report.process, report.processes)
+    } else {
+        String::new()
+    };
+    let mut lines = vec![format!(
+        "{}{who}: {} of {} shards committed in {output} ({} before), {} events, {} set aside, {:.1} MB read and {:.1} MB written in {:.1} s",
+        report.pipeline,
+        totals.shards_committed + totals.shards_committed_before,
+        totals.shards,
+        totals.shards_committed_before,
+        totals.events,
+        totals.events_rejected,
+        totals.read_bytes as f64 / 1e6,
+        totals.written_bytes as f64 / 1e6,
+        report.seconds,
+    )];
+    lines.extend(totals.stored.iter().map(|(modality, events)| format!("  {modality}: {events} events")));
+    let events =
+        totals.rejects.iter().map(|r| format!("  set aside: {} ({}, {}): {}", r.event, r.modality, r.reason, r.detail));
+    let rows = totals
+        .rows_rejected
+        .iter()
+        .map(|r| format!("  set aside: line {} of the catalogue ({}): {}", r.line, r.reason, r.detail));
+    lines.extend(events.chain(rows).take(MOST_REJECTS));
+    let all = totals.rejects.len() + totals.rows_rejected.len();
+    if all > MOST_REJECTS {
+        lines.push(format!("  set aside: {all} in all; see `gustfront status`"));
+    }
+    if report.stopped {
+        lines.push("  stopped early; run again to go on".into());
+    }
+    lines.join("\n") + "\n"
 }
 
 fn summary(report: &Report, output: &str, follow: bool) -> String {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use gustfront::domain::{Lead, Moment};
-use gustfront::flow::{CycleStatus, Status, status};
+use gustfront::flow::{CycleStatus, EventStatus, Status, event_status, status};
 use gustfront::sources::Reject;
 
 use super::Exit;
@@ -37,6 +37,12 @@ pub(crate) struct StatusArgs {
 /// Runs the command.
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let pipeline = args.pipeline.read()?;
+    if pipeline.events().is_some() {
+        let found = event_status(&pipeline)?;
+        let text = if args.json { format!("{:#}\n", json!(found)) } else { event_text(&pipeline.output, &found) };
+        show(&text)?;
+        return Ok(Exit::Done);
+    }
     let mut found = status(&pipeline)?;
     let inside = |cycle: &Moment| args.from.is_none_or(|f| f <= *cycle) && args.to.is_none_or(|t| *cycle <= t);
     found.sinks.values_mut().for_each(|cycles| cycles.retain(|cycle, _| inside(cycle)));
@@ -64,6 +70,22 @@ fn json(status: &Status) -> Value {
     };
     let sinks: Map<String, Value> = status.sinks.iter().map(sink).collect();
     json!({ "sinks": sinks, "rejects": status.rejects.iter().map(reject).collect::<Vec<_>>() })
+}
+
+fn event_text(output: &str, status: &EventStatus) -> String {
+    let totals = &status.totals;
+    let state = if status.complete { "complete" } else { "not complete, and therefore not visible yet" };
+    let mut lines = vec![
+        format!("{output}: {}: {state}", status.sink),
+        format!("  {} of {} shards committed", totals.shards_committed_before, totals.shards),
+        format!("  {} of {} events, {} set aside", totals.events, status.events_expected, totals.events_rejected),
+    ];
+    lines.extend(totals.stored.iter().map(|(modality, events)| format!("  {modality}: {events} events")));
+    lines.extend(totals.rejected_by_reason.iter().map(|(reason, count)| format!("  set aside as {reason}: {count}")));
+    lines.extend(totals.rejects.iter().map(|r| format!("    {}  {} {}: {}", r.event, r.modality, r.reason, r.detail)));
+    let rows = totals.rows_rejected.iter();
+    lines.extend(rows.map(|r| format!("    line {} of the catalogue  {} {}: {}", r.line, r.event, r.reason, r.detail)));
+    lines.join("\n") + "\n"
 }
 
 fn text(output: &str, status: &Status) -> String {

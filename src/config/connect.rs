@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::document::Place;
 use super::pipeline::{Stage, StageNode, Stream};
 use super::reader::{Mistakes, closest};
+use super::stages::StoreOptions;
 use super::tables::variables;
 
 /// Folders of the ledger that are no stage's.
@@ -60,7 +61,9 @@ fn check_names(drafts: &[Draft<'_>], mistakes: &Mistakes, top: &Place) {
     check_paths(drafts, mistakes);
     match drafts.iter().filter(|d| d.section == "sources").collect::<Vec<_>>()[..] {
         [_] => (),
-        [] => mistakes.add(top, "no source; expected one table [sources.NAME] with type = \"hrrr\"".into()),
+        [] => {
+            mistakes.add(top, "no source; expected one table [sources.NAME] with type = \"hrrr\" or \"sevir\"".into())
+        }
         [_, second, ..] => mistakes.add(&second.place, "a second source; expected exactly one".into()),
     }
 }
@@ -130,9 +133,19 @@ fn finish(draft: Draft<'_>, inputs: Vec<usize>, stages: &[StageNode], mistakes: 
         );
         mistakes.add(&draft.place, text);
     }
+    check_codec(&draft, &streams, mistakes);
     let earth_winds = rotated || draft.stage == Stage::RotateWinds;
     let Draft { name, kind, stage, place, .. } = draft;
     StageNode { name: name.into(), kind, stage, inputs, stream, earth_winds, place }
+}
+
+/// Only stores of events can be packed in more than one way.
+fn check_codec(draft: &Draft<'_>, streams: &[Stream], mistakes: &Mistakes) {
+    let of_events = matches!(streams, [Stream::Events { .. }]);
+    if let (Stage::Zarr(StoreOptions { codec: Some(_), .. }), false) = (&draft.stage, of_events) {
+        let text = format!("{}.{}: `codec` is for storm events; expected none", draft.section, draft.name);
+        mistakes.add(&draft.place, text);
+    }
 }
 
 /// Whether the source gives wind components.
@@ -145,7 +158,7 @@ fn has_winds(stages: &[StageNode]) -> bool {
 
 /// What a stage emits for what it reads, or what it should have read.
 fn emits(stage: &Stage, inputs: &[Stream]) -> Result<Stream, &'static str> {
-    use Stream::{Cycles, Forecasts, Nothing, Scores, States, Windows};
+    use Stream::{Cycles, Events, Forecasts, Nothing, Scores, States, Windows};
     match (stage, inputs) {
         (Stage::Hrrr(options), []) if options.leads.is_some() => Ok(Cycles { normalised: false }),
         (Stage::Hrrr(_), []) => Ok(States { normalised: false }),
@@ -162,7 +175,12 @@ fn emits(stage: &Stage, inputs: &[Stream]) -> Result<Stream, &'static str> {
         (Stage::Png(_) | Stage::Grib2(_), [Cycles { normalised: false } | Forecasts]) => Ok(Nothing),
         (Stage::Jsonl(_), [Scores]) => Ok(Nothing),
         (Stage::Statistics(_), [Cycles { normalised: false } | States { normalised: false }]) => Ok(Nothing),
-        (Stage::Hrrr(_), _) => Err("no inputs"),
+        (Stage::Sevir(_), []) => Ok(Events { normalised: false }),
+        (Stage::Resize(_), [events @ Events { .. }]) => Ok(*events),
+        (Stage::Normalise(_), [Events { normalised: false }]) => Ok(Events { normalised: true }),
+        (Stage::Zarr(_), [Events { .. }]) => Ok(Nothing),
+        (Stage::Resize(_), _) => Err("one input of storm events"),
+        (Stage::Hrrr(_) | Stage::Sevir(_), _) => Err("no inputs"),
         (Stage::Quality | Stage::RotateWinds | Stage::Normalise(_) | Stage::Statistics(_), _) => {
             Err("one input of fields or states in physical units")
         }
@@ -170,7 +188,7 @@ fn emits(stage: &Stage, inputs: &[Stream]) -> Result<Stream, &'static str> {
         (Stage::Window(_), _) => Err("one input of states (a source with leads = \"state\")"),
         (Stage::Persistence(_), _) => Err("one input of states in physical units (a source with leads = \"state\")"),
         (Stage::Scores(_), _) => Err("two inputs: forecasts, then the states they are compared with"),
-        (Stage::Zarr(_), _) => Err("one input of fields by cycle and lead, windows or forecasts"),
+        (Stage::Zarr(_), _) => Err("one input of fields by cycle and lead, windows, forecasts or storm events"),
         (Stage::Png(_) | Stage::Grib2(_), _) => {
             Err("one input of fields by cycle and lead or forecasts, in physical units")
         }
@@ -186,6 +204,7 @@ fn fallback(stage: &Stage) -> Stream {
         Stage::Scores(_) => Stream::Scores,
         Stage::Zarr(_) | Stage::Png(_) | Stage::Grib2(_) | Stage::Jsonl(_) | Stage::Statistics(_) => Stream::Nothing,
         Stage::Normalise(_) => Stream::States { normalised: true },
+        Stage::Sevir(_) | Stage::Resize(_) => Stream::Events { normalised: false },
         _ => Stream::States { normalised: false },
     }
 }

@@ -2,12 +2,14 @@
 
 mod connect;
 mod document;
+mod events;
 mod pipeline;
 mod reader;
 mod stages;
 mod tables;
 
 pub use document::{Document, Mistake, Place};
+pub use events::{Codec, FrameBins, SevirOptions, SplitOptions};
 pub use pipeline::{Pipeline, Stage, StageNode, Stream};
 pub use stages::{
     ForecastOptions, Grib2Options, Grib2Packing, PngOptions, RegridMethod, RegridOptions, RegridTarget, ScoreOptions,

@@ -7,6 +7,7 @@ use crate::domain::Lead;
 
 use super::connect::{Draft, connect};
 use super::document::{Document, Mistake, Node, Place, Value};
+use super::events::{SevirOptions, read_size};
 use super::reader::{Mistakes, Reader, TOP, closest};
 use super::stages::{
     ForecastOptions, Grib2Options, PngOptions, RegridOptions, ScoreOptions, Server, SourceOptions, StoreOptions,
@@ -33,6 +34,11 @@ pub enum Stream {
     Forecasts,
     /// Scores of forecasts.
     Scores,
+    /// Storm events, a shard at a time.
+    Events {
+        /// With what a model normalises them.
+        normalised: bool,
+    },
     /// Nothing: the stage is a sink.
     Nothing,
 }
@@ -47,6 +53,8 @@ impl std::fmt::Display for Stream {
             Stream::Windows => "windows of states",
             Stream::Forecasts => "forecasts",
             Stream::Scores => "scores",
+            Stream::Events { normalised: false } => "storm events",
+            Stream::Events { normalised: true } => "storm events with their normalisation",
             Stream::Nothing => "nothing",
         })
     }
@@ -57,13 +65,17 @@ impl std::fmt::Display for Stream {
 pub enum Stage {
     /// Reads HRRR GRIB2 objects.
     Hrrr(SourceOptions),
+    /// Reads SEVIR's HDF5 files, event by event.
+    Sevir(SevirOptions),
+    /// Brings frames of events to one size in points along a side.
+    Resize(usize),
     /// Sets impossible values missing.
     Quality,
     /// Turns winds from grid-relative to earth-relative.
     RotateWinds,
     /// Moves fields to another grid.
     Regrid(RegridOptions),
-    /// Subtracts the mean and divides by the standard deviation of a table.
+    /// Subtracts the mean and divides by the standard deviation of a table; of events, tells readers to do so.
     Normalise(String),
     /// Puts consecutive states side by side.
     Window(WindowOptions),
@@ -149,10 +161,18 @@ impl Pipeline {
         }
     }
 
-    /// The source's index and options; a checked pipeline has exactly one.
+    /// The options of a source of fields; a checked pipeline has one of these or of events.
     pub fn source(&self) -> Option<&SourceOptions> {
         self.stages.iter().find_map(|s| match &s.stage {
             Stage::Hrrr(options) => Some(options),
+            _ => None,
+        })
+    }
+
+    /// The options of a source of storm events, where the pipeline has one.
+    pub fn events(&self) -> Option<&SevirOptions> {
+        self.stages.iter().find_map(|s| match &s.stage {
+            Stage::Sevir(options) => Some(options),
             _ => None,
         })
     }
@@ -238,8 +258,8 @@ fn read_section<'a>(section: &'static str, node: &'a Node, mistakes: &'a Mistake
 /// The stages a section can hold.
 fn kinds(section: &str) -> &'static [&'static str] {
     match section {
-        "sources" => &["hrrr"],
-        "transforms" => &["qc", "rotate_winds", "regrid", "normalise", "window"],
+        "sources" => &["hrrr", "sevir"],
+        "transforms" => &["qc", "rotate_winds", "regrid", "normalise", "window", "resize"],
         "model" => &["persistence"],
         "verification" => &["scores"],
         _ => &["zarr", "grib2", "png", "jsonl", "statistics"],
@@ -252,6 +272,8 @@ fn read_stage(section: &str, kind: &str, r: &mut Reader<'_>, table: &VariableTab
     }
     Some(match kind {
         "hrrr" => Stage::Hrrr(SourceOptions::read(r, table)),
+        "sevir" => Stage::Sevir(SevirOptions::read(r)),
+        "resize" => Stage::Resize(read_size(r)),
         "qc" => Stage::Quality,
         "rotate_winds" => Stage::RotateWinds,
         "regrid" => Stage::Regrid(RegridOptions::read(r)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::domain::{Grid, Lead, Requirement};
 
 use super::document::Value;
+use super::events::Codec;
 use super::reader::Reader;
 use super::tables::{VariableTable, grids};
 
@@ -282,8 +283,10 @@ pub struct StoreOptions {
     pub path: String,
     /// A title for people.
     pub title: Option<String>,
-    /// Threads that encode and write.
+    /// Threads that encode and write; of events, threads a worker, each with a shard of its own.
     pub writers: usize,
+    /// How frames of events are packed; other stores have one way.
+    pub codec: Option<Codec>,
 }
 
 impl StoreOptions {
@@ -292,6 +295,7 @@ impl StoreOptions {
             path: read_path(r, "forecast.zarr"),
             title: r.text("title"),
             writers: r.whole("writers", 1, 64).unwrap_or(2) as usize,
+            codec: Codec::read(r),
         }
     }
 }

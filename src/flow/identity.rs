@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Pipeline, Stage};
+use crate::config::{Pipeline, Server, SevirOptions, Stage};
 use crate::storage::Ledger;
 
 use super::RunError;
@@ -35,7 +35,7 @@ fn difference(name: &str, before: Option<&String>, now: Option<&String>) -> Opti
 }
 
 /// What of a stage decides the bytes it makes: not where it reads from, nor how many threads it uses.
-fn made(pipeline: &Pipeline, stage: &Stage) -> String {
+pub(super) fn made(pipeline: &Pipeline, stage: &Stage) -> String {
     match stage {
         Stage::Hrrr(o) => {
             let leads = o.leads.as_ref().map_or(format!("state at {}", pipeline.state_lead), |l| {
@@ -44,7 +44,14 @@ fn made(pipeline: &Pipeline, stage: &Stage) -> String {
             let variables: Vec<String> = o.variables.iter().map(|(name, r)| format!("{name} {r:?}")).collect();
             format!("{} {} every {}, leads {leads}: {}", o.product, o.region_name, o.cycle_step, variables.join(", "))
         }
-        Stage::Zarr(o) => format!("Zarr in {}", o.path),
+        Stage::Sevir(o) => {
+            let here = SevirOptions { input: String::new(), server: Server::default(), ..o.clone() };
+            format!("{here:?}")
+        }
+        Stage::Zarr(o) => match o.codec {
+            None => format!("Zarr in {}", o.path),
+            Some(codec) => format!("Zarr in {}, {codec:?}", o.path),
+        },
         Stage::Grib2(o) => {
             format!("GRIB2 in {} of {:?}, {:?}, centre {}", o.path, o.variables, o.packing, o.centre)
         }

@@ -1,5 +1,6 @@
 //! Turns a checked pipeline into a running dataflow; the only module that speaks timely.
 
+mod backfill;
 mod cycles;
 mod graph;
 mod identity;
@@ -14,6 +15,10 @@ mod supply;
 mod time;
 mod totals;
 
+pub use backfill::{
+    BackfillOptions, Cluster, ClusterError, EventReject, EventReport, EventStatus, EventTotals, RowReject, backfill,
+    event_status,
+};
 pub use status::{CycleStatus, Status, status};
 pub use totals::{SinkTotals, Totals};
 
@@ -62,6 +67,9 @@ pub enum RunError {
     /// A sink could not be opened or written.
     #[error(transparent)]
     Sink(Box<SinkError>),
+    /// The processes of the run did not come together.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The run ended before its time.
     #[error("{0}; what was published stays, and a rerun goes on from there")]
     Failed(String),
@@ -133,6 +141,9 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
 /// # Errors
 /// Each mistake with its place.
 pub fn check(pipeline: &Pipeline) -> Result<(), RunError> {
+    if pipeline.events().is_some() {
+        return backfill::check(pipeline);
+    }
     plan::check_tables(pipeline).map(|_| ())
 }
 

@@ -121,7 +121,8 @@ impl Plan {
     }
 }
 
-fn s3(server: &Server) -> S3Options {
+/// The options of a server, as the stores take them.
+pub(super) fn s3(server: &Server) -> S3Options {
     let Server { endpoint, region, anonymous, retry_seconds } = server.clone();
     S3Options { endpoint, region, anonymous, path_style: None, retry_seconds }
 }

@@ -201,6 +201,19 @@ impl ObjectStore for FileStore {
         self.read(key, &file, range.start, range.end - range.start)
     }
 
+    fn get_range_into(&self, key: &str, start: u64, out: &mut [u8]) -> Result<(), StorageError> {
+        let location = self.location.clone();
+        let Some((file, size)) = self.open(key)? else {
+            return Err(StorageError::NotFound { location, key: key.to_string() });
+        };
+        let range = start..start.saturating_add(out.len() as u64);
+        if range.end > size {
+            let got = size.saturating_sub(start);
+            return Err(StorageError::Short { location, key: key.to_string(), range, got });
+        }
+        file.read_exact_at(out, start).map_err(|e| self.error("read", key, e))
+    }
+
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
         let path = self.path(key)?;
         let unique = format!("{}-{}", std::process::id(), NEXT_PARTIAL.fetch_add(1, Ordering::Relaxed));

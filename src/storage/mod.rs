@@ -53,6 +53,12 @@ pub trait ObjectStore: Send + Sync + Debug {
     fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError>;
     /// Exactly the bytes of a range; fewer is [`StorageError::Short`].
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError>;
+    /// Fills `out` with the bytes from `start` on; fewer is [`StorageError::Short`].
+    fn get_range_into(&self, key: &str, start: u64, out: &mut [u8]) -> Result<(), StorageError> {
+        let bytes = self.get_range(key, start..start + out.len() as u64)?;
+        out.copy_from_slice(&bytes);
+        Ok(())
+    }
     /// Writes an object, whole or not at all; a reader sees the old or the new one.
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError>;
     /// Removes an object; fine where there is none.

@@ -10,8 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// Bytes in the MB of the rate shown.
 const MEGABYTE: f64 = 1e6;
 
-/// A name, a bar, counts, the time left, then rate and slot.
-const TEMPLATE: &str = "{prefix:>10} {bar:30.cyan/blue} {pos}/{len} slots, {eta} left, {msg}";
+/// A name, a bar, counts of things, the time left, then rate and the latest thing.
+const TEMPLATE: &str = "{prefix:>10} {bar:30.cyan/blue} {pos}/{len} THINGS, {eta} left, {msg}";
 
 /// Every bar of this process; logs are written beside them.
 pub(super) fn bars() -> &'static MultiProgress {
@@ -28,11 +28,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar on standard error where that is a terminal, else a hidden one.
+    /// A bar of slots on standard error where that is a terminal, else a hidden one.
     pub fn start(name: &str) -> Self {
+        Self::counting(name, "slots")
+    }
+
+    /// The same, of other things than slots.
+    pub fn counting(name: &str, things: &str) -> Self {
         let bar = bars().add(ProgressBar::new(0));
         // The template is valid; a bar in the default style would do as well.
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+        if let Ok(style) = ProgressStyle::with_template(&TEMPLATE.replace("THINGS", things)) {
             bar.set_style(style);
         }
         bar.set_prefix(name.to_string());

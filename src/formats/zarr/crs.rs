@@ -10,12 +10,19 @@ const GRID: &str = "gustfront_grid";
 /// The attributes of the grid-mapping variable (CF 1.11, appendix F) and the grid itself.
 pub(super) fn attributes(grid: &Grid) -> Map<String, Value> {
     let mut attributes = Map::new();
-    for part in [mapping(grid.projection), figure(grid.earth)] {
+    attributes.extend(plane(grid.projection, grid.earth));
+    attributes.insert(GRID.into(), exact(grid).into());
+    attributes
+}
+
+/// The attributes of a plane in which many grids lie.
+pub(super) fn plane(projection: Projection, earth: Earth) -> Map<String, Value> {
+    let mut attributes = Map::new();
+    for part in [mapping(projection), figure(earth)] {
         if let Value::Object(part) = part {
             attributes.extend(part);
         }
     }
-    attributes.insert(GRID.into(), exact(grid).into());
     attributes
 }
 

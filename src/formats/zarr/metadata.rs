@@ -11,7 +11,7 @@ use super::layout::{ArrayLayout, Cut, sharded};
 pub(super) const FORMAT_VERSION: u64 = 1;
 
 /// The conventions that the attributes keep.
-const CONVENTIONS: &str = "CF-1.11";
+pub(super) const CONVENTIONS: &str = "CF-1.11";
 
 /// Names of the root's own attributes.
 pub(super) const VERSION: &str = "gustfront_format_version";
@@ -58,9 +58,14 @@ fn variable(spec: &StoreSpec, at: usize, inits: u64) -> ArrayLayout {
 }
 
 fn root(spec: &StoreSpec, layouts: &[ArrayLayout]) -> Value {
+    group(root_attributes(spec), layouts)
+}
+
+/// The document of a group, with copies of its arrays' documents.
+pub(super) fn group(attributes: Map<String, Value>, layouts: &[ArrayLayout]) -> Value {
     let arrays: Map<String, Value> = layouts.iter().map(|l| (l.name.clone(), l.document())).collect();
     json!({
-        "attributes": root_attributes(spec),
+        "attributes": attributes,
         "zarr_format": 3,
         "consolidated_metadata": {"kind": "inline", "must_understand": false, "metadata": arrays},
         "node_type": "group",
@@ -79,7 +84,8 @@ fn root_attributes(spec: &StoreSpec) -> Map<String, Value> {
     attributes
 }
 
-fn text(document: &Value) -> Bytes {
+/// A document as it is stored.
+pub(super) fn text(document: &Value) -> Bytes {
     let mut text = format!("{document:#}");
     text.push('\n');
     text.into()

@@ -9,6 +9,7 @@ mod coordinates;
 mod crs;
 mod describe;
 mod error;
+pub mod events;
 mod layout;
 mod metadata;
 mod shard;

@@ -205,7 +205,7 @@ impl Store {
 }
 
 /// The prefix with its slash, or nothing.
-fn clean(prefix: &str) -> String {
+pub(super) fn clean(prefix: &str) -> String {
     let prefix = prefix.trim_matches('/');
     if prefix.is_empty() { String::new() } else { format!("{prefix}/") }
 }

@@ -1,0 +1,325 @@
+//! Opens everything a backfill needs, and finds out what earlier runs did, before the first byte moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Map;
+
+use super::BackfillOptions;
+use super::record::{CATALOG, CatalogRecord, RowReject, ShardRecord};
+use super::totals::Shared;
+use super::work::Outcome;
+use crate::config::{Codec, FrameBins, Pipeline, SevirOptions, SplitOptions, Stage, StageNode, StoreOptions};
+use crate::domain::{Event, Modality};
+use crate::flow::RunError;
+use crate::flow::identity::{bind, made};
+use crate::flow::plan::{open_output, s3};
+use crate::formats::zarr::events::{
+    CatalogueEvent, EventArray, EventStore, EventStoreSpec, Normalisation, Packing, SPLITS,
+};
+use crate::sinks::SinkError;
+use crate::sources::SourceError;
+use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir, SplitRule};
+use crate::storage::{Ledger, Metered, StorageError, clear_partial, open_existing};
+use crate::telemetry::{Progress, metrics};
+use crate::transforms::scaling::ScalingTable;
+
+/// The object beside the catalogue that says that nothing was observed.
+const SYNTHETIC_NOTE: &str = "SYNTHETIC.txt";
+/// What a store says of values that were.
+const OBSERVED: &str = "SEVIR (Veillette et al., 2020): NEXRAD, GOES-16 ABI and GLM";
+
+/// A pipeline of storm events with everything opened.
+pub(super) struct Plan {
+    pub(super) pipeline: Pipeline,
+    pub(super) source: Arc<dyn EventSource>,
+    pub(super) store: EventStore,
+    /// The name of the sink.
+    pub(super) sink: Arc<str>,
+    /// Points along a side that frames are brought to; `None` for their own.
+    pub(super) size: Option<usize>,
+    /// Threads a worker.
+    pub(super) writers: usize,
+    pub(super) ledger: Ledger,
+    /// Shards to be done, ascending; known to the first process alone.
+    pub(super) pending: Vec<u64>,
+    /// The same number wherever the same work is meant.
+    pub(super) work: u64,
+    pub(super) totals: Shared,
+    is_first: bool,
+    progress: Progress,
+    stop: Arc<AtomicBool>,
+}
+
+impl Plan {
+    /// Opens the source and the output. The first process alone writes: it binds the output to the pipeline, takes away
+    /// what a killed run left unfinished, and reads what is committed.
+    pub(super) fn new(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicBool>) -> Result<Self, RunError> {
+        let (sink, store_options) = sink(&pipeline)?;
+        let (sink, store_options) = (sink.name.clone(), store_options.clone());
+        let input = events(&pipeline)?.clone();
+        let normalisations = normalisations(&pipeline, &input)?;
+        let (sevir, origin) = open_source(&input)?;
+        let rows = sevir.set_aside().iter().map(row_reject).collect::<Vec<_>>();
+        let source: Arc<dyn EventSource> = Arc::new(sevir);
+        if source.events().is_empty() {
+            let expected = "no events that the pipeline's filters take; check --input, `years`, `from`, `to`, `kinds` and `require`";
+            return Err(SourceError::Empty { location: input.input, expected: expected.into() }.into());
+        }
+        let size = size(&pipeline);
+        let mut spec = spec(&input, &store_options, &*source, size, &normalisations);
+        spec.attributes.insert("pipeline".into(), pipeline.name.as_str().into());
+        spec.attributes.insert("source".into(), origin.into());
+        let (objects, ledger) = open_output(&pipeline)?;
+        let store = EventStore::new(Arc::new(Metered::new(objects, &sink)), &store_options.path, spec)
+            .map_err(SinkError::from)?;
+        let work = fingerprint(&pipeline, store.spec());
+        let is_first = options.process() == 0;
+        let show = options.progress && is_first;
+        let progress = if show { Progress::counting(&pipeline.name, "shards") } else { Progress::hidden() };
+        let (writers, totals) = (store_options.writers, Shared::default());
+        let mut plan = Plan {
+            pipeline,
+            source,
+            store,
+            sink,
+            size,
+            writers,
+            ledger,
+            pending: Vec::new(),
+            work,
+            totals,
+            is_first,
+            progress,
+            stop,
+        };
+        plan.totals.count(|totals| totals.shards = plan.store.spec().shards());
+        if is_first {
+            plan.begin(rows)?;
+        }
+        Ok(plan)
+    }
+
+    /// What the first process does before any other may write.
+    fn begin(&mut self, rows: Vec<RowReject>) -> Result<(), RunError> {
+        clear_partial(&self.pipeline.output)?;
+        bind(&self.ledger, &self.pipeline)?;
+        self.bind_catalog(rows)?;
+        let records: BTreeMap<String, ShardRecord> = self.ledger.load(&format!("{}/", self.sink))?;
+        let shards = self.store.spec().shards();
+        let done: BTreeSet<u64> = records.values().filter(|r| r.is_final()).map(|r| r.shard).collect();
+        self.pending = (0..shards).filter(|shard| !done.contains(shard)).collect();
+        self.totals.count(|totals| {
+            records.values().filter(|record| record.is_final()).for_each(|record| totals.shard(record));
+            totals.shards_committed_before = done.len() as u64;
+            metrics().completed(&self.pipeline.name, done.len() as u64, shards);
+        });
+        self.progress.set_total(self.pending.len() as u64);
+        Ok(())
+    }
+
+    /// Records the catalogue in a fresh ledger, or compares it with the one recorded.
+    fn bind_catalog(&self, rows: Vec<RowReject>) -> Result<(), RunError> {
+        self.totals.count(|totals| totals.rows(&rows));
+        let spec = self.store.spec();
+        let fingerprint = format!("{:016x}", self.work);
+        let now = CatalogRecord { events: spec.events.len() as u64, shards: spec.shards(), fingerprint, rows };
+        let recorded: BTreeMap<String, CatalogRecord> = self.ledger.load(&format!("{CATALOG}."))?;
+        match recorded.into_values().next().filter(|before| before.fingerprint != now.fingerprint) {
+            None => Ok(self.ledger.commit(CATALOG, &now)?),
+            Some(before) => Err(RunError::Pipeline(vec![format!(
+                "{}: it was begun with a catalogue of {} events that are not the {} of this one; \
+                 choose another --output, or the catalogue as it was",
+                self.pipeline.output, before.events, now.events
+            )])),
+        }
+    }
+
+    /// Whether nothing more is to be begun.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.totals.failure().is_some()
+    }
+
+    /// Notes, in a process that is not the first, what it did itself.
+    pub(super) fn note_own(&self, outcome: &Outcome) {
+        if !self.is_first {
+            self.take(outcome);
+        }
+    }
+
+    /// Notes, in the first process, what came of a shard anywhere.
+    pub(super) fn note(&self, outcome: &Outcome) {
+        self.take(outcome);
+        match outcome {
+            Outcome::Committed { record, written_bytes, .. } => {
+                self.progress.add_bytes(*written_bytes);
+                self.progress.advance(format!("shard {}", record.shard));
+            }
+            Outcome::Stopped => self.stop.store(true, Ordering::Relaxed),
+            Outcome::Failed(_) => (),
+        }
+    }
+
+    fn take(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Committed { record, read_bytes, written_bytes } => {
+                self.totals.committed(&self.pipeline.name, record, *read_bytes, *written_bytes);
+            }
+            Outcome::Failed(reason) => self.totals.fail(reason.clone()),
+            Outcome::Stopped => (),
+        }
+    }
+}
+
+/// The stage that stores the events; a pipeline of events has exactly one.
+pub(super) fn sink(pipeline: &Pipeline) -> Result<(&StageNode, &StoreOptions), RunError> {
+    let stores = pipeline.stages.iter().filter_map(|node| match &node.stage {
+        Stage::Zarr(options) => Some((node, options)),
+        _ => None,
+    });
+    match stores.collect::<Vec<_>>()[..] {
+        [store] => Ok(store),
+        ref all => Err(RunError::Pipeline(vec![format!(
+            "{}: {} sinks of storm events; expected exactly one with type = \"zarr\"",
+            pipeline.file,
+            all.len()
+        )])),
+    }
+}
+
+fn events(pipeline: &Pipeline) -> Result<&SevirOptions, RunError> {
+    let missing = || RunError::Pipeline(vec![format!("{}: it has no source of storm events", pipeline.file)]);
+    pipeline.events().ok_or_else(missing)
+}
+
+/// Checks what a pipeline of events names beyond its file, and that its frames can be brought to its size.
+///
+/// # Errors
+/// Each mistake with its place.
+pub(in crate::flow) fn check(pipeline: &Pipeline) -> Result<(), RunError> {
+    sink(pipeline)?;
+    normalisations(pipeline, events(pipeline)?).map(|_| ())
+}
+
+/// What the pipeline brings frames to; the last stage that does counts.
+fn size(pipeline: &Pipeline) -> Option<usize> {
+    let sizes = pipeline.stages.iter().filter_map(|node| match node.stage {
+        Stage::Resize(size) => Some(size),
+        _ => None,
+    });
+    sizes.last()
+}
+
+/// What readers normalise with, by modality; empty where the pipeline has no such stage.
+fn normalisations(pipeline: &Pipeline, input: &SevirOptions) -> Result<BTreeMap<Modality, Normalisation>, RunError> {
+    let (mut found, mut mistakes) = (BTreeMap::new(), Vec::new());
+    for node in &pipeline.stages {
+        let Stage::Normalise(name) = &node.stage else { continue };
+        let mut mistake = |text: String| mistakes.push(format!("{}: {}: {text}", node.place, node.name));
+        match ScalingTable::read(name) {
+            Err(error) => mistake(error.to_string()),
+            Ok(table) => {
+                for modality in &input.modalities {
+                    match table.of(*modality) {
+                        Ok(row) => drop(found.insert(*modality, Normalisation { shift: row.shift, scale: row.scale })),
+                        Err(error) => mistake(error.to_string()),
+                    }
+                }
+            }
+        }
+    }
+    if mistakes.is_empty() { Ok(found) } else { Err(RunError::Pipeline(mistakes)) }
+}
+
+/// The source, and who made its values: a note beside the catalogue says so of synthetic ones.
+fn open_source(input: &SevirOptions) -> Result<(Sevir, String), RunError> {
+    let objects = open_existing(&input.input, &s3(&input.server))?;
+    let missing = || StorageError::NotFound { location: input.input.clone(), key: input.catalog.clone() };
+    let catalog = objects.get(&input.catalog)?.ok_or_else(missing)?;
+    let filter = EventFilter {
+        years: input.years.clone(),
+        period: input.period,
+        kinds: input.kinds.clone(),
+        modalities: input.modalities.clone(),
+        max_missing_share: input.max_missing_share,
+        require: input.require.clone(),
+    };
+    let lightning = match input.lightning_bins {
+        FrameBins::After => LightningBins::After,
+        FrameBins::Before => LightningBins::Before,
+    };
+    let note = objects.get(SYNTHETIC_NOTE)?;
+    let origin = note.map_or_else(|| OBSERVED.to_string(), |note| String::from_utf8_lossy(&note).trim().to_string());
+    let options = crate::sources::sevir::SevirOptions { data: input.data.clone(), filter, lightning };
+    Ok((Sevir::with_catalog(objects, &catalog, options)?, origin))
+}
+
+fn row_reject(aside: &crate::sources::sevir::SetAside) -> RowReject {
+    RowReject { line: aside.line, event: aside.event.clone(), reason: aside.reason, detail: aside.detail.clone() }
+}
+
+fn split_rule(options: SplitOptions) -> SplitRule {
+    match options {
+        SplitOptions::Id { seed, validation, test } => SplitRule::Id { seed, validation, test },
+        SplitOptions::Date { validation_from, test_from } => match SplitRule::default() {
+            SplitRule::Date { validation_from: published_validation, test_from: published_test } => SplitRule::Date {
+                validation_from: validation_from.unwrap_or(published_validation),
+                test_from: test_from.unwrap_or(published_test),
+            },
+            other => other,
+        },
+    }
+}
+
+/// What the store is to hold.
+fn spec(
+    input: &SevirOptions,
+    options: &StoreOptions,
+    source: &dyn EventSource,
+    size: Option<usize>,
+    normalisations: &BTreeMap<Modality, Normalisation>,
+) -> EventStoreSpec {
+    let rule = split_rule(input.split);
+    let position = |label: &str| SPLITS.iter().position(|name| *name == label).unwrap_or(0) as u8;
+    let entry =
+        |event: &Arc<Event>| CatalogueEvent { event: event.clone(), split: position(rule.split(event).label()) };
+    let array = |modality: &Modality| EventArray {
+        modality: *modality,
+        size: size.unwrap_or(modality.size()),
+        normalisation: normalisations.get(modality).copied(),
+    };
+    let packing = match options.codec {
+        Some(Codec::None) => Packing::None,
+        Some(Codec::Zstd) | None => Packing::Zstd,
+    };
+    EventStoreSpec {
+        title: options.title.clone().unwrap_or_else(|| "SEVIR events".into()),
+        arrays: input.modalities.iter().map(array).collect(),
+        events: source.events().iter().map(entry).collect(),
+        group: input.shard_events,
+        packing,
+        attributes: Map::new(),
+    }
+}
+
+/// The same number for the same pipeline over the same events: FNV-1a (Fowler, Noll and Vo), 64 bits.
+fn fingerprint(pipeline: &Pipeline, spec: &EventStoreSpec) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut hash = OFFSET;
+    let mut take = |text: &str| {
+        let bytes = text.bytes().chain([0]);
+        hash = bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    };
+    pipeline.stages.iter().for_each(|node| take(&format!("{} {}", node.name, made(pipeline, &node.stage))));
+    take(&format!("{:?}", spec.attributes));
+    for entry in &spec.events {
+        let event = &entry.event;
+        take(&format!("{} {} {} {}", event.id, event.time, event.kind, entry.split));
+        for (modality, part) in &event.parts {
+            take(&format!("{modality} {} {} {:?}", part.file, part.index, part.minutes));
+        }
+    }
+    hash
+}

@@ -1,0 +1,119 @@
+//! What a run over storm events has done so far, for its report, its metrics and its exit code.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::record::{EventReject, RowReject, ShardRecord};
+use crate::telemetry::metrics;
+
+/// A run's totals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EventTotals {
+    /// Shards that the events make.
+    pub shards: u64,
+    /// Shards committed in this run.
+    pub shards_committed: u64,
+    /// Shards committed before.
+    pub shards_committed_before: u64,
+    /// Events in committed shards.
+    pub events: u64,
+    /// Events of them that were set aside.
+    pub events_rejected: u64,
+    /// Events of them that the store holds, by modality.
+    pub stored: BTreeMap<String, u64>,
+    /// Bytes of values read in this run, unpacked.
+    pub read_bytes: u64,
+    /// Bytes of shards written in this run.
+    pub written_bytes: u64,
+    /// How many events and rows were set aside, by reason.
+    pub rejected_by_reason: BTreeMap<String, u64>,
+    /// Events that were set aside, in this run or an earlier one.
+    pub rejects: Vec<EventReject>,
+    /// Rows of the catalogue that were set aside.
+    pub rows_rejected: Vec<RowReject>,
+}
+
+impl EventTotals {
+    /// Whether every shard is committed.
+    pub fn is_through(&self) -> bool {
+        self.shards_committed + self.shards_committed_before == self.shards
+    }
+
+    /// Whether anything was set aside.
+    pub fn has_rejects(&self) -> bool {
+        !self.rejects.is_empty() || !self.rows_rejected.is_empty()
+    }
+
+    /// Takes in the rows of the catalogue that were set aside.
+    pub(super) fn rows(&mut self, rows: &[RowReject]) {
+        for row in rows {
+            *self.rejected_by_reason.entry(row.reason.label().into()).or_default() += 1;
+        }
+        self.rows_rejected.extend_from_slice(rows);
+    }
+
+    /// Takes in a committed shard.
+    pub(super) fn shard(&mut self, record: &ShardRecord) {
+        self.events += record.events;
+        self.events_rejected += record.rejects.len() as u64;
+        for (modality, events) in &record.stored {
+            *self.stored.entry(modality.to_string()).or_default() += events;
+        }
+        for reject in &record.rejects {
+            *self.rejected_by_reason.entry(reject.reason.label().into()).or_default() += 1;
+        }
+        self.rejects.extend_from_slice(&record.rejects);
+    }
+}
+
+/// Totals shared by all threads of a process.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    totals: Mutex<EventTotals>,
+    failure: Mutex<Option<String>>,
+}
+
+impl Shared {
+    /// Changes the totals.
+    pub(super) fn count(&self, change: impl FnOnce(&mut EventTotals)) {
+        change(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The totals as they are now.
+    pub(super) fn now(&self) -> EventTotals {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        totals.rejects.sort();
+        totals
+    }
+
+    /// Takes in a shard that was committed in this run, by whatever process.
+    pub(super) fn committed(&self, pipeline: &str, record: &ShardRecord, read_bytes: u64, written_bytes: u64) {
+        self.count(|totals| {
+            totals.shard(record);
+            totals.shards_committed += 1;
+            totals.read_bytes += read_bytes;
+            totals.written_bytes += written_bytes;
+            metrics().completed(pipeline, totals.shards_committed + totals.shards_committed_before, totals.shards);
+        });
+        metrics().slots.with_label_values(&["published"]).inc();
+        for reject in &record.rejects {
+            metrics().rejected_objects.with_label_values(&[reject.reason.label()]).inc();
+        }
+    }
+
+    /// Notes that the run cannot go on; the first reason is kept.
+    pub(super) fn fail(&self, reason: String) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            tracing::error!("{reason}");
+            *failure = Some(reason);
+        }
+    }
+
+    /// Why the run cannot go on.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,228 @@
+//! Reads frames of events back from a store: some frames of one event are one range of bytes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use zstd::bulk::Decompressor;
+
+use super::super::ZarrError;
+use super::super::store::{clean, name_of};
+use super::documents::{FORMAT_VERSION, PRESENT, SCALE, SHIFT, VERSION};
+use super::shard::index_bytes;
+use super::spec::{EventArray, Normalisation, Packing};
+use crate::domain::{FRAMES, Modality};
+use crate::storage::ObjectStore;
+
+/// Where each frame of a shard lies: offset and length, `None` where it is not there.
+type Index = Arc<Vec<Option<Range<u64>>>>;
+
+/// A store of events that is complete, to be read by any number of threads.
+#[derive(Debug)]
+pub struct EventReader {
+    objects: Arc<dyn ObjectStore>,
+    prefix: String,
+    name: String,
+    arrays: Vec<EventArray>,
+    events: usize,
+    group: usize,
+    packing: Packing,
+    splits: Vec<u8>,
+    /// By event and array.
+    present: Vec<bool>,
+    indexes: Mutex<HashMap<(usize, usize), Option<Index>>>,
+}
+
+impl EventReader {
+    /// Opens a store; `None` where there is none, or it is not complete yet.
+    ///
+    /// # Errors
+    /// Where there is something else, or what is there cannot be read.
+    pub fn open(objects: Arc<dyn ObjectStore>, prefix: &str) -> Result<Option<EventReader>, ZarrError> {
+        let (prefix, name) = (clean(prefix), name_of(&*objects, prefix));
+        let Some(document) = objects.get(&format!("{prefix}zarr.json"))? else { return Ok(None) };
+        let broken = |reason: String| ZarrError::Metadata { store: name.clone(), key: "zarr.json".into(), reason };
+        let root: Value = serde_json::from_slice(&document).map_err(|error| broken(error.to_string()))?;
+        let lacks = |what: &str| broken(format!("no {what}; expected a store of events"));
+        let found = root["attributes"][VERSION].as_u64().ok_or_else(|| lacks(VERSION))?;
+        if found != FORMAT_VERSION {
+            return Err(ZarrError::Version { store: name, found, expected: FORMAT_VERSION });
+        }
+        let metadata = root["consolidated_metadata"]["metadata"].as_object().ok_or_else(|| lacks("arrays"))?;
+        let modalities = metadata.iter().filter_map(|(name, array)| Some((name.parse::<Modality>().ok()?, array)));
+        let (mut arrays, mut first) = (Vec::new(), None);
+        for (modality, array) in modalities {
+            arrays.push(read_array(modality, array).ok_or_else(|| lacks("array as it is written"))?);
+            first = first.or(Some(array));
+        }
+        let first = first.ok_or_else(|| lacks("modality"))?;
+        let (events, group) =
+            (number(&first["shape"][0]), number(&first["chunk_grid"]["configuration"]["chunk_shape"][0]));
+        let (Some(events), Some(group @ 1..)) = (events, group) else { return Err(lacks("shape")) };
+        let packed = first["codecs"][0]["configuration"]["codecs"].as_array().is_some_and(|codecs| codecs.len() > 1);
+        let packing = if packed { Packing::Zstd } else { Packing::None };
+        let mut reader = EventReader {
+            objects,
+            prefix,
+            name,
+            arrays,
+            events,
+            group,
+            packing,
+            splits: Vec::new(),
+            present: Vec::new(),
+            indexes: Mutex::default(),
+        };
+        reader.splits = reader.whole("split/c/0", events)?;
+        for shard in 0..events.div_ceil(group) {
+            let flags = reader.whole(&format!("{PRESENT}/c/{shard}/0"), group * reader.arrays.len())?;
+            reader.present.extend(flags.into_iter().map(|flag| flag == 1));
+        }
+        Ok(Some(reader))
+    }
+
+    /// The modalities.
+    pub fn arrays(&self) -> &[EventArray] {
+        &self.arrays
+    }
+
+    /// How many events there are.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// The split of an event, as a position in [`super::SPLITS`].
+    pub fn split(&self, event: usize) -> u8 {
+        self.splits.get(event).copied().unwrap_or_default()
+    }
+
+    /// Whether an event has the `array`-th modality.
+    pub fn has(&self, event: usize, array: usize) -> bool {
+        self.present.get(event * self.arrays.len() + array).copied().unwrap_or(false) && array < self.arrays.len()
+    }
+
+    /// Fills `out` with some frames of the `array`-th modality of an event, as they are stored, little-endian; frames
+    /// that are not there hold the missing value.
+    ///
+    /// # Errors
+    /// Where the store fails, or what is there is damaged. `out` is to hold exactly the frames asked for.
+    pub fn read(&self, event: usize, array: usize, frames: Range<usize>, out: &mut [u8]) -> Result<(), ZarrError> {
+        let (shard, inside) = (event / self.group, event % self.group);
+        let key = self.key(array, shard);
+        let bad = |reason: &str| ZarrError::Shard { store: self.name.clone(), key: key.clone(), reason: reason.into() };
+        let kind = self.arrays.get(array).ok_or_else(|| bad("there is no such modality"))?;
+        let bytes = kind.points() * kind.element().width();
+        if event >= self.events || frames.end > FRAMES || out.len() != frames.len() * bytes {
+            return Err(bad("frames that are not there, or room for others; expected some of an event's"));
+        }
+        let index = self.index(array, shard, &key)?;
+        let places =
+            index.as_deref().and_then(|index| index.get(inside * FRAMES + frames.start..inside * FRAMES + frames.end));
+        let places = places.unwrap_or_default();
+        let there = || places.iter().flatten();
+        let (Some(start), Some(end)) = (there().map(|p| p.start).min(), there().map(|p| p.end).max()) else {
+            fill(out, kind);
+            return Ok(());
+        };
+        let whole = places.iter().all(Option::is_some) && end - start == out.len() as u64;
+        if self.packing == Packing::None && whole {
+            return Ok(self.objects.get_range_into(&key, start, out)?);
+        }
+        let packed = self.objects.get_range(&key, start..end)?;
+        let mut unpacker = Decompressor::new().map_err(|error| bad(&error.to_string()))?;
+        for (place, out) in places.iter().zip(out.chunks_exact_mut(bytes)) {
+            let Some(place) = place else {
+                fill(out, kind);
+                continue;
+            };
+            let frame = packed.get((place.start - start) as usize..(place.end - start) as usize).unwrap_or_default();
+            let length = match self.packing {
+                Packing::None if frame.len() == out.len() => {
+                    out.copy_from_slice(frame);
+                    out.len()
+                }
+                Packing::None => frame.len(),
+                Packing::Zstd => unpacker.decompress_to_buffer(frame, out).map_err(|error| bad(&error.to_string()))?,
+            };
+            if length != bytes {
+                return Err(bad("a frame of another length"));
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self, array: usize, shard: usize) -> String {
+        let modality = self.arrays.get(array).map_or("", |array| array.modality.label());
+        format!("{}{modality}/c/{shard}/0/0/0", self.prefix)
+    }
+
+    /// Where the frames of a shard lie, read once.
+    fn index(&self, array: usize, shard: usize, key: &str) -> Result<Option<Index>, ZarrError> {
+        let lock = || self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&(array, shard)) {
+            return Ok(known.clone());
+        }
+        let read = self.read_index(key)?;
+        lock().insert((array, shard), read.clone());
+        Ok(read)
+    }
+
+    fn read_index(&self, key: &str) -> Result<Option<Index>, ZarrError> {
+        let Some(meta) = self.objects.head(key)? else { return Ok(None) };
+        let damaged = || ZarrError::Shard {
+            store: self.name.clone(),
+            key: key.into(),
+            reason: "its index is damaged; remove the shard's entry from the ledger to write it anew".into(),
+        };
+        let length = index_bytes(self.group * FRAMES) as u64;
+        let body = meta.size.checked_sub(length).ok_or_else(damaged)?;
+        let bytes = self.objects.get_range(key, body..meta.size)?;
+        let (index, sum) = bytes.split_at(bytes.len() - size_of::<u32>());
+        if crc32c::crc32c(index).to_le_bytes() != *sum {
+            return Err(damaged());
+        }
+        let words: Vec<u64> =
+            index.chunks_exact(8).map(|word| word.iter().rev().fold(0, |all, b| all << 8 | u64::from(*b))).collect();
+        let place = |pair: &[u64]| match *pair {
+            [u64::MAX, u64::MAX] => Ok(None),
+            [offset, length] if offset.checked_add(length).is_some_and(|end| end <= body) => {
+                Ok(Some(offset..offset + length))
+            }
+            _ => Err(damaged()),
+        };
+        Ok(Some(Arc::new(words.chunks_exact(2).map(place).collect::<Result<_, _>>()?)))
+    }
+
+    /// A small object that must be there and so long.
+    fn whole(&self, key: &str, length: usize) -> Result<Vec<u8>, ZarrError> {
+        let found = self.objects.get(&format!("{}{key}", self.prefix))?;
+        let reason = format!("{} bytes; expected {length}", found.as_ref().map_or(0, |bytes| bytes.len()));
+        let fits = found.filter(|bytes| bytes.len() == length);
+        let error = || ZarrError::Shard { store: self.name.clone(), key: key.into(), reason };
+        fits.map(|bytes| bytes.to_vec()).ok_or_else(error)
+    }
+}
+
+/// Fills with the missing value.
+fn fill(out: &mut [u8], array: &EventArray) {
+    let missing = array.element().missing().to_le_bytes();
+    let width = array.element().width();
+    out.iter_mut().zip(missing.iter().take(width).cycle()).for_each(|(to, from)| *to = *from);
+}
+
+fn number(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|number| usize::try_from(number).ok())
+}
+
+fn read_array(modality: Modality, array: &Value) -> Option<EventArray> {
+    let [_, frames, y, x] = array["shape"].as_array()?.as_slice() else { return None };
+    let (frames, size) = (number(frames)?, number(y)?);
+    let normalisation = match (array["attributes"][SHIFT].as_f64(), array["attributes"][SCALE].as_f64()) {
+        (Some(shift), Some(scale)) => Some(Normalisation { shift, scale }),
+        _ => None,
+    };
+    let found = EventArray { modality, size, normalisation };
+    let fits = frames == FRAMES && number(x)? == size && array["data_type"] == found.element().name();
+    fits.then_some(found)
+}

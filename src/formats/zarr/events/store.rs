@@ -1,0 +1,95 @@
+//! Writes a store of events: shard by shard, by as many writers as there are shards, then its metadata once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::ZarrError;
+use super::super::store::{clean, name_of};
+use super::spec::EventStoreSpec;
+use super::{ShardWriter, catalogue, documents};
+use crate::domain::FRAMES;
+use crate::storage::ObjectStore;
+
+/// Points that are missing in each frame of one modality of one event; `None` where it lacks the modality.
+pub type Findings = Option<[u32; FRAMES]>;
+
+/// A store of events that is being written.
+///
+/// Any number of threads and processes may write, each its own shards; one of them publishes when all are done.
+#[derive(Debug)]
+pub struct EventStore {
+    objects: Arc<dyn ObjectStore>,
+    prefix: String,
+    name: String,
+    spec: EventStoreSpec,
+}
+
+impl EventStore {
+    /// A store below `prefix`; nothing is written yet.
+    ///
+    /// # Errors
+    /// Where the spec describes no store.
+    pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str, spec: EventStoreSpec) -> Result<EventStore, ZarrError> {
+        let (prefix, name) = (clean(prefix), name_of(&*objects, prefix));
+        match spec.mistake() {
+            Some(reason) => Err(ZarrError::Spec { store: name, reason }),
+            None => Ok(EventStore { objects, prefix, name, spec }),
+        }
+    }
+
+    /// What the store holds.
+    pub fn spec(&self) -> &EventStoreSpec {
+        &self.spec
+    }
+
+    /// A writer for the `array`-th modality of a shard of which `expected` events have it.
+    ///
+    /// # Errors
+    /// Where there is no such modality, or its codec cannot be had.
+    pub fn writer(&self, array: usize, expected: usize) -> Result<ShardWriter, ZarrError> {
+        let error = |reason| ZarrError::Spec { store: self.name.clone(), reason };
+        let array = *self.spec.arrays.get(array).ok_or_else(|| error(format!("there is no array {array}")))?;
+        ShardWriter::new(array, self.spec.group, expected, self.spec.packing).map_err(error)
+    }
+
+    /// Writes one modality of a shard; without bytes, takes away what may be there of an earlier attempt.
+    ///
+    /// # Errors
+    /// Where the object store fails.
+    pub fn put(&self, array: usize, shard: u64, bytes: Option<Bytes>) -> Result<(), ZarrError> {
+        let Some(array) = self.spec.arrays.get(array) else { return Ok(()) };
+        let key = format!("{}{}/c/{shard}/0/0/0", self.prefix, array.modality);
+        Ok(match bytes {
+            Some(bytes) => self.objects.put(&key, bytes)?,
+            None => self.objects.delete(&key)?,
+        })
+    }
+
+    /// Writes what was found of each event and modality of a shard, once everything else of it is there.
+    ///
+    /// # Errors
+    /// Where the object store fails.
+    pub fn conclude(&self, shard: u64, findings: &[Vec<Findings>]) -> Result<(), ZarrError> {
+        documents::conclusions(&self.spec, shard, findings).into_iter().try_for_each(|object| self.put_object(object))
+    }
+
+    /// Writes what is known of all events, the arrays' metadata, and last the root's, which makes the store visible.
+    ///
+    /// # Errors
+    /// Where the object store fails.
+    pub fn publish(&self) -> Result<(), ZarrError> {
+        let objects = catalogue::chunks(&self.spec).into_iter().map(|(key, bytes)| (key, Bytes::from(bytes)));
+        objects.chain(documents::metadata(&self.spec)).try_for_each(|object| self.put_object(object))
+    }
+
+    /// The error of a shard that cannot be packed.
+    pub fn unpackable(&self, array: usize, shard: u64, reason: String) -> ZarrError {
+        let modality = self.spec.arrays.get(array).map_or("", |array| array.modality.label());
+        ZarrError::Shard { store: self.name.clone(), key: format!("{modality}/c/{shard}/0/0/0"), reason }
+    }
+
+    fn put_object(&self, (key, bytes): (String, Bytes)) -> Result<(), ZarrError> {
+        Ok(self.objects.put(&format!("{}{key}", self.prefix), bytes)?)
+    }
+}

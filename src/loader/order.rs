@@ -1,0 +1,62 @@
+//! Which windows come when: a shuffle that depends on the seed and the epoch alone.
+
+use std::ops::Range;
+
+use super::{LoaderError, LoaderOptions, Symmetry};
+use crate::domain::Philox;
+use crate::formats::zarr::events::{EventArray, EventReader};
+
+/// What the random numbers of the order and of the symmetries are for.
+const ORDER: u32 = 0x4f52_4452;
+const SYMMETRY: u32 = 0x5359_4d4d;
+
+/// A window of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The event's place in the store.
+    pub event: usize,
+    /// Its frames: those a model sees, then those it is to foretell.
+    pub frames: Range<usize>,
+    /// How it is turned and mirrored.
+    pub symmetry: Symmetry,
+}
+
+/// The windows of every event of the split that has all modalities, unturned, in the order of the store.
+///
+/// # Errors
+/// Where no event has such windows.
+pub fn samples(
+    reader: &EventReader,
+    arrays: &[(usize, EventArray)],
+    options: &LoaderOptions,
+) -> Result<Vec<Sample>, LoaderError> {
+    let windows = options.windows.windows()?;
+    let wanted = |event: &usize| {
+        reader.split(*event) == options.split && arrays.iter().all(|(place, _)| reader.has(*event, *place))
+    };
+    let of = |event: usize| {
+        let sample = move |frames| Sample { event, frames, symmetry: Symmetry::default() };
+        windows.iter().map(move |window| sample(window.input.start..window.target.end))
+    };
+    Ok((0..reader.events()).filter(wanted).flat_map(of).collect())
+}
+
+/// The windows of an epoch in its order (Fisher and Yates, 1938), each with its symmetry.
+pub(super) fn shuffled(samples: &[Sample], options: &LoaderOptions, epoch: u32) -> Vec<Sample> {
+    let (order, symmetry) = (Philox::new(options.seed, ORDER), Philox::new(options.seed, SYMMETRY));
+    let mut shuffled = samples.to_vec();
+    for last in (1..shuffled.len()).rev() {
+        let [low, high, ..] = order.words([last as u32, epoch, 0, 0]);
+        let drawn = u64::from(low) | u64::from(high) << 32;
+        // The high half of the product is uniform below last + 1 to within 2⁻³².
+        let at = ((u128::from(drawn) * (last as u128 + 1)) >> 64) as usize;
+        shuffled.swap(last, at);
+    }
+    if options.symmetries {
+        for sample in &mut shuffled {
+            let [word, ..] = symmetry.words([sample.event as u32, sample.frames.start as u32, epoch, 0]);
+            sample.symmetry = Symmetry::new(word);
+        }
+    }
+    shuffled
+}

@@ -1,0 +1,382 @@
+//! Storm events into a store: the same bytes whatever the workers, the processes and the kills; what cannot be used is told.
+
+#![allow(dead_code, reason = "modules of other tests are used in part")]
+
+mod common {
+    pub(crate) mod process;
+    pub(crate) mod program;
+    pub(crate) mod python;
+    pub(crate) mod trees;
+}
+#[path = "sevir/files.rs"]
+mod files;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::process::{Job, kill_after, wait};
+use common::program::{gustfront, program, text};
+use common::python;
+use common::trees::{Tree, assert_same, ledger, store, tree};
+use files::{Line, catalog, write_dense, write_points};
+use gustfront::domain::Modality;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Change it to kill at other instants; a failure prints it.
+const SEED: u64 = 20_190_610;
+/// Events on both sides of the splits' dates, S… and R…; the last shard is not full.
+const EVENTS: [(&str, &str); 7] = [
+    ("S801", "2018-05-01 18:00:00"),
+    ("R802", "2018-06-11 03:25:00"),
+    ("S803", "2019-01-02 18:00:00"),
+    ("S804", "2019-02-12 21:05:00"),
+    ("S805", "2019-05-31 23:55:00"),
+    ("R806", "2019-06-01 00:00:00"),
+    ("S807", "2019-07-13 12:00:00"),
+];
+/// The event that has no lightning.
+const DARK: usize = 4;
+/// The event and frame of VIL that are missing.
+const LOST: (usize, usize) = (1, 5);
+/// No process here takes nearly as long to notice that another is gone.
+const NOTICED: Duration = Duration::from_secs(60);
+/// Three modalities, small frames, shards of two events.
+const SMALL: [&str; 8] = [
+    "--set",
+    "sources.sevir.modalities=[\"vil\", \"ir107\", \"lght\"]",
+    "--set",
+    "sources.sevir.shard_events=2",
+    "--set",
+    "transforms.resized.size=96",
+    "--set",
+    "sinks.events.codec=none",
+];
+
+/// A SEVIR of seven events; `odd` is the event whose row in the file of infrared frames is another's.
+fn sevir(folder: &Path, odd: Option<usize>) -> PathBuf {
+    let input = folder.join("sevir");
+    let mut lines = Vec::new();
+    for modality in [Modality::Vil, Modality::Ir107, Modality::Lght] {
+        let has = |event: &usize| modality != Modality::Lght || *event != DARK;
+        lines.extend((0..EVENTS.len()).filter(has).map(|at| Line::new(EVENTS[at].0, EVENTS[at].1, modality, at)));
+    }
+    fs::create_dir_all(&input).expect("a folder");
+    fs::write(input.join("CATALOG.csv"), catalog(&lines)).expect("a catalogue");
+    let file = |modality: Modality| input.join(format!("data/{modality}/2019/SEVIR.h5"));
+    let mut ids = EVENTS.map(|(id, _)| id);
+    write_dense(&file(Modality::Vil), Modality::Vil, &ids, |event, y, x, frame| {
+        let lost = (event, frame) == LOST || (y + x).is_multiple_of(191);
+        if lost { 255 } else { ((y / 3 + x / 2 + 5 * frame + 31 * event) % 251) as u8 }
+    });
+    if let Some(odd) = odd {
+        ids[odd] = "S999";
+    }
+    write_dense(&file(Modality::Ir107), Modality::Ir107, &ids, |event, y, x, frame| {
+        (y * 7 + x * 3 + frame * 20 + event) as i16 - 5000
+    });
+    let points = |event: usize| -> Vec<[f64; 5]> {
+        let point =
+            |k: usize| [f64::from(k as u32) * 37.0 - 7300.0, 38.0, -98.0, (k % 50) as f64 - 0.5, (k % 47) as f64];
+        (0..200 * event).map(point).collect()
+    };
+    let all: Vec<Vec<[f64; 5]>> = (0..EVENTS.len()).map(points).collect();
+    let flashes: Vec<(&str, &[[f64; 5]])> = EVENTS.iter().zip(&all).map(|((id, _), p)| (*id, p.as_slice())).collect();
+    write_points(&file(Modality::Lght), &flashes);
+    input
+}
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = sevir(folder.path(), None);
+    (folder, input)
+}
+
+fn job(input: &Path, more: &[&str]) -> Job {
+    Job::new("sevir_backfill", text(input), &SMALL).with(more)
+}
+
+/// What a run in one go leaves behind, and reports.
+fn in_one_go(folder: &Path, input: &Path, name: &str, more: &[&str], codes: &[i32]) -> (PathBuf, Value) {
+    let output = folder.join(name);
+    let report = job(input, more).finish(text(&output), &folder.join(format!("{name}.json")), codes);
+    assert!(!output.join(".partial").exists(), "{name} leaves .partial behind");
+    (output, report)
+}
+
+fn objects(output: &Path) -> Tree {
+    tree(&store(output))
+}
+
+/// A number from 0 to 1 for the `n`-th kill: splitmix64, the same in every run.
+fn random(n: u64) -> f64 {
+    let mut z = SEED.wrapping_add((n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[test]
+fn the_store_is_the_same_bytes_for_any_workers_and_processes() {
+    let (folder, input) = folder();
+    let (alone, report) = in_one_go(folder.path(), &input, "alone", &["--workers", "1"], &[0]);
+    assert_eq!([&report["shards"], &report["shards_committed"], &report["events"]], [4, 4, 7]);
+    assert_eq!(report["stored"], json!({"ir107": 7, "lght": 6, "vil": 7}));
+    let (expected, records) = (objects(&alone), ledger(&alone));
+    assert!(expected.contains_key("sevir.zarr/zarr.json") && expected.contains_key("sevir.zarr/vil/c/3/0/0/0"));
+    let wide = ["--set", "sinks.events.writers=2"];
+    let two = ["--workers", "2", "--processes", "2"];
+    for (name, more) in
+        [("four", &["--workers", "4"][..]), ("wide", &wide), ("two-by-two", &two), ("three", &["--processes", "3"])]
+    {
+        let (output, report) = in_one_go(folder.path(), &input, name, more, &[0]);
+        assert_eq!((&report["shards_committed"], &report["events"]), (&4.into(), &7.into()), "{name}");
+        assert_same(&objects(&output), &expected, name);
+        assert_eq!(ledger(&output), records, "{name}");
+    }
+}
+
+#[test]
+fn a_run_killed_at_any_instant_is_finished_with_the_same_bytes() {
+    let (folder, input) = folder();
+    let begun = Instant::now();
+    let (reference, _) = in_one_go(folder.path(), &input, "reference", &[], &[0]);
+    let took = begun.elapsed();
+    let (expected, mut in_the_middle) = (objects(&reference), 0);
+    for round in 0..6 {
+        let output = folder.path().join(format!("killed{round}"));
+        let workers = ["--workers", ["1", "2", "4"][round as usize % 3]];
+        let job = job(&input, &workers);
+        for half in 0..2 {
+            let child = job.start(text(&output), &folder.path().join("killed.json"));
+            in_the_middle += u32::from(kill_after(child, took.mul_f64(random(2 * round + half))));
+            let part = if output.exists() { objects(&output) } else { Tree::new() };
+            if part.contains_key("sevir.zarr/zarr.json") {
+                assert_same(&part, &expected, &format!("visible after kill {half} of round {round}, seed {SEED}"));
+            }
+            for (key, bytes) in part {
+                assert_eq!(expected.get(&key), Some(&bytes), "{key} after kill {half} of round {round}, seed {SEED}");
+            }
+        }
+        let report = job.finish(text(&output), &folder.path().join("finished.json"), &[0]);
+        assert_eq!(report["events"], 7, "round {round}, seed {SEED}");
+        assert_same(&objects(&output), &expected, &format!("round {round}, seed {SEED}"));
+        assert_eq!(ledger(&output), ledger(&reference), "round {round}, seed {SEED}");
+    }
+    assert!(in_the_middle > 0, "no run was killed before its end");
+}
+
+#[test]
+fn a_finished_run_reads_nothing_again() {
+    let (folder, input) = folder();
+    let (output, first) = in_one_go(folder.path(), &input, "output", &[], &[0]);
+    assert!(first["read_bytes"].as_u64() > Some(0), "{first}");
+    let (before, records) = (objects(&output), ledger(&output));
+    fs::remove_dir_all(input.join("data")).expect("removed");
+    let (_, again) = in_one_go(folder.path(), &input, "output", &["--workers", "2"], &[0]);
+    let keys = ["read_bytes", "written_bytes", "shards_committed", "shards_committed_before", "events"];
+    assert_eq!(keys.map(|key| &again[key]), [0, 0, 0, 4, 7]);
+    assert_same(&objects(&output), &before, "a second run");
+    assert_eq!(ledger(&output), records);
+}
+
+#[test]
+fn synthetic_events_are_called_so_and_flawed_ones_are_set_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = folder.path().join("synthetic");
+    let made = ["synth", "sevir", "--output", text(&input), "--events", "4", "--modalities", "vil,lght", "--flaws"];
+    gustfront(&made).with(0);
+    let modalities = "sources.sevir.modalities=[\"vil\", \"lght\"]";
+    let (output, report) =
+        in_one_go(folder.path(), &input, "output", &["--set", modalities, "--workers", "2"], &[0, 1]);
+    let root = String::from_utf8(objects(&output)["sevir.zarr/zarr.json"].clone()).expect("a text");
+    let root: Value = serde_json::from_str(&root).expect("JSON");
+    assert!(root["attributes"]["source"].as_str().is_some_and(|s| s.starts_with("SYNTHETIC")), "{root:#}");
+    let of = |key: &str| report[key].as_u64().expect("a number");
+    assert!((1..=4).contains(&of("events")), "{report:#}");
+    assert_eq!(report["stored"]["vil"].as_u64(), Some(of("events") - of("events_rejected")), "{report:#}");
+}
+
+/// Starts one of several processes.
+fn start(input: &Path, output: &Path, hosts: &Path, process: usize, more: &[&str]) -> std::process::Child {
+    let process = process.to_string();
+    let shared = ["--processes", "2", "--process", &process, "--hosts", text(hosts)];
+    job(input, &shared).with(more).start(text(output), &output.with_extension(format!("{process}.json")))
+}
+
+fn hosts(folder: &Path) -> PathBuf {
+    let bound: Vec<TcpListener> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let lines = bound.iter().map(|listener| listener.local_addr().expect("an address").to_string());
+    let file = folder.join("hosts.txt");
+    fs::write(&file, format!("# both here\n{}\n", lines.collect::<Vec<_>>().join("\n"))).expect("a file");
+    file
+}
+
+#[test]
+fn when_one_process_is_killed_the_other_ends_and_a_rerun_completes() {
+    let (folder, input) = folder();
+    let (reference, _) = in_one_go(folder.path(), &input, "reference", &[], &[0]);
+    let (output, mut ended_early) = (folder.path().join("output"), 0);
+    for (round, dying) in [(0, 1), (1, 0), (2, 1)] {
+        let hosts = hosts(folder.path());
+        let mut children: Vec<_> = (0..2).map(|p| Some(start(&input, &output, &hosts, p, &[]))).collect();
+        let began = output.join("ledger/events");
+        let waiting = Instant::now();
+        // From the second round on the ledger has something from the start: the kill may come at any time.
+        while !began.exists() && waiting.elapsed() < NOTICED {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let dies = children[dying].take().expect("a process");
+        let killed = kill_after(dies, Duration::from_millis(30 * round));
+        let other = wait(children[1 - dying].take().expect("a process"));
+        assert!(waiting.elapsed() < 2 * NOTICED);
+        let told = String::from_utf8_lossy(&other.stderr).into_owned();
+        if killed && other.status.code() != Some(0) {
+            ended_early += 1;
+            assert_eq!(other.status.code(), Some(2), "{told}");
+            assert!(told.contains(&format!("process {dying}")) && told.contains("rerun"), "{told}");
+        }
+    }
+    assert!(ended_early > 0, "no process was killed before its end");
+    let hosts = hosts(folder.path());
+    let children: Vec<_> = (0..2).map(|process| start(&input, &output, &hosts, process, &["--workers", "2"])).collect();
+    for child in children {
+        let ended = wait(child);
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    assert_same(&objects(&output), &objects(&reference), "after processes were killed");
+}
+
+#[test]
+fn processes_that_mean_different_work_refuse_each_other() {
+    let (folder, input) = folder();
+    let (hosts, output) = (hosts(folder.path()), folder.path().join("output"));
+    let first = start(&input, &output, &hosts, 0, &[]);
+    let other = start(&input, &output, &hosts, 1, &["--set", "sources.sevir.years=2018"]);
+    for child in [first, other] {
+        let ended = wait(child);
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{told}");
+        assert!(told.contains("has other events, or another pipeline") || told.contains("process"), "{told}");
+    }
+    assert!(!output.join("sevir.zarr").exists());
+}
+
+#[test]
+fn an_event_that_cannot_be_used_is_set_aside_whole_and_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = sevir(folder.path(), Some(3));
+    let mut lines = fs::read_to_string(input.join("CATALOG.csv")).expect("a catalogue");
+    lines += "7,S900,vil/2019/SEVIR.h5,mangled\n";
+    fs::write(input.join("CATALOG.csv"), lines).expect("a catalogue");
+    let (output, report) = in_one_go(folder.path(), &input, "output", &["--workers", "2"], &[1]);
+    assert_eq!(report["stored"], json!({"ir107": 6, "lght": 5, "vil": 6}));
+    assert_eq!(report["rejected_by_reason"], json!({"bad_row": 1, "contradiction": 1}));
+    let reject = &report["rejects"][0];
+    assert_eq!((&reject["event"], &reject["modality"]), (&"S804".into(), &"ir107".into()), "{reject}");
+    assert!(reject["detail"].as_str().is_some_and(|detail| detail.contains("S999")), "{reject}");
+    let present = objects(&output)["sevir.zarr/present/c/1/0"].clone();
+    assert_eq!(present, [1, 1, 1, 0, 0, 0], "S803 is there, S804 is not");
+    let before = objects(&output);
+    let (_, again) = in_one_go(folder.path(), &input, "output", &[], &[1]);
+    assert_eq!((&again["read_bytes"], &again["rejects"]), (&0.into(), &report["rejects"]));
+    assert_same(&objects(&output), &before, "a second run");
+    let status = ["status", "pipelines/sevir_backfill.toml", "--output", text(&output)];
+    let told = gustfront(&[&status[..], &SMALL].concat()).with(0).out;
+    for part in ["complete", "4 of 4 shards", "7 of 7 events, 1 set aside", "S804", "contradiction", "line 22"] {
+        assert!(told.contains(part), "`{part}` is not in\n{told}");
+    }
+    let told = gustfront(&[&status[..], &["--json"]].concat()).with(0).out;
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["complete"], &told["rejects"]), (&true.into(), &report["rejects"]));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_costs_its_events_alone() {
+    let (folder, input) = folder();
+    let file = input.join("data/lght/2019/SEVIR.h5");
+    let bytes = fs::read(&file).expect("a file");
+    fs::write(&file, &bytes[..bytes.len() / 3]).expect("truncated");
+    let (output, report) = in_one_go(folder.path(), &input, "output", &[], &[1]);
+    assert_eq!(report["stored"], json!({"ir107": 1, "lght": 0, "vil": 1}), "{report}");
+    assert_eq!(report["events_rejected"], 6);
+    assert!(!objects(&output).keys().any(|key| key.starts_with("sevir.zarr/lght/c/")));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_anything_runs() {
+    let (folder, input) = folder();
+    let output = folder.path().join("output");
+    let run = |pipeline: &str, more: &[&str]| {
+        let file = format!("pipelines/{pipeline}.toml");
+        let fixed = ["run", &file, "--metrics", "off", "--input", text(&input), "--output", text(&output)];
+        gustfront(&[&fixed[..], more].concat())
+    };
+    let hosts = hosts(folder.path());
+    for (pipeline, more, told) in [
+        ("sevir_backfill", &["--from", "2019-01-01"][..], "--set from="),
+        ("sevir_backfill", &["--processes", "3", "--process", "0", "--hosts", text(&hosts)], "names 2 processes"),
+        ("sevir_backfill", &["--set", "sources.sevir.modalities=[\"vil\", \"radar\"]"], "`radar` is no modality"),
+        (
+            "sevir_backfill",
+            &["--set", "sources.sevir.modalities=[\"vis\"]", "--set", "sources.sevir.require=[]"],
+            "vis",
+        ),
+        ("sevir_backfill", &["--set", "years=19"], "expected for example 2019"),
+        ("sevir_backfill", &["--set", "transforms.resized.inputs=[\"events\"]"], "expected"),
+        ("hrrr_archive", &["--processes", "2"], "runs in one process"),
+        ("hrrr_archive", &["--set", "sinks.archive.codec=none"], "`codec` is for storm events"),
+    ] {
+        let ended = run(pipeline, more).with(64);
+        assert!(ended.err.contains(told), "{more:?}: `{told}` is not in\n{}", ended.err);
+    }
+    assert!(!output.exists());
+    let (begun, _) = in_one_go(folder.path(), &input, "begun", &[], &[0]);
+    let other = ["--set", "sources.sevir.years=2018", "--output", text(&begun)];
+    let fixed = ["run", "pipelines/sevir_backfill.toml", "--metrics", "off", "--input", text(&input)];
+    let ended = gustfront(&[&fixed[..], &SMALL, &other].concat()).with(64);
+    assert!(ended.err.contains("another pipeline"), "{}", ended.err);
+}
+
+#[test]
+fn check_prints_the_graph_of_events() {
+    let told = gustfront(&["check", "pipelines/sevir_backfill.toml"]).with(0).out;
+    for part in ["sevir (sevir): storm events", "resized (resize) ← sevir", "events (zarr) ← normalised"] {
+        assert!(told.contains(part), "`{part}` is not in\n{told}");
+    }
+}
+
+#[test]
+fn a_stopped_run_says_so_and_goes_on_later() {
+    let (folder, input) = folder();
+    let output = folder.path().join("output");
+    let file = format!("{}/pipelines/sevir_backfill.toml", env!("CARGO_MANIFEST_DIR"));
+    let mut command = program();
+    command.args(["run", &file, "--metrics", "off", "--input", text(&input), "--output", text(&output)]).args(SMALL);
+    let child = command.spawn().expect("the program starts");
+    while !output.join("ledger/source").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let id = child.id().to_string();
+    std::process::Command::new("kill").args(["-TERM", &id]).status().expect("a signal");
+    let code = wait(child).status.code();
+    let visible = output.join("sevir.zarr/zarr.json").exists();
+    assert!(code == Some(2) && !visible || code == Some(0) && visible, "{code:?}, visible: {visible}");
+    let report = job(&input, &[]).finish(text(&output), &folder.path().join("again.json"), &[0]);
+    assert_eq!(report["events"], 7);
+}
+
+#[test]
+fn xarray_reads_what_the_files_hold() {
+    let Some(python) = python::python() else { return };
+    let (folder, input) = folder();
+    for codec in ["none", "zstd"] {
+        let codec_set = format!("sinks.events.codec={codec}");
+        let more = ["--set", "transforms.resized.size=384", "--set", &codec_set, "--workers", "2"];
+        let (output, _) = in_one_go(folder.path(), &input, codec, &more, &[0]);
+        let printed = python::run(python, "read_events.py", &[text(&output.join("sevir.zarr")), text(&input)]);
+        assert!(printed.starts_with("same 7 events"), "{printed}");
+    }
+}

@@ -1,0 +1,213 @@
+//! Batches for training: every window once an epoch, in an order that only the seed decides, with the values of the store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gustfront::domain::{Cube, Event, FRAMES, Levels, Modality, Moment, Part};
+use gustfront::formats::zarr::events::{
+    CatalogueEvent, EventArray, EventReader, EventStore, EventStoreSpec, Normalisation, Packing,
+};
+use gustfront::loader::{Batch, Loader, LoaderOptions, Sample, Values};
+use gustfront::storage::{FileStore, ObjectStore};
+use gustfront::transforms::frames::WindowRule;
+use tempfile::TempDir;
+
+const SIZE: usize = 24;
+const POINTS: usize = SIZE * SIZE;
+const EVENTS: usize = 11;
+/// The event without lightning; no batch has it.
+const DARK: usize = 4;
+/// The event and frame of VIL that are missing.
+const LOST: (usize, usize) = (2, 14);
+const TRAIN: u8 = 1;
+
+fn vil(event: usize, at: usize) -> u8 {
+    let lost = event == LOST.0 && at / POINTS == LOST.1 || at % 97 == 5;
+    if lost { 255 } else { ((event * 31 + at / POINTS * 7 + at % POINTS) % 254) as u8 }
+}
+
+fn lightning(event: usize, at: usize) -> i16 {
+    (event * 1000 + at % 800) as i16
+}
+
+fn event(at: usize) -> Arc<Event> {
+    let part = Part { file: "none".into(), index: at, minutes: None, missing_share: 0.0 };
+    let modalities = [Modality::Vil, Modality::Lght].into_iter().filter(|m| at != DARK || *m == Modality::Vil);
+    Arc::new(Event {
+        id: format!("S{at}").into(),
+        time: Moment(1_500_000_000 + at as u64 * 86_400),
+        kind: "Hail".into(),
+        corners: [30.0, -100.0, 33.4, -96.0],
+        parts: modalities.map(|modality| (modality, part.clone())).collect(),
+    })
+}
+
+/// A store of eleven events in groups of four; the last two are for the test.
+fn store(packing: Packing) -> (TempDir, Arc<EventReader>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects: Arc<dyn ObjectStore> = Arc::new(FileStore::new(folder.path().to_str().expect("a path")));
+    let normalisation = Some(Normalisation { shift: 33.44, scale: 47.54 });
+    let array = |modality| EventArray { modality, size: SIZE, normalisation };
+    let entry = |at| CatalogueEvent { event: event(at), split: if at < EVENTS - 2 { TRAIN } else { 3 } };
+    let spec = EventStoreSpec {
+        title: "Synthetic numbers".into(),
+        arrays: vec![array(Modality::Vil), array(Modality::Lght)],
+        events: (0..EVENTS).map(entry).collect(),
+        group: 4,
+        packing,
+        attributes: serde_json::Map::new(),
+    };
+    let store = EventStore::new(objects.clone(), "events.zarr", spec).expect("a store");
+    assert!(EventReader::open(objects.clone(), "events.zarr").expect("no error").is_none(), "nothing is visible yet");
+    for shard in 0..store.spec().shards() {
+        let first = shard as usize * 4;
+        let group = store.spec().group_of(shard).to_vec();
+        let mut findings = vec![vec![None; 2]; group.len()];
+        for (array, modality) in [Modality::Vil, Modality::Lght].into_iter().enumerate() {
+            let mut writer = store.writer(array, group.len()).expect("a writer");
+            for (at, entry) in group.iter().enumerate() {
+                if !entry.event.parts.contains_key(&modality) {
+                    writer.absent();
+                    continue;
+                }
+                let levels = if array == 0 {
+                    Levels::U8((0..FRAMES * POINTS).map(|i| vil(first + at, i)).collect())
+                } else {
+                    Levels::I16((0..FRAMES * POINTS).map(|i| lightning(first + at, i)).collect())
+                };
+                findings[at][array] = Some(writer.event(&Cube { size: SIZE, levels }).expect("fits"));
+            }
+            store.put(array, shard, writer.finish()).expect("written");
+        }
+        store.conclude(shard, &findings).expect("written");
+    }
+    store.publish().expect("published");
+    let reader = EventReader::open(objects, "events.zarr").expect("readable").expect("there");
+    (folder, Arc::new(reader))
+}
+
+fn options(threads: usize) -> LoaderOptions {
+    LoaderOptions {
+        modalities: vec![Modality::Lght, Modality::Vil],
+        split: TRAIN,
+        windows: WindowRule::default(),
+        batch: 4,
+        seed: 7,
+        symmetries: true,
+        normalise: false,
+        threads,
+        ahead: 3,
+    }
+}
+
+fn epoch(reader: &Arc<EventReader>, options: LoaderOptions, number: u32) -> Vec<Batch> {
+    let loader = Loader::new(reader.clone(), options).expect("a loader");
+    let batches: Vec<Batch> = loader.epoch(number).map(|batch| batch.expect("a batch")).collect();
+    assert_eq!(batches.len(), loader.batches());
+    batches
+}
+
+#[test]
+fn the_order_is_the_same_for_any_number_of_threads_and_another_in_every_epoch() {
+    let (_folder, reader) = store(Packing::Zstd);
+    let alone = epoch(&reader, options(1), 0);
+    for threads in [2, 5] {
+        assert_eq!(epoch(&reader, options(threads), 0), alone, "{threads} threads");
+    }
+    let order = |batches: &[Batch]| batches.iter().flat_map(|b| b.samples.clone()).collect::<Vec<Sample>>();
+    assert_ne!(order(&epoch(&reader, options(1), 1)), order(&alone));
+    assert_ne!(order(&epoch(&reader, LoaderOptions { seed: 8, ..options(1) }, 0)), order(&alone));
+}
+
+#[test]
+fn an_epoch_has_every_window_of_the_split_at_most_once_and_no_other() {
+    let (_folder, reader) = store(Packing::None);
+    let batches = epoch(&reader, LoaderOptions { batch: 1, ..options(3) }, 0);
+    let seen: BTreeSet<(usize, usize)> =
+        batches.iter().map(|b| (b.samples[0].event, b.samples[0].frames.start)).collect();
+    let train = (0..EVENTS - 2).filter(|event| *event != DARK);
+    let wanted: BTreeSet<(usize, usize)> = train.flat_map(|event| [0, 12, 24].map(|first| (event, first))).collect();
+    assert_eq!((batches.len(), seen), (24, wanted));
+    assert!(batches.iter().all(|batch| batch.samples[0].frames.len() == 25));
+}
+
+/// The numbers of a window as the store was given them, turned as the sample says.
+fn expected(sample: &Sample, value: impl Fn(usize, usize) -> i32) -> Vec<i32> {
+    let first = sample.frames.start * POINTS;
+    let mut values: Vec<i32> = (first..first + 25 * POINTS).map(|at| value(sample.event, at)).collect();
+    sample.symmetry.apply(&mut values, SIZE);
+    values
+}
+
+#[test]
+fn batches_hold_what_was_stored_packed_or_not() {
+    for packing in [Packing::None, Packing::Zstd] {
+        let (_folder, reader) = store(packing);
+        let mut turned = 0;
+        for batch in epoch(&reader, options(2), 0) {
+            let [Values::Stored(Levels::I16(flashes)), Values::Stored(Levels::U8(levels))] = batch.values.as_slice()
+            else {
+                panic!("other types: {:?}", batch.samples)
+            };
+            for (at, sample) in batch.samples.iter().enumerate() {
+                let window = at * 25 * POINTS..(at + 1) * 25 * POINTS;
+                let found: Vec<i32> = levels[window.clone()].iter().map(|v| i32::from(*v)).collect();
+                assert!(found == expected(sample, |e, i| vil(e, i).into()), "VIL of {sample:?}, {packing:?}");
+                let found: Vec<i32> = flashes[window].iter().map(|v| i32::from(*v)).collect();
+                assert!(
+                    found == expected(sample, |e, i| lightning(e, i).into()),
+                    "lightning of {sample:?}, {packing:?}"
+                );
+                turned += usize::from(sample.symmetry.diagonal);
+            }
+        }
+        assert!(turned > 0, "nothing was turned");
+    }
+}
+
+#[test]
+fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
+    let (_folder, reader) = store(Packing::None);
+    for batch in epoch(&reader, LoaderOptions { normalise: true, ..options(2) }, 0) {
+        let [_, Values::Normalised { values, mask }] = batch.values.as_slice() else { panic!("other values") };
+        let stored = batch.samples.iter().flat_map(|sample| expected(sample, |e, i| vil(e, i).into()));
+        for ((value, mask), stored) in values.iter().zip(mask).zip(stored) {
+            let wanted = if stored == 255 { 0.0 } else { (f64::from(stored) - 33.44) / 47.54 };
+            assert_eq!(*mask, u8::from(stored != 255));
+            // One rounding of the factor, one of the product, one of the sum, all below 6.
+            assert!((f64::from(*value) - wanted).abs() < 1e-6, "{value}, expected {wanted}");
+        }
+    }
+}
+
+#[test]
+fn a_loader_that_is_dropped_in_the_middle_ends_its_threads() {
+    let (_folder, reader) = store(Packing::None);
+    let loader = Loader::new(reader, LoaderOptions { batch: 1, ..options(4) }).expect("a loader");
+    for taken in 0..4 {
+        let mut batches = loader.epoch(taken);
+        for _ in 0..taken {
+            batches.next().expect("a batch").expect("fine");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_loaded_is_told() {
+    let (folder, reader) = store(Packing::None);
+    let told = |options| Loader::new(reader.clone(), options).expect_err("refused").to_string();
+    assert!(told(LoaderOptions { modalities: vec![Modality::Vis], ..options(1) }).contains("the store has no vis"));
+    assert!(told(LoaderOptions { split: 2, ..options(1) }).contains("0 windows"));
+    let long = WindowRule { input: 40, target: 12, stride: 12 };
+    assert!(told(LoaderOptions { windows: long, ..options(1) }).contains("40 + 12 frames"));
+    let shard = folder.path().join("events.zarr/vil/c/0/0/0/0");
+    let mut bytes = std::fs::read(&shard).expect("a shard");
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    std::fs::write(&shard, &bytes).expect("written");
+    let objects = Arc::new(FileStore::new(folder.path().to_str().expect("a path")));
+    let reader = Arc::new(EventReader::open(objects, "events.zarr").expect("fine").expect("there"));
+    let loader = Loader::new(reader, options(1)).expect("a loader");
+    let errors: Vec<String> = loader.epoch(0).filter_map(|batch| batch.err()).map(|e| e.to_string()).collect();
+    assert!(!errors.is_empty() && errors.iter().all(|e| e.contains("its index is damaged")), "{errors:?}");
+}
