@@ -204,11 +204,10 @@ pub(in crate::flow) fn check(pipeline: &Pipeline) -> Result<(), RunError> {
 
 /// What the pipeline brings frames to; the last stage that does counts.
 fn size(pipeline: &Pipeline) -> Option<usize> {
-    let sizes = pipeline.stages.iter().filter_map(|node| match node.stage {
+    pipeline.stages.iter().rev().find_map(|node| match node.stage {
         Stage::Resize(size) => Some(size),
         _ => None,
-    });
-    sizes.last()
+    })
 }
 
 /// What readers normalise with, by modality; empty where the pipeline has no such stage.

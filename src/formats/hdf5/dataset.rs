@@ -150,7 +150,7 @@ impl Dataset {
 
     /// Fills `out` with the values of some rows that are not one run of the file.
     fn gather(&self, rows: Range<u64>, out: &mut [u8]) -> Result<(), Hdf5Error> {
-        if out.is_empty() || self.from_chunks(&rows, out)? {
+        if out.is_empty() || self.fill_from_chunks(&rows, out)? {
             return Ok(());
         }
         let read = self.opened.structure.rows(&self.name, &self.element, rows);
@@ -163,7 +163,7 @@ impl Dataset {
     }
 
     /// As [`Dataset::gather`], where all chunks are there and their filters known; otherwise `false`.
-    fn from_chunks(&self, rows: &Range<u64>, out: &mut [u8]) -> Result<bool, Hdf5Error> {
+    fn fill_from_chunks(&self, rows: &Range<u64>, out: &mut [u8]) -> Result<bool, Hdf5Error> {
         let (Layout::Chunked { shape: chunk }, Some(width)) = (&self.layout, self.element.size()) else {
             return Ok(false);
         };

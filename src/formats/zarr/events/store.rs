@@ -60,10 +60,8 @@ impl EventStore {
     pub fn put(&self, array: usize, shard: u64, bytes: Option<Bytes>) -> Result<(), ZarrError> {
         let Some(array) = self.spec.arrays.get(array) else { return Ok(()) };
         let key = format!("{}{}/c/{shard}/0/0/0", self.prefix, array.modality);
-        Ok(match bytes {
-            Some(bytes) => self.objects.put(&key, bytes)?,
-            None => self.objects.delete(&key)?,
-        })
+        let done = bytes.map_or_else(|| self.objects.delete(&key), |bytes| self.objects.put(&key, bytes));
+        Ok(done?)
     }
 
     /// Writes what was found of each event and modality of a shard, once everything else of it is there.
