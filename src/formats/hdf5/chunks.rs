@@ -117,7 +117,7 @@ impl Rows<'_> {
     /// Where a chunk that begins at `first` and a line overlap along an axis.
     fn axis(&self, axis: usize, first: u64) -> Axis {
         let (begin, end) = if axis == 0 { (self.rows.start, self.rows.end) } else { (0, self.shape[axis]) };
-        let (low, high) = (first.max(begin), (first + self.chunk[axis]).min(end));
+        let (low, high) = (first.max(begin), first.saturating_add(self.chunk[axis]).min(end));
         Axis {
             source: self.chunk[axis] as usize,
             target: (end - begin) as usize,
