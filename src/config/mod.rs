@@ -1,12 +1,14 @@
 //! Every option, pipeline and table, read whole and checked before anything runs.
 
 mod connect;
+mod device;
 mod document;
 mod pipeline;
 mod reader;
 mod stages;
 mod tables;
 
+pub use device::{DeviceChoice, NoDevice};
 pub use document::{Document, Mistake, Place};
 pub use pipeline::{Pipeline, Stage, StageNode, Stream};
 pub use stages::{

@@ -12,6 +12,7 @@ mod diffusion;
 mod driver;
 mod elementwise;
 mod fft;
+mod fields;
 mod graph;
 mod index;
 mod launch;
