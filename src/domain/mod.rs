@@ -7,7 +7,7 @@ pub(crate) mod random;
 mod time;
 mod variable;
 
-pub use field::{Absence, Field, Item, Provenance, Requirement};
+pub use field::{Absence, Field, Held, Item, Provenance, Requirement};
 pub use grid::{Coordinates, Grid, GridError};
 pub(crate) use map::Map;
 pub use map::{Earth, Projection};

@@ -6,6 +6,10 @@ mod compile;
 #[path = "../common/data.rs"]
 mod data;
 mod emulation;
+mod fields;
+#[allow(dead_code, reason = "other test files use the rest of it")]
+#[path = "../common/flows.rs"]
+mod flows;
 mod gpu_check;
 mod harness;
 #[allow(dead_code, unreachable_pub, reason = "other test files include it as a module of their own")]
@@ -15,8 +19,12 @@ mod python;
 #[path = "../grib2/made.rs"]
 mod made;
 mod packed;
+mod pipelines;
 mod recording;
 mod sizes;
 mod tiles;
+#[allow(dead_code, reason = "other test files use the rest of it")]
+#[path = "../common/trees.rs"]
+mod trees;
 mod values;
 mod wide;
