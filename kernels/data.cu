@@ -7,13 +7,13 @@ struct ScoreSizes {
     int inverse, padding;
 };
 
-// (x − mean) / deviation of each channel, or back.
+// (x − mean) / deviation of each channel, or back. NaN stays as it is.
 template <class T>
 __device__ void standardise(const T* x, const float* mean, const float* deviation, T* y, const ScoreSizes& s) {
     for (i64 i = grid_thread(); i < i64(s.len); i += grid_threads()) {
         const u64 channel = i / s.inner % s.channels;
         const float m = mean[channel], d = deviation[channel], value = to_float(x[i]);
-        y[i] = from_float<T>(s.inverse ? value * d + m : (value - m) / d);
+        y[i] = isnan(value) ? x[i] : from_float<T>(s.inverse ? value * d + m : (value - m) / d);
     }
 }
 

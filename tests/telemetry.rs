@@ -155,6 +155,12 @@ fn fill(metrics: &Metrics) {
     for counter in [&metrics.written_bytes, &metrics.slots, &metrics.retries] {
         counter.with_label_values(&["a \"quoted\" \\ name"]).inc();
     }
+    metrics.device_memory.with_label_values(&["cuda:0", "held"]).set(1 << 20);
+    metrics.device_kernel_seconds.with_label_values(&["cuda:0", "fields"]).inc_by(0.5);
+    metrics.device_launches.with_label_values(&["cuda:0", "fields"]).inc();
+    for counter in [&metrics.device_copies, &metrics.device_copied_bytes] {
+        counter.with_label_values(&["cuda:0", "up"]).inc();
+    }
     for counter in [&metrics.rejected_messages, &metrics.rejected_objects] {
         counter.with_label_values(&["truncated"]).inc();
     }

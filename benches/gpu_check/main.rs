@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use gustfront::config::DeviceChoice;
+use gustfront::tensor::Cuda;
 use gustfront::tensor::cases::{Case, all};
-use gustfront::tensor::{Cuda, DeviceChoice};
 use serde_json::{Value, json};
 
 const USAGE: &str =

@@ -418,6 +418,14 @@ inline long long __double_as_longlong(double x) {
     return y;
 }
 // Rounded on their own, whatever the compiler would join.
+inline float __fmul_rn(float x, float y) {
+    volatile float product = x * y;
+    return product;
+}
+inline float __fadd_rn(float x, float y) {
+    volatile float sum = x + y;
+    return sum;
+}
 inline double __dmul_rn(double x, double y) {
     volatile double product = x * y;
     return product;

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod devices;
 mod inspect;
 mod memory;
 mod output;
@@ -72,6 +73,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Show what is in a file: GRIB2, an index, HDF5, a Zarr store.
     Inspect(inspect::Args),
+    /// List the devices that `device` can name, or why there is no GPU.
+    Devices,
     /// Make synthetic weather.
     Synth(synth::SynthArgs),
     /// Print a completion script for a shell.
@@ -98,6 +101,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Devices => devices::run(),
         Command::Synth(args) => synth::run(args).map(|()| Exit::Done),
         Command::Completions(args) => completions::run(&args),
     };

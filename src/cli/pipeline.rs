@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::Args;
 
-use gustfront::config::{Document, Mistake, Pipeline, Place};
+use gustfront::config::{DeviceChoice, Document, Mistake, Pipeline, Place};
 
 /// Which pipeline, with what changes.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +18,9 @@ pub(crate) struct PipelineArgs {
     /// Where results are written: a folder or s3://bucket/prefix. Overrides `output.location`.
     #[arg(long, value_name = "FOLDER|s3://…")]
     output: Option<String>,
+    /// What does the arithmetic: auto, cpu, or cuda:N. Overrides `device`.
+    #[arg(long, value_name = "auto|cpu|cuda:N")]
+    device: Option<DeviceChoice>,
     /// Override any option of the file: a dotted path, or its last part where only one path ends so.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -53,6 +56,9 @@ impl PipelineArgs {
         let mut document = Document::parse(&self.pipeline, &text).map_err(Mistakes::Found)?;
         if let Some(output) = &self.output {
             document.set_text("output.location", output).map_err(|m| Mistakes::Found(vec![m]))?;
+        }
+        if let Some(device) = &self.device {
+            document.set_text("device", &device.to_string()).map_err(|m| Mistakes::Found(vec![m]))?;
         }
         if let Some(input) = &self.input {
             let path = document.source_input().map_err(|m| self.mistake(m))?;

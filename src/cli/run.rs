@@ -231,6 +231,8 @@ fn summary(report: &Report, output: &str, follow: bool) -> String {
         totals.fetched_bytes as f64 / 1e6,
         report.seconds,
     ));
+    let reason = report.device.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    lines.push(format!("  device: {}{reason}", report.device.used));
     for (sink, done) in &totals.sinks {
         let partial = if done.partial > 0 { format!(", {} partial", done.partial) } else { String::new() };
         lines.push(format!("  {sink}: {} published{partial} in {output}", done.published));

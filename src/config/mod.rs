@@ -1,6 +1,7 @@
 //! Every option, pipeline and table, read whole and checked before anything runs.
 
 mod connect;
+mod device;
 mod document;
 mod events;
 mod pipeline;
@@ -8,6 +9,7 @@ mod reader;
 mod stages;
 mod tables;
 
+pub use device::{DeviceChoice, NoDevice};
 pub use document::{Document, Mistake, Place};
 pub use events::{Codec, FrameBins, SevirOptions, SplitOptions};
 pub use pipeline::{Pipeline, Stage, StageNode, Stream};

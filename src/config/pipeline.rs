@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::domain::Lead;
 
 use super::connect::{Draft, connect};
+use super::device::{DeviceChoice, NoDevice};
 use super::document::{Document, Mistake, Node, Place, Value};
 use super::events::{SevirOptions, read_size};
 use super::reader::{Mistakes, Reader, TOP, closest};
@@ -136,6 +137,8 @@ pub struct Pipeline {
     pub file: Arc<str>,
     /// Which lead of a cycle is the state.
     pub state_lead: Lead,
+    /// Where the arithmetic is done.
+    pub device: DeviceChoice,
     /// Folder or `s3://bucket/prefix` that everything is written below.
     pub output: String,
     /// How the output's S3 server is reached.
@@ -186,7 +189,7 @@ impl Pipeline {
             let emits = if stage.stream == Stream::Nothing { String::new() } else { format!(": {}", stage.stream) };
             let _ = writeln!(text, "  {} ({}){from}{emits}", stage.name, stage.kind);
         }
-        let _ = writeln!(text, "  output {}", self.output);
+        let _ = writeln!(text, "  output {}\n  device {}", self.output, self.device);
         text
     }
 
@@ -208,6 +211,7 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
     let mut top = Reader::new(TOP, &document.root, mistakes)?;
     let name = top.required_text("name", "hrrr_archive");
     let state_lead = Lead::hours(top.whole("state_lead", 0, 48).unwrap_or(0));
+    let device = read_device(&mut top);
     let output = top.node("output").and_then(|n| Reader::new("output", n, mistakes));
     let (location, output_server) = output.map_or_else(
         || (format!("output/{name}"), Server::default()),
@@ -225,7 +229,16 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
     }
     top.finish();
     let stages = connect(drafts, mistakes, &document.root.place);
-    Some(Pipeline { name, file: document.file.clone(), state_lead, output: location, output_server, stages })
+    let file = document.file.clone();
+    Some(Pipeline { name, file, state_lead, device, output: location, output_server, stages })
+}
+
+fn read_device(top: &mut Reader<'_>) -> DeviceChoice {
+    let choice = top.text("device").map(|text| text.parse());
+    choice.unwrap_or(Ok(DeviceChoice::Auto)).unwrap_or_else(|error: NoDevice| {
+        top.mistake("device", format!("`device`: {error}"));
+        DeviceChoice::Auto
+    })
 }
 
 fn read_section<'a>(section: &'static str, node: &'a Node, mistakes: &'a Mistakes, drafts: &mut Vec<Draft<'a>>) {

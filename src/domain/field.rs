@@ -1,5 +1,7 @@
 //! One variable on one grid for one slot, and the record that it did not come.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,9 @@ pub struct Field {
     pub grid: Arc<Grid>,
     /// Row-major (y, x) in the grid's own row order; NaN is missing.
     pub values: Arc<Vec<f32>>,
+    /// The values where a device holds them; `values` is empty then, and nobody but who put them there can read them.
+    #[serde(skip)]
+    pub held: Option<Held>,
     /// Where the values come from.
     pub provenance: Arc<Provenance>,
     /// Already passed the transforms in an earlier run and was read back from this pipeline's own store.
@@ -26,12 +31,28 @@ pub struct Field {
 impl Field {
     /// The same field with other values on the same grid.
     pub fn with_values(&self, values: Vec<f32>) -> Self {
-        Field { values: Arc::new(values), ..self.clone() }
+        Field { values: Arc::new(values), held: None, ..self.clone() }
     }
 
     /// How many values are missing.
     pub fn missing(&self) -> usize {
         self.values.iter().filter(|v| v.is_nan()).count()
+    }
+}
+
+/// Values on a device, seen as nothing in particular: what a device is comes later than what a field is.
+#[derive(Clone)]
+pub struct Held(pub Arc<dyn Any + Send + Sync>);
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
     }
 }
 

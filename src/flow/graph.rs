@@ -9,20 +9,20 @@ use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 use crate::config::{RegridOptions, ScoreOptions, Stage, StageNode, WindowOptions, variables};
 use crate::domain::{Item, Moment, Slot};
-use crate::transforms::rotate::Rotation;
 use crate::transforms::window;
 use crate::verify::ScoreLine;
 
+use super::on_device::OnDevice;
 use super::operators::{Intake, Items, Keep, commit, forecast, intake, lines, rotate, score, totals, transform};
 use super::outputs::{Output, forecast_leads};
 use super::plan::{Plan, model};
-use super::stages::{PerGrid, Regridding, compare, normalise, quality, regrid, rotation};
+use super::stages::{PerGrid, Regridding, Turning, compare, normalise, quality, regrid, rotation};
 
 /// What all workers share of the transforms: weights, angles and areas are computed once.
 #[derive(Default)]
 pub(super) struct Computed {
     weights: BTreeMap<usize, Arc<PerGrid<Regridding>>>,
-    rotations: Arc<PerGrid<Rotation>>,
+    rotations: Arc<PerGrid<Turning>>,
     areas: Arc<PerGrid<Vec<f64>>>,
 }
 
@@ -85,7 +85,7 @@ impl<'scope> Building<'_, 'scope> {
         }
         let Some(items) = self.items(node, 0) else { return Flowing::Nothing };
         match &node.stage {
-            Stage::Quality => Flowing::Items(transform(items, &node.name, quality(shared))),
+            Stage::Quality => Flowing::Items(transform(items, &node.name, quality(shared, self.device()))),
             Stage::RotateWinds => Flowing::Items(self.rotated(items, node)),
             Stage::Regrid(options) => Flowing::Items(self.regridded(index, items, node, options)),
             Stage::Normalise(_) => Flowing::Items(self.normalised(index, items, node)),
@@ -104,12 +104,16 @@ impl<'scope> Building<'_, 'scope> {
         }
     }
 
+    fn device(&self) -> Option<OnDevice> {
+        self.plan.supply.device.clone()
+    }
+
     fn rotated(&self, items: Items<'scope>, node: &StageNode) -> Items<'scope> {
         let wind_of = |name: &str| {
             let variable = variables().get(name)?;
             Some((variable.wind?, variable.wind_partner.as_deref()?.into()))
         };
-        rotate(items, &node.name, wind_of, rotation(self.computed.rotations.clone()))
+        rotate(items, &node.name, wind_of, rotation(self.computed.rotations.clone(), self.device()))
     }
 
     fn regridded(
@@ -120,11 +124,11 @@ impl<'scope> Building<'_, 'scope> {
         options: &RegridOptions,
     ) -> Items<'scope> {
         let weights = self.computed.weights.get(&index).cloned().unwrap_or_default();
-        transform(items, &node.name, regrid(options.clone(), weights))
+        transform(items, &node.name, regrid(options.clone(), weights, self.device()))
     }
 
     fn normalised(&self, index: usize, items: Items<'scope>, node: &StageNode) -> Items<'scope> {
-        let made = self.plan.tables.get(&index).map(|table| normalise(&self.plan.variables, table));
+        let made = self.plan.tables.get(&index).map(|table| normalise(&self.plan.variables, table, self.device()));
         match made {
             Some(Ok(change)) => transform(items, &node.name, change),
             Some(Err(reason)) => {
@@ -139,7 +143,7 @@ impl<'scope> Building<'_, 'scope> {
         let Some(truths) = self.items(node, 1) else { return Flowing::Nothing };
         let model = node.inputs.first().map(|i| self.plan.pipeline.stages[*i].kind.clone()).unwrap_or_default();
         let keep = Keep { leads: forecast_leads(&self.plan.pipeline), late: options.late };
-        let compare = compare(&model, options.clone(), self.computed.areas.clone());
+        let compare = compare(&model, options.clone(), self.computed.areas.clone(), self.plan.supply.shared.clone());
         let lines = score(forecasts, truths, &node.name, keep, compare);
         totals(lines.clone(), options.thresholds.clone());
         Flowing::Scores(lines)

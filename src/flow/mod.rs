@@ -5,6 +5,7 @@ mod cycles;
 mod graph;
 mod identity;
 mod offload;
+mod on_device;
 mod operators;
 mod outputs;
 mod plan;
@@ -14,11 +15,16 @@ mod status;
 mod supply;
 mod time;
 mod totals;
+mod watch;
 
+<<<<<<< HEAD
 pub use backfill::{
     BackfillOptions, Cluster, ClusterError, EventReject, EventReport, EventStatus, EventTotals, RowReject, backfill,
     event_status,
 };
+=======
+pub use on_device::open_device;
+>>>>>>> device
 pub use status::{CycleStatus, Status, status};
 pub use totals::{SinkTotals, Totals};
 
@@ -32,12 +38,13 @@ use crossbeam_channel::{Receiver, bounded};
 use serde::Serialize;
 use timely::dataflow::ProbeHandle;
 
-use crate::config::Pipeline;
+use crate::config::{DeviceChoice, Pipeline};
 use crate::domain::{Moment, Period, Slot};
 use crate::sinks::SinkError;
 use crate::sources::{Offer, SourceError};
 use crate::storage::{LedgerError, StorageError, clear_partial};
 use crate::telemetry::{health, metrics};
+use crate::tensor::{Opened, TensorError};
 
 use graph::{Computed, build};
 use operators::Intake;
@@ -67,9 +74,15 @@ pub enum RunError {
     /// A sink could not be opened or written.
     #[error(transparent)]
     Sink(Box<SinkError>),
+<<<<<<< HEAD
     /// The processes of the run did not come together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+=======
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] TensorError),
+>>>>>>> device
     /// The run ended before its time.
     #[error("{0}; what was published stays, and a rerun goes on from there")]
     Failed(String),
@@ -94,11 +107,24 @@ pub struct RunOptions {
     pub progress: bool,
 }
 
+/// Which device did the arithmetic of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceReport {
+    /// What was asked for.
+    pub asked: DeviceChoice,
+    /// What did it.
+    pub used: String,
+    /// Why it is the CPU, where a GPU would have been taken.
+    pub reason: Option<String>,
+}
+
 /// A run's totals and how long it took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The pipeline's name.
     pub pipeline: String,
+    /// What did the arithmetic.
+    pub device: DeviceReport,
     /// Worker threads.
     pub workers: usize,
     /// Wall-clock seconds.
@@ -112,13 +138,31 @@ pub struct Report {
     pub totals: Totals,
 }
 
-/// Runs a pipeline to its end, or until `stop` is set.
+/// Runs a pipeline to its end, or until `stop` is set, on the device that it names.
 ///
 /// # Errors
 /// Where it cannot start, and where a sink fails for good; objects that cannot be used are counted, not errors.
 pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> Result<Report, RunError> {
+    let opened = open_device(&pipeline)?;
+    run_on(opened, pipeline, options, stop)
+}
+
+/// As [`run`], on a device that was opened before.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(
+    opened: Opened,
+    pipeline: Pipeline,
+    options: &RunOptions,
+    stop: Arc<AtomicBool>,
+) -> Result<Report, RunError> {
     let (started, retried) = (Instant::now(), metrics().retries_in_all());
-    let plan = Arc::new(Plan::new(pipeline, options, stop.clone())?);
+    let device = DeviceReport { asked: pipeline.device, used: opened.device.name(), reason: opened.reason };
+    let reason = device.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    tracing::info!("running on {}{reason}", device.used);
+    opened.cuda.iter().for_each(watch::watch);
+    let plan = Arc::new(Plan::new(pipeline, options, opened.cuda, stop.clone())?);
     health().set_ready();
     flow(&plan, options);
     let shared = &plan.supply.shared;
@@ -128,6 +172,7 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
     finish(&plan)?;
     Ok(Report {
         pipeline: plan.pipeline.name.clone(),
+        device,
         workers: options.workers,
         seconds: started.elapsed().as_secs_f64(),
         retries: metrics().retries_in_all() - retried,
@@ -136,15 +181,21 @@ pub fn run(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> R
     })
 }
 
-/// Checks what a pipeline names beyond its file: statistics tables that can be read and have every variable.
+/// Checks what a pipeline names beyond its file: a device that is there and has room, statistics tables that can be read
+/// and have every variable.
 ///
 /// # Errors
 /// Each mistake with its place.
 pub fn check(pipeline: &Pipeline) -> Result<(), RunError> {
+<<<<<<< HEAD
     if pipeline.events().is_some() {
         return backfill::check(pipeline);
     }
     plan::check_tables(pipeline).map(|_| ())
+=======
+    plan::check_tables(pipeline)?;
+    open_device(pipeline).map(|_| ())
+>>>>>>> device
 }
 
 /// Runs the dataflow on all workers.

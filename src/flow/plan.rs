@@ -12,10 +12,12 @@ use crate::sources::hrrr::Hrrr;
 use crate::sources::{Assembly, Basis, Offer, Reject, Source, SourceError};
 use crate::storage::{Ledger, ObjectStore, S3Options, StorageError, clear_partial, open, open_existing};
 use crate::telemetry::Progress;
+use crate::tensor::Cuda;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
 
 use super::identity::bind;
+use super::on_device::OnDevice;
 use super::outputs::{Opened, Opening, Output};
 use super::supply::{BASIS, REJECTS, Supply};
 use super::totals::Shared;
@@ -58,7 +60,12 @@ pub(super) fn model(stage: &Stage) -> Option<Arc<dyn Predictor>> {
 
 impl Plan {
     /// Opens the source, the output and every sink; lists the source once.
-    pub(super) fn new(pipeline: Pipeline, options: &RunOptions, stop: Arc<AtomicBool>) -> Result<Self, RunError> {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        options: &RunOptions,
+        gpu: Option<Arc<Cuda>>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, RunError> {
         let missing = || RunError::Pipeline(vec!["the pipeline has no source".into()]);
         let input = pipeline.source().ok_or_else(missing)?.clone();
         let tables = check_tables(&pipeline)?;
@@ -102,6 +109,7 @@ impl Plan {
             ledger,
             resume,
             own_store,
+            device: gpu.map(|gpu| OnDevice::new(gpu, shared.clone())),
             shared,
             progress,
             stop,

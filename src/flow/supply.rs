@@ -10,6 +10,7 @@ use crate::sources::{Assembly, Basis, Chunk, Fetched, Need, Offer, Outcome, Reje
 use crate::storage::{Ledger, StorageError};
 use crate::telemetry::{Progress, metrics};
 
+use super::on_device::OnDevice;
 use super::resume::Resume;
 use super::totals::Shared;
 
@@ -44,6 +45,8 @@ pub(super) struct Supply {
     pub(super) ledger: Ledger,
     pub(super) resume: Resume,
     pub(super) own_store: Option<Arc<ZarrSink>>,
+    /// The GPU that fields are worked on, where it is not the CPU.
+    pub(super) device: Option<OnDevice>,
     pub(super) shared: Arc<Shared>,
     pub(super) progress: Progress,
     pub(super) stop: Arc<AtomicBool>,
@@ -137,17 +140,17 @@ impl Supply {
             let (grid, values) =
                 read.ok_or_else(|| format!("the pipeline's own store has lost {variable} of {slot}"))?;
             let (variable, values, provenance) = (variable.clone(), Arc::new(values), provenance.clone());
-            fields.push(Field { variable, slot: offer.named, grid, values, provenance, restored: true });
+            fields.push(Field { variable, slot: offer.named, grid, values, held: None, provenance, restored: true });
         }
         self.shared.count(|t| t.slots_restored += 1);
         Ok(Brought::Restored(fields))
     }
 
     /// Unpacks one message.
-    pub(super) fn decode(&self, chunk: Chunk) -> Result<Field, String> {
+    pub(super) fn decode(&self, chunk: &Chunk) -> Result<Field, String> {
         let _timer = metrics().time("decode");
-        let field = (chunk.unpack)()?;
-        metrics().passed("decode", 1, 1, 4 * field.values.len() as u64);
+        let field = self.device.as_ref().map_or_else(|| chunk.unpack(), |device| device.unpack(chunk))?;
+        metrics().passed("decode", 1, 1, 4 * field.grid.len() as u64);
         self.shared.count(|t| t.fields += 1);
         Ok(field)
     }

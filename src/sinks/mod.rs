@@ -21,6 +21,7 @@ use crate::formats::grib2::Grib2Error;
 use crate::formats::png::PngError;
 use crate::formats::zarr::ZarrError;
 use crate::storage::{LedgerError, StorageError};
+use crate::tensor::TensorError;
 use crate::transforms::statistics::StatisticsError;
 use crate::verify::LineError;
 
@@ -56,6 +57,9 @@ pub enum SinkError {
         /// What is wrong with it.
         source: LineError,
     },
+    /// Values could not be brought back from the device that holds them.
+    #[error(transparent)]
+    Device(#[from] TensorError),
     /// A variable the variables table does not know.
     #[error("no variable `{0}` in the variables table")]
     Variable(String),

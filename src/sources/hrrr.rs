@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::SourceOptions;
-use crate::domain::{Field, Lead, Moment, Period, Provenance, Slot, Variable};
+use crate::domain::{Lead, Moment, Period, Provenance, Slot, Variable};
 use crate::formats::grib2::{IndexEntry, Message, headers, parse_index, scan};
 use crate::storage::{ObjectMeta, ObjectStore, StorageError, get_ranges};
 
@@ -203,19 +203,12 @@ impl Hrrr {
 
 /// A message as a chunk of an object.
 fn chunk(offer: &Offer, variable: Arc<str>, slot: Slot, message: Message, bytes: Bytes) -> Chunk {
-    let provenance = Provenance {
+    let provenance = Arc::new(Provenance {
         object: offer.meta.key.clone(),
         etag: offer.meta.etag.clone(),
         origin: message.origin.to_string(),
-    };
-    let name = variable.clone();
-    let unpack = move || {
-        let told = |error| format!("{name} of {slot}: {error}");
-        let (values, grid) = (message.decode(&bytes).map_err(told)?, message.grid.clone().map_err(told)?);
-        let (values, provenance) = (Arc::new(values), Arc::new(provenance));
-        Ok(Field { variable: name, slot, grid, values, provenance, restored: false })
-    };
-    Chunk { variable, slot, unpack: Box::new(unpack) }
+    });
+    Chunk { variable, slot, message, bytes, provenance }
 }
 
 /// Length of section 0: `GRIB`, discipline, edition and the message's length.

@@ -10,9 +10,11 @@ pub use assembly::{Assembly, Basis, Delivery, Emission, Job, Need, Outcome, Work
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Field, Period, Slot};
+use crate::domain::{Field, Period, Provenance, Slot};
+use crate::formats::grib2::{Grib2Error, Message};
 use crate::storage::{ObjectMeta, StorageError};
 
 /// A source that cannot be listed or read at all.
@@ -131,17 +133,38 @@ impl Reject {
     }
 }
 
-/// Turns packed bytes into a field, or tells what is wrong with them.
-pub type Unpack = Box<dyn FnOnce() -> Result<Field, String> + Send>;
-
 /// One field still packed: what its header says it is of, and how to unpack it.
 pub struct Chunk {
     /// The variable it holds.
     pub variable: Arc<str>,
     /// The slot its header speaks of.
     pub slot: Slot,
-    /// Unpacks it, off the worker threads.
-    pub unpack: Unpack,
+    /// Its header.
+    pub message: Message,
+    /// The bytes that the header was read from.
+    pub bytes: Bytes,
+    /// Where it comes from.
+    pub provenance: Arc<Provenance>,
+}
+
+impl Chunk {
+    /// The field with its values; where it cannot be had, why.
+    pub fn unpack(&self) -> Result<Field, String> {
+        let values = self.message.decode(&self.bytes).map_err(|error| self.told(&error))?;
+        Ok(self.field()?.with_values(values))
+    }
+
+    /// The field without values; where its place is not known, why.
+    pub fn field(&self) -> Result<Field, String> {
+        let grid = self.message.grid.clone().map_err(|error| self.told(&error))?;
+        let (variable, slot, provenance) = (self.variable.clone(), self.slot, self.provenance.clone());
+        Ok(Field { variable, slot, grid, values: Arc::default(), held: None, provenance, restored: false })
+    }
+
+    /// What is wrong with it, for people.
+    pub fn told(&self, error: &Grib2Error) -> String {
+        format!("{} of {}: {error}", self.variable, self.slot)
+    }
 }
 
 impl fmt::Debug for Chunk {

@@ -1,11 +1,12 @@
 //! Every metric of the program, with its help and unit.
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::TelemetryError;
@@ -61,10 +62,33 @@ pub struct Metrics {
     pub score: GaugeVec,
     /// Pooled scores at a threshold: `variable`, `lead_hours`, `score` (`csi`, `pod`, `far`), `threshold`.
     pub threshold_score: GaugeVec,
+    /// Memory of a device: `device`, `state` is `held` by this program or `free`.
+    pub device_memory: IntGaugeVec,
+    /// Time in a device's kernels, in seconds: `device`, `family`.
+    pub device_kernel_seconds: CounterVec,
+    /// Launches of a device's kernels: `device`, `family`.
+    pub device_launches: IntCounterVec,
+    /// Copies between host and device: `device`, `direction` is `up` or `down`.
+    pub device_copies: IntCounterVec,
+    /// Bytes of these copies: `device`, `direction`.
+    pub device_copied_bytes: IntCounterVec,
     /// Always 1: `version`.
     pub build_info: IntGaugeVec,
     registry: Registry,
     descriptions: Vec<(String, String)>,
+    watched: Watched,
+}
+
+/// Brings metrics up to date before they are told; `false` once there is nothing left to watch.
+pub type Watch = Box<dyn FnMut(&Metrics) -> bool + Send>;
+
+#[derive(Default)]
+struct Watched(Mutex<Vec<Watch>>);
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
 }
 
 impl Metrics {
@@ -94,19 +118,31 @@ impl Metrics {
             qc_values: r.counters("gustfront_qc_values_total", "Values that quality control set missing.", &["variable", "reason"])?,
             score: r.gauges("gustfront_score", "Score pooled over the cases verified so far, in the variable's units: mae, rmse or bias.", &["variable", "lead_hours", "score"])?,
             threshold_score: r.gauges("gustfront_threshold_score_ratio", "Score at a threshold, pooled over the cases verified so far, 0 to 1: csi, pod or far.", &["variable", "lead_hours", "score", "threshold"])?,
+            device_memory: r.int_gauges("gustfront_device_memory_bytes", "Memory of a device, held by this program or free.", &["device", "state"])?,
+            device_kernel_seconds: r.float_counters("gustfront_device_kernel_seconds_total", "Time in a device's kernels, in seconds, by family.", &["device", "family"])?,
+            device_launches: r.counters("gustfront_device_launches_total", "Launches of a device's kernels, by family.", &["device", "family"])?,
+            device_copies: r.counters("gustfront_device_copies_total", "Copies between host and device, by direction.", &["device", "direction"])?,
+            device_copied_bytes: r.counters("gustfront_device_copied_bytes_total", "Bytes copied between host and device, by direction.", &["device", "direction"])?,
             build_info: r.int_gauges("gustfront_build_info", "Always 1; the label is the version of the program.", &["version"])?,
             registry: r.registry,
             descriptions: r.descriptions,
+            watched: Watched::default(),
         };
         metrics.describe_process()
     }
 
-    /// Every metric in the text format of Prometheus; freshness is computed now.
+    /// From now on `watch` is asked whenever the metrics are told.
+    pub fn watch(&self, watch: Watch) {
+        self.watched.0.lock().unwrap_or_else(PoisonError::into_inner).push(watch);
+    }
+
+    /// Every metric in the text format of Prometheus; freshness and what is watched are worked out now.
     ///
     /// # Errors
     /// [`TelemetryError::Exposition`] where a metric cannot be written.
     pub fn text(&self) -> Result<String, TelemetryError> {
         self.freshness.set(self.age_of_newest());
+        self.watched.0.lock().unwrap_or_else(PoisonError::into_inner).retain_mut(|watch| watch(self));
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 
@@ -195,6 +231,10 @@ impl Registrar {
 
     fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn float_counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<CounterVec, prometheus::Error> {
+        self.keep(CounterVec::new(Opts::new(name, help), labels)?)
     }
 
     fn gauge(&mut self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {

@@ -10,7 +10,7 @@ mod progress;
 pub use endpoint::{Endpoint, serve, serve_with};
 pub use error::TelemetryError;
 pub use health::{Health, health};
-pub use metrics::{Metrics, metrics};
+pub use metrics::{Metrics, Watch, metrics};
 pub use progress::Progress;
 
 /// Where `/metrics`, `/healthz` and `/readyz` are served unless told otherwise: this machine only.

@@ -9,6 +9,7 @@ use super::ops::data::Data;
 use super::ops::diffusion::Diffusion;
 use super::ops::elementwise::Elementwise;
 use super::ops::fft::Fft;
+use super::ops::fields::Fields;
 use super::ops::graph::Graphs;
 use super::ops::index::Index;
 use super::ops::loss::Loss;
@@ -33,6 +34,7 @@ pub trait Backend:
     + Data
     + Elementwise
     + Fft
+    + Fields
     + Graphs
     + Index
     + Matmul

@@ -1,23 +1,11 @@
-//! Which device a run uses, as people write it: `auto`, `cpu`, or `cuda:N`.
+//! A chosen device, opened.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Cpu, Cuda, Device, Result, TensorError};
+use crate::config::DeviceChoice;
 
-/// The choice of a device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DeviceChoice {
-    /// The first GPU, or the CPU where there is none.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The GPU of a number, counted from 0.
-    Cuda(usize),
-}
+use super::{Cpu, Cuda, Device, Result};
 
 /// A device that was chosen.
 #[derive(Clone)]
@@ -48,11 +36,13 @@ impl DeviceChoice {
 }
 
 impl Opened {
-    fn cpu(reason: Option<String>) -> Self {
+    /// The CPU, and why, where a GPU would have been taken.
+    pub fn cpu(reason: Option<String>) -> Self {
         Opened { device: Cpu::device(), cuda: None, reason }
     }
 
-    fn cuda(cuda: Arc<Cuda>) -> Self {
+    /// A GPU.
+    pub fn cuda(cuda: Arc<Cuda>) -> Self {
         Opened { device: cuda.clone(), cuda: Some(cuda), reason: None }
     }
 }
@@ -63,63 +53,9 @@ impl fmt::Debug for Opened {
     }
 }
 
-impl FromStr for DeviceChoice {
-    type Err = TensorError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
-        match (text, number) {
-            ("auto", _) => Ok(DeviceChoice::Auto),
-            ("cpu", _) => Ok(DeviceChoice::Cpu),
-            (_, Some(ordinal)) => Ok(DeviceChoice::Cuda(ordinal)),
-            _ => {
-                let what = "there is no such device; expected auto, cpu, or cuda: and a number such as cuda:0".into();
-                Err(TensorError::Device { device: format!("{text:?}"), what })
-            }
-        }
-    }
-}
-
-impl TryFrom<String> for DeviceChoice {
-    type Error = TensorError;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<DeviceChoice> for String {
-    fn from(choice: DeviceChoice) -> Self {
-        choice.to_string()
-    }
-}
-
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeviceChoice::Auto => f.write_str("auto"),
-            DeviceChoice::Cpu => f.write_str("cpu"),
-            DeviceChoice::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn choices_are_read_as_they_are_written() {
-        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Cuda(11)] {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
-            let json = serde_json::to_string(&choice).unwrap();
-            assert_eq!(serde_json::from_str::<DeviceChoice>(&json).unwrap(), choice);
-        }
-        for wrong in ["", "gpu", "cuda", "cuda:", "cuda:-1", "cuda:x", "CPU"] {
-            let error = wrong.parse::<DeviceChoice>().unwrap_err().to_string();
-            assert!(error.contains("expected auto, cpu"), "{error}");
-        }
-    }
 
     #[test]
     fn auto_is_a_gpu_or_the_cpu_with_the_reason() {

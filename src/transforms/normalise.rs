@@ -58,6 +58,11 @@ impl Normaliser {
         Err(NormaliseError::Unusable { variable: variable.into(), origin: origin(), mean, standard_deviation })
     }
 
+    /// The mean and the standard deviation.
+    pub fn mean_and_deviation(&self) -> [f32; 2] {
+        [self.mean, self.standard_deviation]
+    }
+
     /// (value − mean) / standard deviation, in place; missing stays missing.
     pub fn apply(&self, values: &mut [f32]) {
         for value in values {

@@ -37,18 +37,36 @@ pub fn check(values: &mut [f32], quality: &Quality) -> Report {
         for &sentinel in &quality.sentinels {
             report.sentinel += remove_sentinel(block, sentinel);
         }
-        let [low, high] = quality.range.unwrap_or([f32::MIN, f32::MAX]);
+        let [low, high] = bounds(quality);
         report.out_of_range += remove_outside(block, low, high);
         let (low, high) = extremes(block);
         (lowest, highest) = (lowest.min(low), highest.max(high));
     }
     report.extremes = (lowest <= highest).then_some((lowest, highest));
-    let left = values.len() - report.missing_before - report.sentinel - report.out_of_range;
-    report.constant = quality.constant_is_missing && left > 1 && lowest == highest;
+    report.constant = report.is_constant(values.len(), quality);
     if report.constant {
         values.fill(f32::NAN);
     }
     report
+}
+
+impl Report {
+    /// Whether a field of `len` values is constant and must not be.
+    pub fn is_constant(&self, len: usize, quality: &Quality) -> bool {
+        let left = len - self.missing_before - self.sentinel - self.out_of_range;
+        quality.constant_is_missing && left > 1 && self.extremes.is_some_and(|(lowest, highest)| lowest == highest)
+    }
+}
+
+/// The lowest and highest value that can be true; infinite ones never are.
+pub fn bounds(quality: &Quality) -> [f32; 2] {
+    let [low, high] = quality.range.unwrap_or([f32::MIN, f32::MAX]);
+    [low.max(f32::MIN), high.min(f32::MAX)]
+}
+
+/// How far from a sentinel a value still counts as equal.
+pub fn tolerance(sentinel: f32) -> f32 {
+    sentinel.abs() * SENTINEL_TOLERANCE
 }
 
 /// Lowest and highest of a block, in lanes so that it compiles to vector arithmetic. NaN is neither.
@@ -66,12 +84,11 @@ fn extremes(block: &[f32]) -> (f32, f32) {
 }
 
 fn remove_sentinel(block: &mut [f32], sentinel: f32) -> usize {
-    let tolerance = sentinel.abs() * SENTINEL_TOLERANCE;
+    let tolerance = tolerance(sentinel);
     remove(block, |value| (value - sentinel).abs() <= tolerance)
 }
 
 fn remove_outside(block: &mut [f32], low: f32, high: f32) -> usize {
-    let (low, high) = (low.max(f32::MIN), high.min(f32::MAX));
     remove(block, |value| (value < low) | (value > high))
 }
 

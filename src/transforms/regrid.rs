@@ -12,6 +12,9 @@ mod locate;
 mod nearest;
 mod polygons;
 
+pub use conservative::mean;
+pub use interpolate::linear;
+
 /// How the value at a target point comes from the source. Points outside the source are missing with each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,6 +45,29 @@ enum Kind {
     Conservative(conservative::Conservative),
 }
 
+/// Weights as plain numbers, for machines that apply them by themselves.
+#[derive(Clone, Debug)]
+pub enum Taps<'a> {
+    /// The source of each target; `u32::MAX` outside.
+    Nearest(&'a [u32]),
+    /// Between the four points around each target, as [`linear`] does it.
+    Bilinear {
+        /// The south-western one; `u32::MAX` outside. The first column follows the last, and the only row itself.
+        south_west: Vec<u32>,
+        /// The way from it to the others along x and y, 0 to 1.
+        along: Vec<[f32; 2]>,
+    },
+    /// The [`mean`] of the sources of target t: those from offset t to offset t + 1.
+    Conservative {
+        /// One more than there are targets.
+        offsets: &'a [u32],
+        /// Source indices.
+        sources: &'a [u32],
+        /// Their weights, which add up to 1 for each target.
+        weights: &'a [f32],
+    },
+}
+
 impl Weights {
     /// Works out the weights, on all cores; fails where either grid cannot be used.
     pub fn new(source: &Grid, target: &Grid, method: Method) -> Result<Self, GridError> {
@@ -65,6 +91,20 @@ impl Weights {
             Kind::Nearest(weights) => weights.apply(source, target),
             Kind::Bilinear(weights) => weights.apply(source, target),
             Kind::Conservative(weights) => weights.apply(source, target),
+        }
+    }
+
+    /// How many points the source and the target have.
+    pub fn points(&self) -> (usize, usize) {
+        (self.source_points, self.target_points)
+    }
+
+    /// The weights as plain numbers.
+    pub fn taps(&self) -> Taps<'_> {
+        match &self.kind {
+            Kind::Nearest(weights) => Taps::Nearest(weights.sources()),
+            Kind::Bilinear(weights) => weights.taps(self.target_points),
+            Kind::Conservative(weights) => weights.taps(),
         }
     }
 

@@ -29,6 +29,11 @@ impl Rotation {
         Ok(Rotation { cosine, sine })
     }
 
+    /// Cosines and sines of the angle at every point.
+    pub fn cosine_and_sine(&self) -> [&[f32]; 2] {
+        [&self.cosine, &self.sine]
+    }
+
     /// Eastward and northward wind from the components along x and y.
     ///
     /// # Panics

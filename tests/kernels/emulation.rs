@@ -74,6 +74,13 @@ pub(crate) fn cuda(order: Order) -> Arc<Cuda> {
     Cuda::on(Box::new(Emulated::new(order, Families::Own)))
 }
 
+/// One that lacks a family of kernels.
+pub(crate) fn cuda_without(order: Order, family: &str) -> Arc<Cuda> {
+    let others = FAMILIES.iter().filter(|(name, _)| *name != family);
+    let families = others.map(|(name, source)| (*name, (*source).to_owned())).collect();
+    Cuda::on(Box::new(Emulated::new(order, Families::Given(Arc::new(families)))))
+}
+
 impl Emulated {
     pub(crate) fn new(order: Order, families: Families) -> Self {
         let (memory, recordings, times) = Default::default();

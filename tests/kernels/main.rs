@@ -9,6 +9,10 @@ mod emulation;
 #[allow(dead_code, reason = "the tests of the CPU use all of it")]
 #[path = "../tensor/fixtures.rs"]
 mod fixtures;
+mod fields;
+#[allow(dead_code, reason = "other test files use the rest of it")]
+#[path = "../common/flows.rs"]
+mod flows;
 mod gpu_check;
 mod harness;
 #[allow(dead_code, unreachable_pub, reason = "other test files include it as a module of their own")]
@@ -18,10 +22,14 @@ mod python;
 #[path = "../grib2/made.rs"]
 mod made;
 mod packed;
+mod pipelines;
 mod recording;
 mod sizes;
 #[path = "../common/special.rs"]
 mod special;
 mod tiles;
+#[allow(dead_code, reason = "other test files use the rest of it")]
+#[path = "../common/trees.rs"]
+mod trees;
 mod values;
 mod wide;

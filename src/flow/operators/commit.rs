@@ -10,6 +10,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::domain::{Field, Item, Slot};
 use crate::flow::offload::Offload;
+use crate::flow::on_device::values;
 use crate::flow::totals::Shared;
 use crate::sinks::{Commit, Sink, SinkError};
 use crate::storage::Ledger;
@@ -153,10 +154,12 @@ fn work(sink: &dyn Sink, ledger: &Ledger, job: Job) -> Done {
     let _timer = metrics().time(sink.name());
     match job {
         Job::Write(key, field) => {
-            let written = sink.write(&field);
-            let bytes = 4 * field.values.len() as u64;
+            let bytes = 4 * field.grid.len() as u64;
+            let written = values(&field)
+                .map_err(SinkError::from)
+                .and_then(|values| sink.write(&Field { values, held: None, ..(*field).clone() }));
             metrics().passed(sink.name(), 0, 1, bytes);
-            Done::Wrote(key, Box::new(Field { values: Arc::default(), ..*field }), written)
+            Done::Wrote(key, Box::new(Field { values: Arc::default(), held: None, ..*field }), written)
         }
         Job::Commit(key, commit) => {
             let published = publish(sink, ledger, &commit);

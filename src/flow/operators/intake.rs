@@ -69,7 +69,7 @@ pub(in crate::flow) fn intake<'scope>(
                     (number, fetching.bring(&work))
                 }),
                 decoders: Offload::start("decode", decoding.decoders(), waker(), move |(number, chunk)| {
-                    (number, decoding.decode(chunk))
+                    (number, decoding.decode(&chunk))
                 }),
                 running: VecDeque::new(),
                 first: 0,

@@ -49,7 +49,7 @@ pub(in crate::flow) fn rotate<'scope>(
                         continue;
                     };
                     let _timer = metrics().time(&stage);
-                    metrics().passed(&stage, 0, 2, 8 * field.values.len() as u64);
+                    metrics().passed(&stage, 0, 2, 8 * field.grid.len() as u64);
                     let (u, v) = if part == WindPart::U { (field, other) } else { (other, field) };
                     let turned = match turn(&u, &v) {
                         Ok((u, v)) => [Item::Field(u), Item::Field(v)],

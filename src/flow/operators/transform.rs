@@ -24,7 +24,7 @@ pub(in crate::flow) fn transform<'scope>(
                     session.give(match item {
                         Item::Field(field) if !field.restored => {
                             let _timer = metrics().time(&stage);
-                            metrics().passed(&stage, 0, 1, 4 * field.values.len() as u64);
+                            metrics().passed(&stage, 0, 1, 4 * field.grid.len() as u64);
                             change(field)
                         }
                         other => other,

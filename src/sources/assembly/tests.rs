@@ -23,7 +23,15 @@ fn grid(nx: usize) -> Arc<Grid> {
 
 fn field(slot: Slot, variable: &str) -> Field {
     let values = Arc::new(vec![1.0]);
-    Field { variable: variable.into(), slot, grid: grid(1), values, provenance: Arc::default(), restored: false }
+    Field {
+        variable: variable.into(),
+        slot,
+        grid: grid(1),
+        values,
+        held: None,
+        provenance: Arc::default(),
+        restored: false,
+    }
 }
 
 /// Expects leads 1 and 2, requires t2m and may have refc.

@@ -14,6 +14,7 @@ mod functions;
 mod gemm;
 mod layer_norm;
 mod data;
+mod fields;
 mod fft;
 mod graph;
 mod index;

@@ -77,6 +77,16 @@ impl Driver {
         }
     }
 
+    /// The newest CUDA that the driver speaks, such as 13000 for 13.0.
+    ///
+    /// # Errors
+    /// Where there is no driver, or it does not work.
+    pub fn version() -> Result<u32> {
+        Driver::count()?;
+        let version = version().map_err(|e| TensorError::Device { device: "cuda".into(), what: told(e) })?;
+        Ok(u32::try_from(version).unwrap_or(0))
+    }
+
     /// The GPU of a number, counted from 0.
     ///
     /// # Errors

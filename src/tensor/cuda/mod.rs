@@ -12,6 +12,7 @@ mod diffusion;
 mod driver;
 mod elementwise;
 mod fft;
+mod fields;
 mod graph;
 mod index;
 mod launch;
@@ -70,6 +71,14 @@ impl Cuda {
         Driver::count()
     }
 
+    /// The newest CUDA that the driver speaks, such as 13000 for 13.0.
+    ///
+    /// # Errors
+    /// Where there is no driver, or it does not work.
+    pub fn driver_version() -> Result<u32> {
+        Driver::version()
+    }
+
     /// The GPU of a number, counted from 0.
     ///
     /// # Errors
@@ -81,6 +90,11 @@ impl Cuda {
     /// A device that runs its kernels on a machine.
     pub fn on(machine: Box<dyn Machine>) -> Arc<Self> {
         Arc::new(Cuda { pool: Pool::new(machine), constants: Constants::default(), counters: Counters::default() })
+    }
+
+    /// The compute capability, such as 90 for 9.0.
+    pub fn capability(&self) -> u32 {
+        self.machine().capability()
     }
 
     /// Returns once everything that was asked is done.

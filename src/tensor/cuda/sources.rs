@@ -25,6 +25,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("data", include_str!("../../../kernels/data.cu")),
     ("diffusion", include_str!("../../../kernels/diffusion.cu")),
     ("elementwise", include_str!("../../../kernels/elementwise.cu")),
+    ("fields", include_str!("../../../kernels/fields.cu")),
     ("fft", include_str!("../../../kernels/fft.cu")),
     ("graph", include_str!("../../../kernels/graph.cu")),
     ("index", include_str!("../../../kernels/index.cu")),

@@ -62,13 +62,13 @@ pub struct SparseMap {
 
 /// Compressed rows on a device.
 #[derive(Clone, Debug)]
-struct SparseRows {
+pub(super) struct SparseRows {
     /// Where the taps of each output begin, and one past the last.
     offsets: Tensor,
     /// The input of each tap.
     sources: Tensor,
     /// Its weight, in f32.
-    weights: Tensor,
+    pub(super) weights: Tensor,
 }
 
 /// What a backend does to prepare fields.
@@ -150,7 +150,7 @@ fn transposed(inputs: usize, offsets: &[u32], sources: &[u32], weights: &[f32]) 
 }
 
 impl SparseRows {
-    fn new(device: &Device, offsets: &[u32], sources: &[u32], weights: &[f32]) -> Result<Self> {
+    pub(super) fn new(device: &Device, offsets: &[u32], sources: &[u32], weights: &[f32]) -> Result<Self> {
         let indices = |values: &[u32]| {
             let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
             Tensor::indices(device, [values.len()], &values)
@@ -159,7 +159,7 @@ impl SparseRows {
         Ok(SparseRows { offsets: indices(offsets)?, sources: indices(sources)?, weights })
     }
 
-    fn taps(&self) -> [Slice<'_>; 3] {
+    pub(super) fn taps(&self) -> [Slice<'_>; 3] {
         [self.offsets.slice(), self.sources.slice(), self.weights.slice()]
     }
 }
@@ -197,9 +197,9 @@ impl Tensor {
         let sizes = Channels { outer: batch * inside / inner.max(1), channels, inner };
         let (x, mean, deviation) = (self.detach(), mean.detach(), deviation.detach());
         let buffer = x.device.standardise(x.slice(), mean.slice(), deviation.slice(), sizes, inverse)?;
-        let (zeros, layout) = (mean.mul_scalar(0.0)?, self.layout);
+        let layout = self.layout;
         let pull = move |dy: &Tensor| {
-            let dy = dy.to_layout(layout)?;
+            let (dy, zeros) = (dy.to_layout(layout)?, mean.mul_scalar(0.0)?);
             let buffer = dy.device.standardise(dy.slice(), zeros.slice(), deviation.slice(), sizes, inverse)?;
             Ok(vec![Some(dy.derive(buffer, dy.shape, layout))])
         };

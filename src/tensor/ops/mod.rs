@@ -8,6 +8,7 @@ pub(crate) mod norm;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
 pub(crate) mod data;
+pub(crate) mod fields;
 pub(crate) mod fft;
 pub(crate) mod graph;
 pub(crate) mod index;

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Taps;
 use super::interpolate::{Corner, Corners, LANES, interpolate};
 use super::locate::Locator;
+use super::nearest::OUTSIDE;
 
 /// How far outside the source, in steps, a point still counts as on its edge: rounding in the projections.
 const EDGE: f64 = 1e-6;
@@ -66,7 +68,30 @@ impl Bilinear {
     }
 }
 
+impl Bilinear {
+    pub(super) fn taps(&self, targets: usize) -> Taps<'_> {
+        let (mut south_west, mut along) = (vec![OUTSIDE; targets], vec![[0.0; 2]; targets]);
+        let mut blocks = self.corners.as_slice();
+        for run in &self.runs {
+            let (first, inside) = (run.start + run.outside as usize, run.inside as usize);
+            let (of_run, of_others) = blocks.split_at(inside.div_ceil(LANES));
+            for (at, corner) in of_run.iter().flat_map(Corners::each).take(inside).enumerate() {
+                south_west[first + at] = self.shape.unpadded(corner.base);
+                along[first + at] = [corner.along_x, corner.along_y];
+            }
+            blocks = of_others;
+        }
+        Taps::Bilinear { south_west, along }
+    }
+}
+
 impl Shape {
+    /// The index of a padded point in the source itself.
+    fn unpadded(self, base: u32) -> u32 {
+        let (width, nx) = (self.width() as u32, self.nx as u32);
+        base / width * nx + base % width
+    }
+
     /// Columns after padding: every point has a neighbour to the east.
     fn width(self) -> usize {
         self.nx + usize::from(self.wraps || self.nx == 1)

@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use super::Taps;
 use super::clip::{Keep, Point, clip, measure, range};
 use super::locate::Locator;
 use super::polygons::Plane;
@@ -55,6 +56,10 @@ impl Conservative {
         &self.covered
     }
 
+    pub(super) fn taps(&self) -> Taps<'_> {
+        Taps::Conservative { offsets: &self.offsets, sources: &self.sources, weights: &self.weights }
+    }
+
     pub(super) fn apply(&self, source: &[f32], target: &mut [f32]) {
         for (value, pair) in target.iter_mut().zip(self.offsets.windows(2)) {
             let of_target = pair[0] as usize..pair[1] as usize;
@@ -64,8 +69,12 @@ impl Conservative {
     }
 }
 
-/// The weighted mean; missing where there are no sources. The weights of a target add up to 1.
-fn mean(source: &[f32], sources: &[u32], weights: &[f32]) -> f32 {
+/// The weighted mean of the sources that are not missing, summed in f64; missing where there are none. The weights add
+/// up to 1.
+///
+/// # Panics
+/// Where a source is not among the values.
+pub fn mean(source: &[f32], sources: &[u32], weights: &[f32]) -> f32 {
     let mut total = 0.0;
     for (&at, &weight) in sources.iter().zip(weights) {
         total += f64::from(weight) * f64::from(source[at as usize]);
@@ -81,7 +90,8 @@ fn mean_of_valid(source: &[f32], sources: &[u32], weights: &[f32]) -> f32 {
         total += f64::from(weight) * f64::from(source[at as usize]);
         whole += f64::from(weight);
     }
-    (total / whole) as f32
+    // Not left to 0/0, whose sign differs from processor to processor.
+    if whole > 0.0 { (total / whole) as f32 } else { f32::NAN }
 }
 
 /// The overlaps of one row of target cells.

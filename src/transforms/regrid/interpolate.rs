@@ -36,6 +36,12 @@ impl Corners {
         Corners { base: [base; LANES], along_x: [along_x; LANES], along_y: [along_y; LANES] }
     }
 
+    /// The four.
+    pub(super) fn each(&self) -> [Corner; LANES] {
+        let Corners { base, along_x, along_y } = *self;
+        std::array::from_fn(|lane| Corner { base: base[lane], along_x: along_x[lane], along_y: along_y[lane] })
+    }
+
     pub(super) fn set(&mut self, lane: usize, corner: Corner) {
         (self.base[lane], self.along_x[lane], self.along_y[lane]) = (corner.base, corner.along_x, corner.along_y);
     }
@@ -68,15 +74,24 @@ use four_portable as four;
 #[cfg(target_arch = "x86_64")]
 use sse2::four;
 
+/// Between south-west, south-east, north-west and north-east, by the way along x and y: of what is valid, where that
+/// holds half the weight, and else missing.
+pub fn linear(around: [f32; 4], [x, y]: [f32; 2]) -> f32 {
+    let value = plain(around, x, y);
+    if value.is_nan() { from_valid(around, x, y) } else { value }
+}
+
 /// First south to north at both ends, then west to east.
+fn plain([south_west, south_east, north_west, north_east]: Lanes, x: f32, y: f32) -> f32 {
+    let west = south_west + y * (north_west - south_west);
+    let east = south_east + y * (north_east - south_east);
+    west + x * (east - west)
+}
+
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn four_portable(source: &[f32], width: usize, corners: &Corners) -> Lanes {
     std::array::from_fn(|lane| {
-        let [south_west, south_east, north_west, north_east] = around(source, width, corners.base[lane]);
-        let (x, y) = (corners.along_x[lane], corners.along_y[lane]);
-        let west = south_west + y * (north_west - south_west);
-        let east = south_east + y * (north_east - south_east);
-        west + x * (east - west)
+        plain(around(source, width, corners.base[lane]), corners.along_x[lane], corners.along_y[lane])
     })
 }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::locate::Locator;
 
 /// Stands for "outside the source": no grid has this many points.
-const OUTSIDE: u32 = u32::MAX;
+pub(super) const OUTSIDE: u32 = u32::MAX;
 
 /// One source index for each target point.
 #[derive(Clone, Debug)]
@@ -18,6 +18,10 @@ impl Nearest {
         let nx = locator.target.nx;
         let find = |at: usize| cell(locator, at % nx, at / nx).unwrap_or(OUTSIDE);
         Nearest { source_of_target: (0..locator.target.len()).into_par_iter().map(find).collect() }
+    }
+
+    pub(super) fn sources(&self) -> &[u32] {
+        &self.source_of_target
     }
 
     pub(super) fn apply(&self, source: &[f32], target: &mut [f32]) {
