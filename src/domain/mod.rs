@@ -8,12 +8,8 @@ pub(crate) mod random;
 mod time;
 mod variable;
 
-<<<<<<< HEAD
 pub use event::{Cube, Event, FRAME_SECONDS, FRAMES, Levels, MISSING_CODE, MISSING_LEVEL, Modality, Part};
-pub use field::{Absence, Field, Item, Provenance, Requirement};
-=======
 pub use field::{Absence, Field, Held, Item, Provenance, Requirement};
->>>>>>> device
 pub use grid::{Coordinates, Grid, GridError};
 pub(crate) use map::Map;
 pub use map::{Earth, Projection};

@@ -17,14 +17,11 @@ mod time;
 mod totals;
 mod watch;
 
-<<<<<<< HEAD
 pub use backfill::{
     BackfillOptions, Cluster, ClusterError, EventReject, EventReport, EventStatus, EventTotals, RowReject, backfill,
     event_status,
 };
-=======
 pub use on_device::open_device;
->>>>>>> device
 pub use status::{CycleStatus, Status, status};
 pub use totals::{SinkTotals, Totals};
 
@@ -74,15 +71,12 @@ pub enum RunError {
     /// A sink could not be opened or written.
     #[error(transparent)]
     Sink(Box<SinkError>),
-<<<<<<< HEAD
     /// The processes of the run did not come together.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-=======
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] TensorError),
->>>>>>> device
     /// The run ended before its time.
     #[error("{0}; what was published stays, and a rerun goes on from there")]
     Failed(String),
@@ -187,15 +181,11 @@ pub fn run_on(
 /// # Errors
 /// Each mistake with its place.
 pub fn check(pipeline: &Pipeline) -> Result<(), RunError> {
-<<<<<<< HEAD
     if pipeline.events().is_some() {
         return backfill::check(pipeline);
     }
-    plan::check_tables(pipeline).map(|_| ())
-=======
     plan::check_tables(pipeline)?;
     open_device(pipeline).map(|_| ())
->>>>>>> device
 }
 
 /// Runs the dataflow on all workers.
