@@ -3,6 +3,7 @@
 python check_sevir.py groups CATALOG EVENTS.json   events of the catalogue, by csv alone
 python check_sevir.py counts CASE.json             lightning points counted one by one, as SEVIR's code does
 python check_sevir.py resize CASE.json             bilinear, mean and repeated frames with numpy
+python check_sevir.py glm CASE.json                flashes of the lightning mapper on a grid, with pyproj
 """
 
 import bisect
@@ -10,6 +11,7 @@ import csv
 import datetime
 import json
 import math
+import struct
 import sys
 
 FRAMES = 49
@@ -26,16 +28,14 @@ def groups(catalog, events):
             event = found.setdefault(row["id"], dict(id=row["id"], time=seconds, kind=row["event_type"], parts={}))
             event["corners"] = corners
             minutes = [int(minute) for minute in row["minute_offsets"].split(":")] if row["minute_offsets"] else None
-            missing = float(row["pct_missing"])
+            # The share is kept in 32 bits.
+            missing = struct.unpack("f", struct.pack("f", float(row["pct_missing"])))[0]
             assert row["img_type"] not in event["parts"], row["id"]
             event["parts"][row["img_type"]] = [row["file_name"], int(row["file_index"]), minutes, missing]
     expected = sorted(found.values(), key=lambda event: (event["time"], event["id"]))
     told = json.load(open(events))
     assert len(told) == len(expected), (len(told), len(expected))
     for mine, theirs in zip(expected, told):
-        for parts in (mine["parts"], theirs["parts"]):
-            for part in parts.values():
-                part[3] = round(part[3], 6)
         assert mine == theirs, f"\n{mine}\n{theirs}"
     print(f"{len(expected)} events", *sorted(counts.items()))
 
@@ -83,20 +83,41 @@ def resize(case):
         mean = np.floor(total / np.maximum(there, 1) + 0.5)
         expected = np.where(there == 0, case["missing"], mean)
     else:
-        # torch.nn.functional.interpolate(mode="bilinear", align_corners=False)
-        place = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
-        lower = place.astype(int)
-        upper = np.minimum(lower + 1, size - 1)
-        weights = np.zeros((target, size))
-        np.add.at(weights, (np.arange(target), lower), 1 - (place - lower))
-        np.add.at(weights, (np.arange(target), upper), place - lower)
-        total = np.einsum("ij,fjk,lk->fil", weights, values, weights)
-        there = np.einsum("ij,fjk,lk->fil", weights, ~missing, weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            expected = np.where(there < 0.5, case["missing"], np.floor(total / there + 0.5))
+        # torch.nn.functional.interpolate(mode="bilinear", align_corners=False), in whole parts of 1 / (2 target)
+        parts = 2 * target
+        place = np.clip((2 * np.arange(target) + 1) * size - target, 0, (size - 1) * parts)
+        lower, share = place // parts, place % parts
+        weights = np.zeros((target, size), int)
+        np.add.at(weights, (np.arange(target), lower), parts - share)
+        np.add.at(weights, (np.arange(target), np.minimum(lower + 1, size - 1)), share)
+        total = np.einsum("ij,fjk,lk->fil", weights, values.astype(int), weights)
+        there = np.einsum("ij,fjk,lk->fil", weights, (~missing).astype(int), weights)
+        rounded = (2 * total + there) // np.maximum(2 * there, 1)
+        expected = np.where(2 * there < parts * parts, case["missing"], rounded)
     assert (expected == told).all(), np.argwhere(expected != told)[:10]
     print(f"{case['kind']} {size} to {target}: {told.size} values, {missing.sum()} missing")
 
 
+def glm(case):
+    from pyproj import Proj
+
+    case = json.load(open(case))
+    grid, laea = case["grid"], Proj("+proj=laea +lat_0=38 +lon_0=-98 +R=6370997 +units=m")
+    expected = {}
+    for seconds, latitude, longitude in case["flashes"]:
+        x, y = laea(longitude, latitude) if case["laea"] else (longitude % 360, latitude)
+        column = math.floor((x - grid["x0"]) / grid["dx"] + 0.5)
+        row = math.floor((y - grid["y0"]) / grid["dy"] + 0.5)
+        column = column if case["laea"] else column % grid["nx"]
+        time = math.floor((seconds - case["start"]) / case["seconds"])
+        if 0 <= column < grid["nx"] and 0 <= row < grid["ny"] and 0 <= time < case["bins"]:
+            key = (time * grid["ny"] + row) * grid["nx"] + column
+            expected[key] = expected.get(key, 0) + 1
+    told = {at: count for at, count in enumerate(case["counts"]) if count}
+    assert told == expected, sorted(set(told.items()) ^ set(expected.items()))[:20]
+    assert expected
+    print(f"{sum(expected.values())} of {len(case['flashes'])} flashes in {len(expected)} cells")
+
+
 if __name__ == "__main__":
-    {"groups": groups, "counts": counts, "resize": resize}[sys.argv[1]](*sys.argv[2:])
+    {"groups": groups, "counts": counts, "resize": resize, "glm": glm}[sys.argv[1]](*sys.argv[2:])
