@@ -52,7 +52,7 @@ fn real_flashes_are_counted_where_and_when_they_are() {
             });
             let file = folder.path().join("case.json");
             fs::write(&file, case.to_string()).expect("a file");
-            let printed = python::run(python, "check_sevir.py", &["glm", file.to_str().expect("a path")]);
+            let printed = python::run(python, "check_events.py", &["glm", file.to_str().expect("a path")]);
             println!("{name}: {printed}");
         }
     }

@@ -1,9 +1,9 @@
 """Recomputes what Gustfront makes of SEVIR from the rules themselves, and fails where they disagree.
 
-python check_sevir.py groups CATALOG EVENTS.json   events of the catalogue, by csv alone
-python check_sevir.py counts CASE.json             lightning points counted one by one, as SEVIR's code does
-python check_sevir.py resize CASE.json             bilinear, mean and repeated frames with numpy
-python check_sevir.py glm CASE.json                flashes of the lightning mapper on a grid, with pyproj
+python check_events.py groups CATALOG EVENTS.json   events of the catalogue, by csv alone
+python check_events.py counts CASE.json             lightning points counted one by one, as SEVIR's code does
+python check_events.py resize CASE.json             bilinear, mean and repeated frames with numpy
+python check_events.py glm CASE.json                flashes of the lightning mapper on a grid, with pyproj
 """
 
 import bisect
