@@ -1,6 +1,8 @@
-//! `gustfront inspect`: what is in a GRIB2 file, an index, a file of weights or a Zarr store.
+//! `gustfront inspect`: what is in a GRIB2 or HDF5 file, an index, a file of weights or a Zarr store.
 
 mod grib2;
+mod hdf5;
+mod hdf5_keyed;
 mod index;
 mod names;
 mod picture;
@@ -16,22 +18,23 @@ use anyhow::{Context, bail, ensure};
 use super::output::{complain, told};
 use super::{BadUsage, Exit};
 
-/// Show what is in GRIB2 files, their indexes, files of weights or Zarr stores.
+/// Show what is in GRIB2 files, their indexes, HDF5 files, files of weights or Zarr stores.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2.idx
   gustfront inspect out/archive.zarr
+  gustfront inspect SEVIR_VIL_STORMEVENTS_2019_0101_0630.h5
   gustfront inspect model.safetensors
   gustfront inspect --json *.grib2 | jq -r 'select(.missing > 0) | .variable'
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --repeat 20
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --field 3 --png field.png")]
 pub(crate) struct Args {
-    /// GRIB2 files, index files (.idx), weights (.safetensors), or Zarr stores: folders or s3://bucket/prefix
+    /// GRIB2 or HDF5 files, index files (.idx), weights (.safetensors), or Zarr stores: folders or s3://bucket/prefix
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
-    /// Print one JSON object a line: a field, an index line, skipped bytes, a tensor or a store
+    /// Print one JSON object a line: a field, an index line, skipped bytes, a dataset, a tensor or a store
     #[arg(long)]
     pub(crate) json: bool,
     /// Unpack every field N times on one core and show the median time in milliseconds
@@ -66,6 +69,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if !Path::new(file).is_dir() && hdf5::is_hdf5(file) {
+        ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of HDF5"));
+        return hdf5::print(file, args.json, out);
+    }
     if file.starts_with("s3://") || Path::new(file).is_dir() {
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of a store"));
         return store::print(file, args.json, out).map(|()| Exit::Done);

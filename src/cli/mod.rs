@@ -69,7 +69,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Tell what an output holds: published, partial, set aside, and why.
     Status(status::StatusArgs),
-    /// Show what is in a file: GRIB2, an index, a Zarr store.
+    /// Show what is in a file: GRIB2, an index, HDF5, a Zarr store.
     Inspect(inspect::Args),
     /// Make synthetic weather.
     Synth(synth::SynthArgs),

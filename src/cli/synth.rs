@@ -1,13 +1,16 @@
 //! `gustfront synth`: makes synthetic weather where there is none to fetch.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use gustfront::domain::{Lead, Moment};
-use gustfront::sources::synth::{FULL, Summary, SynthOptions, origin, write_hrrr_watched};
+use gustfront::domain::{Lead, Modality, Moment};
+use gustfront::sources::synth::{
+    FULL, SevirOptions, SevirStorage, SevirSummary, Summary, SynthOptions, origin, write_hrrr_watched, write_sevir,
+};
 use gustfront::storage::{S3Options, clear_partial, open};
 
 use super::output::show;
@@ -17,7 +20,9 @@ const EXAMPLES: &str = "Examples:
   gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 12
   gustfront synth hrrr --output s3://my-bucket/synthetic \\
       --start 2026-05-20T12 --cycles 24 --size full
-  gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 3 --leads 0-6 --seed 11";
+  gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 3 --leads 0-6 --seed 11
+  gustfront synth sevir --output sevir --events 16
+  gustfront synth sevir --output sevir --events 8 --modalities vil,lght --storage chunked --flaws";
 
 /// Make synthetic weather.
 #[derive(Args, Clone, Debug)]
@@ -30,6 +35,44 @@ pub(crate) struct SynthArgs {
 enum Kind {
     /// Storms on the HRRR grid, as GRIB2 with indexes in the layout of HRRR's bucket.
     Hrrr(HrrrArgs),
+    /// Storm events of four hours as SEVIR has them: HDF5 and a catalogue.
+    Sevir(SevirArgs),
+}
+
+/// Radar, infrared, visible light and lightning of the same imagined storms. Every file says that it is synthetic.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+struct SevirArgs {
+    /// Where to write: an empty folder, or one that is not there yet.
+    #[arg(long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// How many events; each takes 72 MB with all modalities, 58 of them visible light.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    events: u32,
+    /// No event before this day; the default dates reach over training, validation and test.
+    #[arg(long, value_name = "DAY", default_value = "2018-03-01")]
+    from: Moment,
+    /// No event from this day on.
+    #[arg(long, value_name = "DAY", default_value = "2019-12-01")]
+    to: Moment,
+    /// What is written of an event that has it.
+    #[arg(long, value_delimiter = ',', default_value = "vis,ir069,ir107,vil,lght")]
+    modalities: Vec<Modality>,
+    /// Dense values in one run, as SEVIR's own, or in gzipped chunks of a frame; `mixed` has files of both.
+    #[arg(long, value_parser = parse_storage, default_value = "contiguous", value_name = "contiguous|chunked|mixed")]
+    storage: SevirStorage,
+    /// Begin the catalogue with a column without a name.
+    #[arg(long)]
+    index_column: bool,
+    /// Damage one event and cut one file short, to see what a run makes of it.
+    #[arg(long)]
+    flaws: bool,
+    /// Same seed, same bytes.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Write into a folder that holds something else, over what has the same names.
+    #[arg(long)]
+    force: bool,
 }
 
 /// Moving storms over an imagined continent. Every message says in its section 2 that it is synthetic.
@@ -76,7 +119,40 @@ struct Size([usize; 2]);
 
 /// Runs the command.
 pub(crate) fn run(args: SynthArgs) -> anyhow::Result<()> {
-    let Kind::Hrrr(args) = args.kind;
+    match args.kind {
+        Kind::Hrrr(args) => hrrr(args),
+        Kind::Sevir(args) => sevir(args),
+    }
+}
+
+fn sevir(args: SevirArgs) -> anyhow::Result<()> {
+    let options = SevirOptions {
+        events: args.events as usize,
+        seed: args.seed,
+        from: args.from,
+        to: args.to,
+        modalities: args.modalities.into_iter().collect(),
+        storage: args.storage,
+        index_column: args.index_column,
+        flaws: args.flaws,
+        force: args.force,
+    };
+    let bar = progress_bar(options.events as u64, "events");
+    let summary = write_sevir(&args.output, &options, &mut |done| bar.set_position(done as u64));
+    bar.finish_and_clear();
+    let summary = summary.context("no synthetic events were finished (--force writes over other content)")?;
+    let SevirSummary { events, rows, files, bytes, flaws } = summary;
+    let flaws: String = flaws.into_iter().map(|flaw| format!("damaged on purpose: {flaw}\n")).collect();
+    show(&format!(
+        "{events} events of synthetic weather ({}) are in {}: {files} files, {rows} rows in CATALOG.csv, {:.1} MB. \
+         No weather was observed.\n{flaws}",
+        origin(options.seed),
+        args.output.display(),
+        bytes as f64 / 1e6,
+    ))
+}
+
+fn hrrr(args: HrrrArgs) -> anyhow::Result<()> {
     let store = S3Options { endpoint: args.endpoint.clone(), region: args.region.clone(), ..S3Options::default() };
     let objects = open(&args.output, &store)?;
     let options = SynthOptions {
@@ -88,7 +164,7 @@ pub(crate) fn run(args: SynthArgs) -> anyhow::Result<()> {
         seed: args.seed,
         force: args.force,
     };
-    let bar = progress_bar(u64::from(options.cycles) * options.leads.len() as u64);
+    let bar = progress_bar(u64::from(options.cycles) * options.leads.len() as u64, "files");
     let summary = write_hrrr_watched(&*objects, &options, &mut |summary| bar.set_position(summary.slots as u64));
     bar.finish_and_clear();
     clear_partial(&args.output)?;
@@ -110,12 +186,22 @@ fn closing_line(summary: &Summary, options: &SynthOptions, output: &str) -> Stri
 }
 
 /// A bar on standard error where that is a terminal.
-fn progress_bar(slots: u64) -> ProgressBar {
+fn progress_bar(count: u64, what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("synthetic weather {bar:40} {pos}/{len} files, {eta} left");
-    ProgressBar::new(slots).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let template = format!("synthetic weather {{bar:40}} {{pos}}/{{len}} {what}, {{eta}} left");
+    let style = ProgressStyle::with_template(&template);
+    ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn parse_storage(text: &str) -> Result<SevirStorage, String> {
+    match text {
+        "contiguous" => Ok(SevirStorage::Contiguous),
+        "chunked" => Ok(SevirStorage::Chunked),
+        "mixed" => Ok(SevirStorage::Mixed),
+        _ => Err(format!("`{text}` is no way to store; expected contiguous, chunked or mixed")),
+    }
 }
 
 fn parse_leads(text: &str) -> Result<Leads, String> {

@@ -9,12 +9,13 @@ use hdf5_pure::{FormatError, Source};
 
 use crate::storage::ObjectStore;
 
-/// Bytes of a block: one request each, so that headers near each other cost one.
-const BLOCK: u64 = 64 << 10;
+/// Bytes of a block: one request each, so that headers near each other cost one; the pieces of an index often lie
+/// far apart, so that much larger ones would fetch the data between.
+const BLOCK: u64 = 16 << 10;
 /// Blocks kept, 16 MiB in all.
-const KEPT: usize = 256;
+const KEPT: usize = 1024;
 /// What is longer is data and not kept.
-const LONGEST: usize = 4 * BLOCK as usize;
+const LONGEST: usize = 16 * BLOCK as usize;
 
 /// Blocks of one object.
 pub(super) struct Blocks {
@@ -97,7 +98,8 @@ impl Source for Blocks {
             let block = self.block(at / BLOCK)?;
             let from = (at % BLOCK) as usize;
             let to = (from as u64 + (end - at)).min(block.len() as u64) as usize;
-            let part = block.get(from..to).filter(|part| !part.is_empty()).ok_or_else(|| self.beyond(offset, length))?;
+            let part =
+                block.get(from..to).filter(|part| !part.is_empty()).ok_or_else(|| self.beyond(offset, length))?;
             let done = (at - offset) as usize;
             buffer[done..done + part.len()].copy_from_slice(part);
             at += part.len() as u64;
@@ -114,11 +116,11 @@ mod tests {
     #[test]
     fn any_bytes_come_out_and_none_beyond_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes: Vec<u8> = (0..5 * BLOCK + 77).map(|i| (i * 7 / 3) as u8).collect();
+        let bytes: Vec<u8> = (0..20 * BLOCK + 77).map(|i| (i * 7 / 3) as u8).collect();
         std::fs::write(folder.path().join("a"), &bytes).unwrap();
         let objects = Arc::new(FileStore::new(folder.path().to_str().unwrap()));
         let blocks = Blocks::new(objects, "a", bytes.len() as u64);
-        for range in [0..8, 65_530..65_540, 65_536..131_072, 3..250_000, 3..300_000, bytes.len() - 5..bytes.len()] {
+        for range in [0..8, 65_530..65_540, 65_536..131_072, 3..250_000, 3..320_000, bytes.len() - 5..bytes.len()] {
             let mut buffer = vec![0; range.len()];
             blocks.read_at(range.start as u64, &mut buffer).unwrap();
             assert_eq!(buffer, bytes[range.clone()], "{range:?}");

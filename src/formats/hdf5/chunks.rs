@@ -106,7 +106,8 @@ impl Rows<'_> {
     /// Copies what a chunk holds of the line at `place`.
     fn copy(&self, chunk: &Chunk, bytes: &[u8], place: &[u64], out: &mut [u8]) {
         let outer = place.len();
-        let within = place.iter().enumerate().fold(0, |at, (axis, index)| at * self.chunk[axis] + index - chunk.first[axis]);
+        let within =
+            place.iter().enumerate().fold(0, |at, (axis, index)| at * self.chunk[axis] + index - chunk.first[axis]);
         let part = self.chunk[outer..].iter().product::<u64>() as usize * self.width;
         let source = &bytes[within as usize * part..][..part];
         let axes: Vec<Axis> = (outer..self.shape.len()).map(|axis| self.axis(axis, chunk.first[axis])).collect();
@@ -116,7 +117,7 @@ impl Rows<'_> {
     /// Where a chunk that begins at `first` and a line overlap along an axis.
     fn axis(&self, axis: usize, first: u64) -> Axis {
         let (begin, end) = if axis == 0 { (self.rows.start, self.rows.end) } else { (0, self.shape[axis]) };
-        let (low, high) = (first.max(begin), (first + self.chunk[axis]).min(end));
+        let (low, high) = (first.max(begin), first.saturating_add(self.chunk[axis]).min(end));
         Axis {
             source: self.chunk[axis] as usize,
             target: (end - begin) as usize,
@@ -232,12 +233,12 @@ mod tests {
                     let rows = Rows { shape, chunk, width: 2, rows: start..end };
                     let needed = rows.needed(&chunks).expect("every chunk is there");
                     let from = chunks.iter().position(|c| c == &needed[0]).expect("one of them");
-                    let stored: Vec<Bytes> = bytes[from..from + needed.len()].iter().cloned().map(Bytes::from).collect();
+                    let stored: Vec<Bytes> =
+                        bytes[from..from + needed.len()].iter().cloned().map(Bytes::from).collect();
                     let unpacked = rows.unpack(&[], needed, &stored).expect("unfiltered chunks");
                     let mut out = vec![0; ((end - start) * row * 2) as usize];
                     rows.gather(needed, &unpacked, &mut out);
-                    let expected: Vec<u8> =
-                        (start * row..end * row).flat_map(|i| (i as u16).to_le_bytes()).collect();
+                    let expected: Vec<u8> = (start * row..end * row).flat_map(|i| (i as u16).to_le_bytes()).collect();
                     assert_eq!(out, expected, "{shape:?} {chunk:?} {start}..{end}");
                 }
             }

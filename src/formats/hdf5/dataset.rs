@@ -128,7 +128,9 @@ impl Dataset {
         let length = sizes.fold(rows.end - rows.start, u64::saturating_mul);
         if length > self.opened.size.saturating_mul(SMALLEST).max(HARMLESS) {
             let size = self.opened.size;
-            return Err(self.fault(format!("the shape {} is more than a file of {size} bytes can hold", self.shape_text())));
+            return Err(
+                self.fault(format!("the shape {} is more than a file of {size} bytes can hold", self.shape_text()))
+            );
         }
         usize::try_from(length).map_err(|_| self.fault(format!("{length} bytes do not fit this machine")))
     }

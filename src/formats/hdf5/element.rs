@@ -96,16 +96,46 @@ numbers!(i8: I8, i16: I16, i32: I32, i64: I64, u8: U8, u16: U16, u32: U32, u64: 
 macro_rules! for_number {
     ($element:expr, $type:ident => $run:expr, else $other:expr) => {
         match $element {
-            Element::I8 => { type $type = i8; $run }
-            Element::I16 => { type $type = i16; $run }
-            Element::I32 => { type $type = i32; $run }
-            Element::I64 => { type $type = i64; $run }
-            Element::U8 => { type $type = u8; $run }
-            Element::U16 => { type $type = u16; $run }
-            Element::U32 => { type $type = u32; $run }
-            Element::U64 => { type $type = u64; $run }
-            Element::F32 => { type $type = f32; $run }
-            Element::F64 => { type $type = f64; $run }
+            Element::I8 => {
+                type $type = i8;
+                $run
+            }
+            Element::I16 => {
+                type $type = i16;
+                $run
+            }
+            Element::I32 => {
+                type $type = i32;
+                $run
+            }
+            Element::I64 => {
+                type $type = i64;
+                $run
+            }
+            Element::U8 => {
+                type $type = u8;
+                $run
+            }
+            Element::U16 => {
+                type $type = u16;
+                $run
+            }
+            Element::U32 => {
+                type $type = u32;
+                $run
+            }
+            Element::U64 => {
+                type $type = u64;
+                $run
+            }
+            Element::F32 => {
+                type $type = f32;
+                $run
+            }
+            Element::F64 => {
+                type $type = f64;
+                $run
+            }
             _ => $other,
         }
     };

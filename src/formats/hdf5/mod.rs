@@ -12,11 +12,13 @@ mod filters;
 mod ranged;
 mod reference;
 mod structure;
+mod writer;
 
 pub use dataset::Dataset;
 pub use element::{Element, Number};
 pub use filters::Filter;
 pub use structure::{Layout, Value};
+pub use writer::{DenseWriter, Hdf5Writer, Storage};
 
 use std::collections::BTreeMap;
 use std::ops::Range;

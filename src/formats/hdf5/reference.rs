@@ -206,7 +206,9 @@ fn lossy(bytes: &[u8]) -> String {
 fn fixed_texts(dataset: &Container, width: usize, rows: Range<u64>) -> Result<Vec<u8>, String> {
     let fill = |text: &[u8]| text.iter().copied().chain(std::iter::repeat(0)).take(width).collect::<Vec<u8>>();
     if width > WIDEST {
-        return Err(format!("texts of {width} bytes stored neither in one run nor in chunks; expected at most {WIDEST}"));
+        return Err(format!(
+            "texts of {width} bytes stored neither in one run nor in chunks; expected at most {WIDEST}"
+        ));
     }
     if is_unicode(&dataset.dtype().map_err(told)?) {
         Ok(slice::<FixedUnicode<WIDEST>>(dataset, rows)?.iter().flat_map(|text| fill(text.as_bytes())).collect())

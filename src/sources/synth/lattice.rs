@@ -78,7 +78,7 @@ pub(super) fn with_storms(x_km: f64, y_km: f64, hours: f64) -> [f64; 2] {
 }
 
 /// The random layers behind the smooth part of the weather.
-struct Smooth {
+pub(super) struct Smooth {
     layers: Layers,
     warp: Sheet,
     rain: Sheet,
@@ -86,7 +86,8 @@ struct Smooth {
 }
 
 impl Smooth {
-    fn new(weather: &Weather, low: [f64; 2], high: [f64; 2]) -> Smooth {
+    /// The layers between two corners in kilometres.
+    pub(super) fn new(weather: &Weather, low: [f64; 2], high: [f64; 2]) -> Smooth {
         let hours = weather.hours();
         let (from, to) = (with_storms(low[0], low[1], hours), with_storms(high[0], high[1], hours));
         Smooth {
@@ -97,7 +98,8 @@ impl Smooth {
         }
     }
 
-    fn at(&self, x_km: f64, y_km: f64) -> Sample {
+    /// The smooth part of the weather at a point between the corners.
+    pub(super) fn at(&self, x_km: f64, y_km: f64) -> Sample {
         let air = self.layers.at(x_km, y_km);
         let [x, y] = with_storms(x_km, y_km, self.hours);
         let [warp_x, warp_y, ..] = self.warp.at(x, y);

@@ -1,4 +1,4 @@
-//! Synthetic weather: a seeded atmosphere of moving storms, written as HRRR writes its own.
+//! Synthetic weather: a seeded atmosphere of moving storms, written as HRRR writes its own, and as SEVIR has its events.
 //!
 //! The state at a valid time is a pure function of seed, place and time: any cycle and any crop can be made alone.
 //! Lead 0 is the truth; a longer lead shares the truth's storms up to its cycle and then draws its own, from places
@@ -16,6 +16,7 @@ mod lattice;
 mod math;
 mod noise;
 mod paint;
+mod sevir;
 mod systems;
 mod terrain;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod writer;
 
 pub use fields::{Fields, Grounds, VARIABLES, fields, grounds};
 pub use frame::{FULL, Frame};
+pub use sevir::{SevirOptions, SevirStorage, SevirSummary, write_sevir};
 pub use writer::{Summary, SynthOptions, write_hrrr, write_hrrr_watched};
 
 use crate::formats::grib2::Grib2Error;
@@ -67,6 +69,14 @@ pub enum SynthError {
     /// A field that could not be written as GRIB2.
     #[error(transparent)]
     Grib2(#[from] Grib2Error),
+    /// A file that could not be written as HDF5, or put into its folder.
+    #[error("{file}: {reason}")]
+    File {
+        /// The file.
+        file: String,
+        /// The library's or the system's own words.
+        reason: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),

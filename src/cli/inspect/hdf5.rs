@@ -1,0 +1,293 @@
+//! What is inside an HDF5 file: its kind, datasets, ids, value ranges and attributes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use gustfront::formats::hdf5::{Dataset, Element, Hdf5File, Layout, Value};
+use gustfront::storage::{FileStore, ObjectStore, S3Options, open_existing};
+use serde_json::json;
+
+use super::hdf5_keyed::Keyed;
+use crate::cli::Exit;
+
+/// The first bytes of an HDF5 file.
+const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+/// Where the signature may be: at the beginning, or behind a block of the user's.
+const SIGNATURE_PLACES: [usize; 4] = [0, 512, 1024, 2048];
+/// Bytes of a dataset that are looked through for its least and greatest value.
+const LOOKED_THROUGH: u64 = 64 << 20;
+/// Rows that are looked at where all would be too many.
+const SAMPLED_ROWS: u64 = 3;
+/// Datasets that a table lists.
+const LISTED: usize = 200;
+/// Letters of an attribute that a table shows.
+const SHOWN: usize = 120;
+/// The names of SEVIR's dense modalities.
+const DENSE: [&str; 4] = ["vis", "ir069", "ir107", "vil"];
+
+/// Whether a file is HDF5 by its name or, on this machine, by its content.
+pub(super) fn is_hdf5(file: &str) -> bool {
+    let named = [".h5", ".hdf5", ".nc"].iter().any(|ending| file.ends_with(ending));
+    named || (!file.contains("://") && begins_so(Path::new(file)))
+}
+
+fn begins_so(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).map(|file| std::io::Read::take(file, 4096));
+    let read = read.and_then(|mut head_of| std::io::Read::read_to_end(&mut head_of, &mut head));
+    read.is_ok() && SIGNATURE_PLACES.iter().any(|at| head.get(*at..at + 8) == Some(&SIGNATURE[..]))
+}
+
+/// Prints what a file holds, as a table or as one JSON object a line.
+pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let opened = open(file)?;
+    let names = opened.names()?;
+    let content = match Keyed::of(&opened, &names) {
+        Some(keyed) => Content::Keyed(keyed),
+        None => Content::Listed(names.iter().map(|name| Row::of(&opened, name)).collect()),
+    };
+    let attributes = opened.attributes("/").unwrap_or_default();
+    match (json, &content) {
+        (true, Content::Keyed(keyed)) => writeln!(out, "{}", keyed.json(file, opened.size()))?,
+        (true, Content::Listed(rows)) => rows.iter().try_for_each(|row| writeln!(out, "{}", row.json(file)))?,
+        (false, _) => print_text(file, &opened, &content, &attributes, out)?,
+    }
+    Ok(if content.is_damaged() { Exit::Rejects } else { Exit::Done })
+}
+
+fn open(file: &str) -> anyhow::Result<Hdf5File> {
+    let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
+    let folder = if folder.is_empty() { "/" } else { folder };
+    let objects: Arc<dyn ObjectStore> = if file.contains("://") {
+        open_existing(folder, &S3Options::default())?
+    } else {
+        Arc::new(FileStore::new(folder))
+    };
+    Ok(Hdf5File::open(objects, name)?)
+}
+
+/// What is told of a file.
+enum Content {
+    /// Every dataset.
+    Listed(Vec<Row>),
+    /// Thousands of small ones together.
+    Keyed(Keyed),
+}
+
+impl Content {
+    fn is_damaged(&self) -> bool {
+        match self {
+            Content::Listed(rows) => rows.iter().any(|row| row.fault.is_some()),
+            Content::Keyed(keyed) => keyed.is_damaged(),
+        }
+    }
+
+    /// What kind of file it is, for a person who was handed it.
+    fn kind(&self, attributes: &BTreeMap<String, Value>) -> String {
+        let rows = match self {
+            Content::Keyed(_) => return "lightning keyed by event, as SEVIR has it".into(),
+            Content::Listed(rows) => rows,
+        };
+        let dense = rows.iter().find(|row| DENSE.contains(&&*row.name) && row.shape.len() == 4);
+        if let Some((row, events)) = dense.and_then(|row| Some((row, row.shape.first()?))) {
+            return format!("dense SEVIR, {}: {events} events", row.name);
+        }
+        let of_netcdf = |row: &Row| row.attributes.contains_key("_Netcdf4Dimid");
+        let is_netcdf = attributes.contains_key("Conventions")
+            || attributes.contains_key("Metadata_Conventions")
+            || rows.iter().any(of_netcdf);
+        if is_netcdf { "NetCDF-4".into() } else { "HDF5".into() }
+    }
+}
+
+fn print_text(
+    file: &str,
+    opened: &Hdf5File,
+    content: &Content,
+    attributes: &BTreeMap<String, Value>,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    writeln!(out, "{file}: {}, {:.1} MB", content.kind(attributes), opened.size() as f64 / 1e6)?;
+    for (name, value) in attributes {
+        writeln!(out, "{name}: {}", shown(value))?;
+    }
+    match content {
+        Content::Keyed(keyed) => keyed.print(out)?,
+        Content::Listed(rows) => table(rows, out)?,
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row], out: &mut dyn Write) -> anyhow::Result<()> {
+    let titles = ["dataset", "type", "shape", "layout", "filters", "min", "max", "of", "units"];
+    let mut cells = vec![titles.map(String::from).to_vec()];
+    cells.extend(rows.iter().take(LISTED).map(Row::cells));
+    super::table(&cells, out)?;
+    if rows.len() > LISTED {
+        writeln!(out, "… and {} more; --json lists all", rows.len() - LISTED)?;
+    }
+    for row in rows.iter().take(LISTED) {
+        if !row.examples.is_empty() {
+            writeln!(out, "{}: {}", row.name, row.examples.join(", "))?;
+        }
+        if let Some(fault) = &row.fault {
+            writeln!(out, "{}: {fault}", row.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// One dataset.
+struct Row {
+    name: String,
+    element: String,
+    shape: Vec<u64>,
+    shape_text: String,
+    layout: String,
+    chunk: Option<Vec<u64>>,
+    filters: Vec<String>,
+    /// The least and greatest value, and of how many rows out of how many.
+    range: Option<([f64; 2], [u64; 2])>,
+    /// The first few texts.
+    examples: Vec<String>,
+    attributes: BTreeMap<String, Value>,
+    fault: Option<String>,
+}
+
+impl Row {
+    fn of(file: &Hdf5File, name: &str) -> Row {
+        let dataset = match file.dataset(name) {
+            Ok(dataset) => dataset,
+            Err(error) => return Row::unreadable(name, error.to_string()),
+        };
+        let (mut range, mut examples, mut fault) = (None, Vec::new(), None);
+        match dataset.element {
+            Element::Text(_) | Element::VariableText => match dataset.texts(0..dataset.length().min(5)) {
+                Ok(texts) => examples = texts,
+                Err(error) => fault = Some(error.to_string()),
+            },
+            Element::Other(_) => (),
+            _ => match span(&dataset) {
+                Ok(found) => range = found,
+                Err(error) => fault = Some(error.to_string()),
+            },
+        }
+        let chunk = if let Layout::Chunked { shape } = &dataset.layout { Some(shape.clone()) } else { None };
+        Row {
+            name: name.to_string(),
+            element: dataset.element.to_string(),
+            shape_text: dataset.shape_text(),
+            layout: dataset.layout.to_string(),
+            filters: dataset.filters.iter().map(ToString::to_string).collect(),
+            attributes: file.attributes(name).unwrap_or_default(),
+            shape: dataset.shape,
+            chunk,
+            range,
+            examples,
+            fault,
+        }
+    }
+
+    fn unreadable(name: &str, fault: String) -> Row {
+        Row {
+            name: name.to_string(),
+            element: "?".into(),
+            shape: Vec::new(),
+            shape_text: "?".into(),
+            layout: "?".into(),
+            chunk: None,
+            filters: Vec::new(),
+            range: None,
+            examples: Vec::new(),
+            attributes: BTreeMap::new(),
+            fault: Some(fault),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let end = |k: usize| self.range.map_or("-".into(), |(range, _)| format!("{}", range[k]));
+        let of = self.range.map_or("-".into(), |(_, [looked, all])| match looked == all {
+            true => "all".to_string(),
+            false => format!("{looked} of {all} rows"),
+        });
+        vec![
+            self.name.clone(),
+            self.element.clone(),
+            self.shape_text.clone(),
+            self.layout.clone(),
+            if self.filters.is_empty() { "-".into() } else { self.filters.join(", ") },
+            end(0),
+            end(1),
+            of,
+            self.attributes.get("units").map(shown).unwrap_or_default(),
+        ]
+    }
+
+    fn json(&self, file: &str) -> serde_json::Value {
+        let attributes: BTreeMap<&str, serde_json::Value> =
+            self.attributes.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
+        json!({
+            "file": file,
+            "dataset": self.name,
+            "type": self.element,
+            "shape": self.shape,
+            "layout": self.layout,
+            "chunk": self.chunk,
+            "filters": self.filters,
+            "min": self.range.map(|(range, _)| range[0]).filter(|v| v.is_finite()),
+            "max": self.range.map(|(range, _)| range[1]).filter(|v| v.is_finite()),
+            "rows_looked_at": self.range.map(|(_, [looked, _])| looked),
+            "examples": self.examples,
+            "attributes": attributes,
+            "error": self.fault,
+        })
+    }
+}
+
+/// The least and greatest value, and of how many rows out of how many; `None` where there is no value but NaN.
+fn span(dataset: &Dataset) -> anyhow::Result<Option<([f64; 2], [u64; 2])>> {
+    let length = dataset.length();
+    let row_bytes = dataset.shape.iter().skip(1).product::<u64>() * dataset.element.size().unwrap_or(1) as u64;
+    let is_small = length.saturating_mul(row_bytes) <= LOOKED_THROUGH;
+    let rows: Vec<u64> =
+        if is_small { Vec::new() } else { (0..SAMPLED_ROWS).map(|k| k * (length - 1) / (SAMPLED_ROWS - 1)).collect() };
+    let mut range = [f64::INFINITY, f64::NEG_INFINITY];
+    let mut look = |rows: std::ops::Range<u64>| -> anyhow::Result<()> {
+        let numbers = dataset.numbers(rows.clone()).with_context(|| format!("rows {rows:?}"))?;
+        range = numbers.iter().fold(range, |[low, high], v| [low.min(*v), high.max(*v)]);
+        Ok(())
+    };
+    if is_small {
+        look(0..length)?
+    } else {
+        rows.iter().try_for_each(|row| look(*row..row + 1))?
+    }
+    let looked = if is_small { length } else { rows.len() as u64 };
+    Ok((range[0] <= range[1]).then_some((range, [looked, length])))
+}
+
+/// An attribute for a person: cut where it is long.
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Text(text) => text.clone(),
+        Value::Texts(texts) => texts.join(", "),
+        Value::Number(number) => number.to_string(),
+        Value::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
+        Value::Other(class) => format!("({class})"),
+    };
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().count() <= SHOWN { text } else { text.chars().take(SHOWN).chain(['…']).collect() }
+}
+
+fn plain(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Text(text) => json!(text),
+        Value::Texts(texts) => json!(texts),
+        Value::Number(number) => json!(number),
+        Value::Numbers(numbers) => json!(numbers),
+        Value::Other(class) => json!({ "type": class }),
+    }
+}
