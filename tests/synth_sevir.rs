@@ -70,7 +70,7 @@ fn h5py_finds_the_layout_of_sevir_and_one_storm_in_all_modalities() {
     let Some(python) = python::python() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let summary = write_sevir(folder.path(), &options(), &mut |_| ()).expect("events");
-    let told = python::run(python, "check_synthetic_sevir.py", &[folder.path().to_str().expect("a path")]);
+    let told = python::run(python, "check_sevir.py", &[folder.path().to_str().expect("a path")]);
     let told: Value = serde_json::from_str(&told).expect("JSON");
     assert_eq!(told["rows"], summary.rows);
     assert_eq!(told["files"], summary.files);

@@ -1,102 +1,78 @@
-"""Recomputes what Gustfront makes of SEVIR from the rules themselves, and fails where they disagree.
+"""Reads a synthetic SEVIR with h5py as its own users do, checks every row of the catalogue against the files, and prints
+how well rain, cold cloud tops and lightning go together, as JSON."""
 
-python check_sevir.py groups CATALOG EVENTS.json   events of the catalogue, by csv alone
-python check_sevir.py counts CASE.json             lightning points counted one by one, as SEVIR's code does
-python check_sevir.py resize CASE.json             bilinear, mean and repeated frames with numpy
-"""
-
-import bisect
 import csv
-import datetime
 import json
-import math
+import os
 import sys
 
-FRAMES = 49
+import h5py
+import numpy as np
 
+folder = sys.argv[1]
+TYPES = {"vil": ("u1", 384), "ir069": ("<i2", 192), "ir107": ("<i2", 192), "vis": ("<i2", 768)}
+MISSING = {"vil": 255, "ir069": -32768, "ir107": -32768, "vis": -32768}
 
-def groups(catalog, events):
-    found, counts = {}, {}
-    with open(catalog, newline="") as text:
-        for row in csv.DictReader(text):
-            counts[row["img_type"]] = counts.get(row["img_type"], 0) + 1
-            time = datetime.datetime.strptime(row["time_utc"], "%Y-%m-%d %H:%M:%S")
-            seconds = int(time.replace(tzinfo=datetime.timezone.utc).timestamp())
-            corners = [float(row[name]) for name in ("llcrnrlat", "llcrnrlon", "urcrnrlat", "urcrnrlon")]
-            event = found.setdefault(row["id"], dict(id=row["id"], time=seconds, kind=row["event_type"], parts={}))
-            event["corners"] = corners
-            minutes = [int(minute) for minute in row["minute_offsets"].split(":")] if row["minute_offsets"] else None
-            missing = float(row["pct_missing"])
-            assert row["img_type"] not in event["parts"], row["id"]
-            event["parts"][row["img_type"]] = [row["file_name"], int(row["file_index"]), minutes, missing]
-    expected = sorted(found.values(), key=lambda event: (event["time"], event["id"]))
-    told = json.load(open(events))
-    assert len(told) == len(expected), (len(told), len(expected))
-    for mine, theirs in zip(expected, told):
-        for parts in (mine["parts"], theirs["parts"]):
-            for part in parts.values():
-                part[3] = round(part[3], 6)
-        assert mine == theirs, f"\n{mine}\n{theirs}"
-    print(f"{len(expected)} events", *sorted(counts.items()))
+with open(os.path.join(folder, "CATALOG.csv"), newline="") as f:
+    rows = list(csv.DictReader(f))
+assert list(rows[0])[:3] == ["", "id", "file_name"], list(rows[0])
 
+events, seen = {}, set()
+for row in rows:
+    kind, path = row["img_type"], os.path.join(folder, "data", row["file_name"])
+    seen.add(row["file_name"])
+    event = events.setdefault(row["id"], {})
+    with h5py.File(path) as f:
+        assert b"SYNTHETIC" in f.attrs["origin"]
+        if kind == "lght":
+            event[kind] = f[row["id"]][()]
+            assert event[kind].shape[1] == 5 and event[kind].dtype == "<f8"
+            assert (np.diff(event[kind][:, 0]) >= 0).all()
+            assert row["minute_offsets"] == "" and row["file_index"] == "0"
+            continue
+        dtype, size = TYPES[kind]
+        index = int(row["file_index"])
+        assert f["id"][index].decode() == row["id"], (row["id"], f["id"][index])
+        assert f[kind].dtype == dtype and f[kind].shape == (len(f["id"]), size, size, 49)
+        assert f[kind].chunks in (None, (1, size, size, 1))
+        cube = f[kind][index]
+        event[kind] = cube
+    offsets = [int(m) for m in row["minute_offsets"].split(":")]
+    assert len(offsets) == 49 and -124 <= offsets[0] <= -118 and set(np.diff(offsets)) == {5}
+    minute = int(row["time_utc"][14:16])
+    assert (minute + offsets[0]) % 5 == (0 if kind == "vil" else 2), row
+    missing = [k for k in range(49) if (cube[:, :, k] == MISSING[kind]).all()]
+    assert len(missing) / 49 == float(row["pct_missing"]), (missing, row["pct_missing"])
+    corners = [float(row[k]) for k in ["llcrnrlat", "llcrnrlon", "urcrnrlat", "urcrnrlon"]]
+    assert corners[0] < corners[2] and corners[1] < corners[3]
 
-def frame_of(seconds, bins):
-    edges = range(-7200, 7201, 300)
-    if bins == "after":
-        # numpy.digitize(seconds, edges) - 1, and -1 becomes 0
-        return max(bisect.bisect_right(edges, seconds) - 1, 0)
-    for frame, edge in enumerate(edges):
-        if seconds < edge:
-            return frame
-    return None
-
-
-def counts(case):
-    case = json.load(open(case))
-    expected = {}
-    for seconds, _, _, x, y in case["points"]:
-        frame = frame_of(seconds, case["bins"])
-        if frame is not None and 0 <= x < 48 and 0 <= y < 48:
-            key = (frame * 48 + math.trunc(y)) * 48 + math.trunc(x)
-            expected[key] = expected.get(key, 0) + 1
-    told = {at: count for at, count in enumerate(case["counts"]) if count}
-    assert len(case["counts"]) == FRAMES * 48 * 48
-    assert told == expected, sorted(set(told.items()) ^ set(expected.items()))[:20]
-    print(f"{sum(expected.values())} of {len(case['points'])} points, {case['bins']}")
-
-
-def resize(case):
-    import numpy as np
-
-    case = json.load(open(case))
-    source, told = np.array(case["source"]), np.array(case["target"])
-    size, target = source.shape[-1], told.shape[-1]
-    missing = source == case["missing"]
-    values = np.where(missing, 0.0, source)
-    if case["kind"] == "repeat":
-        expected = source.repeat(target // size, axis=1).repeat(target // size, axis=2)
-    elif case["kind"] == "mean":
-        factor = size // target
-        cells = (-1, target, factor, target, factor)
-        total = values.reshape(cells).sum(axis=(2, 4))
-        there = (~missing).reshape(cells).sum(axis=(2, 4))
-        mean = np.floor(total / np.maximum(there, 1) + 0.5)
-        expected = np.where(there == 0, case["missing"], mean)
-    else:
-        # torch.nn.functional.interpolate(mode="bilinear", align_corners=False)
-        place = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
-        lower = place.astype(int)
-        upper = np.minimum(lower + 1, size - 1)
-        weights = np.zeros((target, size))
-        np.add.at(weights, (np.arange(target), lower), 1 - (place - lower))
-        np.add.at(weights, (np.arange(target), upper), place - lower)
-        total = np.einsum("ij,fjk,lk->fil", weights, values, weights)
-        there = np.einsum("ij,fjk,lk->fil", weights, ~missing, weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            expected = np.where(there < 0.5, case["missing"], np.floor(total / there + 0.5))
-    assert (expected == told).all(), np.argwhere(expected != told)[:10]
-    print(f"{case['kind']} {size} to {target}: {told.size} values, {missing.sum()} missing")
-
-
-if __name__ == "__main__":
-    {"groups": groups, "counts": counts, "resize": resize}[sys.argv[1]](*sys.argv[2:])
+warm, cold, near, flashes, greatest = [], [], 0, 0, 0
+for event in events.values():
+    if "vil" not in event:
+        continue
+    vil = np.where(event["vil"] == 255, 0, event["vil"])
+    greatest = max(greatest, int(vil.max()))
+    if "ir107" in event:
+        ir = event["ir107"]
+        heavy = vil.reshape(192, 2, 192, 2, 49).max((1, 3)) >= 133
+        good = (ir != -32768) & (event["vil"] != 255).all((0, 1))
+        cold.append(ir[heavy & good] / 100)
+        warm.append(ir[~heavy & good] / 100)
+    if "lght" in event:
+        # The heaviest rain of the 24 km around each cell of 8 km, in the frame of the flash.
+        cells = vil.reshape(48, 8, 48, 8, 49).max((1, 3))
+        padded = np.pad(cells, ((1, 1), (1, 1), (0, 0)))
+        around = np.max([padded[i:i + 48, j:j + 48] for i in range(3) for j in range(3)], 0)
+        for t, _, _, x, y in event["lght"]:
+            frame = int((t + 7200) // 300)
+            if 0 <= x < 48 and 0 <= y < 48 and 0 <= frame < 49 and (event["vil"][..., frame] != 255).any():
+                flashes += 1
+                near += around[int(y), int(x), frame] >= 100
+print(json.dumps({
+    "rows": len(rows),
+    "files": len(seen),
+    "flashes": flashes,
+    "flashes_near_rain": near / max(flashes, 1),
+    "colder_by_degrees": float(np.concatenate(warm).mean() - np.concatenate(cold).mean()),
+    "greatest_level": greatest,
+}))

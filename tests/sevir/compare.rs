@@ -40,7 +40,7 @@ fn the_real_catalogue_is_what_a_plain_reading_finds() {
     let told: Vec<Value> = events.iter().map(as_json).collect();
     fs::write(&file, json!(told).to_string()).expect("a file");
     let catalog = data::folder().expect("as before").join("sevir/CATALOG.csv");
-    let printed = python::run(python, "check_sevir.py", &["groups", text(&catalog), text(&file)]);
+    let printed = python::run(python, "check_events.py", &["groups", text(&catalog), text(&file)]);
     assert!(printed.starts_with("1302 events"), "{printed}");
 }
 
@@ -100,7 +100,7 @@ fn lightning_counts_are_those_of_the_rule() {
             let file = folder.path().join("case.json");
             let case = json!({ "bins": name, "points": points, "counts": counts });
             fs::write(&file, case.to_string()).expect("a file");
-            println!("{}", python::run(python, "check_sevir.py", &["counts", text(&file)]));
+            println!("{}", python::run(python, "check_events.py", &["counts", text(&file)]));
         }
     }
 }
@@ -150,7 +150,7 @@ fn resized_frames_are_those_of_numpy() {
             json!({ "kind": kind, "missing": hole, "source": nested(&source, from), "target": nested(&target, to) });
         let file = folder.path().join("case.json");
         fs::write(&file, case.to_string()).expect("a file");
-        println!("{}", python::run(python, "check_sevir.py", &["resize", text(&file)]));
+        println!("{}", python::run(python, "check_events.py", &["resize", text(&file)]));
     }
 }
 

@@ -4,6 +4,7 @@ mod compare;
 #[path = "../common/data.rs"]
 mod data;
 mod files;
+mod glm;
 mod leaks;
 #[allow(dead_code, unreachable_pub, reason = "other test files use more of it")]
 #[path = "../common/python.rs"]
@@ -230,4 +231,8 @@ fn a_split_by_identifier_follows_its_shares_and_its_seed_alone() {
     let moved = |event: &Event| Event { time: Default::default(), parts: BTreeMap::new(), ..event.clone() };
     let rule = SplitRule::Id { seed: 5, validation: 0.1, test: 0.2 };
     assert!(events.iter().all(|event| rule.split(&moved(event)) == rule.split(event)));
+    for (validation, test) in [(0.5, 0.6), (-0.1, 0.2), (0.1, -0.2), (f64::NAN, 0.1), (0.1, f64::INFINITY)] {
+        assert!(SplitRule::Id { seed: 5, validation, test }.check().is_err(), "{validation} {test}");
+    }
+    assert!(rule.check().is_ok() && SplitRule::default().check().is_ok());
 }

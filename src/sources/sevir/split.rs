@@ -91,6 +91,20 @@ impl Default for SplitRule {
 }
 
 impl SplitRule {
+    /// Whether the rule can be used.
+    ///
+    /// # Errors
+    /// Shares that are no shares, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let SplitRule::Id { validation, test, .. } = *self else { return Ok(()) };
+        if validation >= 0.0 && test >= 0.0 && validation + test <= 1.0 {
+            return Ok(());
+        }
+        Err(format!(
+            "shares of {validation} for validation and {test} for the test; expected 0 or more, together at most 1"
+        ))
+    }
+
     /// The split of an event.
     pub fn split(&self, event: &Event) -> Split {
         match *self {

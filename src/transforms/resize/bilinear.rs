@@ -54,46 +54,54 @@ fn outermost<T: Code>(row: &[i32], out: &mut [T]) {
     }
 }
 
-/// Where a point lies along one axis: the point before or at it, the next one, and the share of that.
+/// Where a point lies along one axis: the point before or at it, the next one, and the weight of that among [`parts`].
 #[derive(Clone, Copy)]
 struct Place {
     lower: usize,
     upper: usize,
-    share: f64,
+    share: i64,
+}
+
+/// Into how many parts the step between two points is cut, so that every point of the target lies on a cut.
+fn parts(to: usize) -> usize {
+    2 * to
 }
 
 fn places(from: usize, to: usize) -> Vec<Place> {
-    let last = from - 1;
+    let (last, parts) = (from - 1, parts(to));
     let place = |at: usize| {
-        let exact = ((at as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, last as f64);
-        let lower = (exact as usize).min(last);
-        Place { lower, upper: (lower + 1).min(last), share: exact - lower as f64 }
+        let cuts = ((2 * at + 1) * from).saturating_sub(to).min(last * parts);
+        let lower = cuts / parts;
+        Place { lower, upper: (lower + 1).min(last), share: (cuts % parts) as i64 }
     };
     (0..to).map(place).collect()
 }
 
-/// Any size, of a frame that may miss points.
+/// Any size, of a frame that may miss points; in whole numbers, so that halves are exact.
 pub(super) fn any<T: Code>(frame: &[T], from: usize, out: &mut [T], to: usize) {
-    let places = places(from, to);
+    let (places, whole) = (places(from, to), parts(to) as i64);
     for (row, out) in places.iter().zip(out.chunks_exact_mut(to)) {
         let (above, below) = (&frame[row.lower * from..][..from], &frame[row.upper * from..][..from]);
         for (column, out) in places.iter().zip(out) {
-            *out = between(above, below, row.share, column);
+            *out = between([above, below], row.share, column, whole);
         }
     }
 }
 
 /// The mean of those of four points that are there, by weight, where they hold at least half of it.
-fn between<T: Code>(above: &[T], below: &[T], down: f64, column: &Place) -> T {
+fn between<T: Code>([above, below]: [&[T]; 2], down: i64, column: &Place, whole: i64) -> T {
     let right = column.share;
     let corners = [
-        (above[column.lower], (1.0 - down) * (1.0 - right)),
-        (above[column.upper], (1.0 - down) * right),
-        (below[column.lower], down * (1.0 - right)),
+        (above[column.lower], (whole - down) * (whole - right)),
+        (above[column.upper], (whole - down) * right),
+        (below[column.lower], down * (whole - right)),
         (below[column.upper], down * right),
     ];
     let there = corners.into_iter().filter(|(value, _)| *value != T::MISSING);
-    let (total, weight) = there
-        .fold((0.0, 0.0), |(total, sum), (value, weight)| (total + weight * f64::from(value.into()), sum + weight));
-    if weight < 0.5 { T::MISSING } else { T::from_i32((total / weight + 0.5).floor() as i32) }
+    let (total, weight) =
+        there.fold((0, 0), |(total, sum), (value, weight)| (total + weight * i64::from(value.into()), sum + weight));
+    if 2 * weight < whole * whole {
+        return T::MISSING;
+    }
+    T::from_i32((2 * total + weight).div_euclid(2 * weight) as i32)
 }

@@ -1,0 +1,67 @@
+//! Real flashes of the lightning mapper on an event's grid and on a globe, against pyproj and a plain count.
+
+use std::fs;
+use std::sync::Arc;
+
+use gustfront::domain::{Earth, Event, Grid, Moment, Projection};
+use gustfront::formats::glm::{Level, Strike, strikes};
+use gustfront::formats::hdf5::Hdf5File;
+use gustfront::storage::FileStore;
+use gustfront::transforms::lightning::{TimeBins, count};
+use serde_json::json;
+
+use super::{data, python};
+
+/// 2018-07-02T04:33:00 UTC, where the first of the files begins.
+const START: Moment = Moment(1_530_505_980);
+
+/// Every flash or group of the three files; `None`, with a printed reason, where there are none.
+fn real(level: Level) -> Option<Vec<Strike>> {
+    let folder = data::folder()?.join("glm");
+    let objects = Arc::new(FileStore::new(folder.to_str().expect("a path")));
+    let mut names: Vec<_> =
+        fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+    names.sort();
+    let read = |name: &std::ffi::OsString| {
+        let file = Hdf5File::open(objects.clone(), name.to_str().expect("a name")).expect("a file");
+        strikes(&file, level).expect("lightning")
+    };
+    Some(names.iter().flat_map(read).collect())
+}
+
+#[test]
+fn real_flashes_are_counted_where_and_when_they_are() {
+    let Some(flashes) = real(Level::Flash) else { return };
+    let Some(python) = python::python() else { return };
+    let earth = Earth::sphere(6_370_997.0);
+    let globe = Grid { projection: Projection::LatLon, earth, nx: 360, ny: 181, x0: 0.0, y0: 90.0, dx: 1.0, dy: -1.0 };
+    let laea =
+        Grid { projection: Event::PROJECTION, nx: 60, ny: 50, x0: -2.4e6, y0: -2e6, dx: 8e4, dy: 8e4, ..globe.clone() };
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, grid) in [("globe", &globe), ("laea", &laea)] {
+        for bins in [
+            TimeBins { start: START, seconds: 20, count: 3 },
+            TimeBins { start: Moment(START.0 + 7), seconds: 9, count: 4 },
+        ] {
+            let counts = count(grid, bins, flashes.iter().copied()).expect("a grid");
+            assert_eq!(counts.values.iter().map(|n| u64::from(*n)).sum::<u64>() + counts.outside, flashes.len() as u64);
+            let places: Vec<[f64; 3]> = flashes.iter().map(|f| [f.seconds, f.latitude, f.longitude]).collect();
+            let case = json!({
+                "grid": grid, "laea": name == "laea", "flashes": places, "counts": counts.values,
+                "start": bins.start.0, "seconds": bins.seconds, "bins": bins.count,
+            });
+            let file = folder.path().join("case.json");
+            fs::write(&file, case.to_string()).expect("a file");
+            let printed = python::run(python, "check_events.py", &["glm", file.to_str().expect("a path")]);
+            println!("{name}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn there_are_more_groups_than_flashes_and_all_are_of_these_minutes() {
+    let (Some(flashes), Some(groups)) = (real(Level::Flash), real(Level::Group)) else { return };
+    assert!(flashes.len() > 100 && groups.len() > flashes.len());
+    // A flash is put where its first event is, which may lie in the file before.
+    assert!(flashes.iter().all(|flash| (flash.seconds - START.0 as f64 - 30.0).abs() < 40.0));
+}
