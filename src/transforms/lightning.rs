@@ -1,19 +1,9 @@
-//! Lightning flashes counted in the cells of any grid and in bins of time.
+//! Lightning counted in the cells of any grid and in bins of time.
 
 use std::ops::Range;
 
 use crate::domain::{Grid, GridError, Moment};
-
-/// One flash.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Flash {
-    /// Seconds since 1970-01-01T00:00 UTC.
-    pub seconds: f64,
-    /// Degrees north.
-    pub latitude: f64,
-    /// Degrees east.
-    pub longitude: f64,
-}
+use crate::formats::glm::Strike;
 
 /// Bins of time, one after the other: the first instant of a bin is in it, the last is in the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,32 +24,33 @@ impl TimeBins {
     }
 }
 
-/// How many flashes there were, and how many were nowhere on the grid or at no time of the bins.
+/// How many strikes there were, and how many were nowhere on the grid or at no time of the bins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Counts in order of bin, row and column.
     pub values: Vec<u32>,
-    /// Flashes that are in none of them.
+    /// Strikes that are in none of them.
     pub outside: u64,
 }
 
-/// Counts flashes in the cell around each point of a grid: from half a step before it, included, to half a step after.
+/// Counts strikes in the cell around each point of a grid: from half a step before it, included, to half a step after.
 ///
-/// A flash whose place or time is no number is outside.
+/// A strike whose place or time is no number is outside. Which strikes count, flashes or groups and of what quality, is
+/// the caller's choice.
 ///
 /// # Errors
 /// Where the grid makes no map.
-pub fn count(grid: &Grid, bins: TimeBins, flashes: impl IntoIterator<Item = Flash>) -> Result<Counts, GridError> {
+pub fn count(grid: &Grid, bins: TimeBins, strikes: impl IntoIterator<Item = Strike>) -> Result<Counts, GridError> {
     let (map, wraps) = (grid.map()?, grid.wraps());
-    let place = |flash: &Flash| {
-        let bin = bins.of(flash.seconds)?;
-        let (i, j) = grid.index_with(&map, flash.latitude, flash.longitude)?;
+    let place = |strike: &Strike| {
+        let bin = bins.of(strike.seconds)?;
+        let (i, j) = grid.index_with(&map, strike.latitude, strike.longitude)?;
         let i = if wraps { (i + 0.5).rem_euclid(grid.nx as f64) - 0.5 } else { i };
         Some((bin * grid.ny + cell(j, 0..grid.ny)?) * grid.nx + cell(i, 0..grid.nx)?)
     };
     let mut counts = Counts { values: vec![0; bins.count * grid.len()], outside: 0 };
-    for flash in flashes {
-        match place(&flash).and_then(|at| counts.values.get_mut(at)) {
+    for strike in strikes {
+        match place(&strike).and_then(|at| counts.values.get_mut(at)) {
             Some(count) => *count += 1,
             None => counts.outside += 1,
         }
@@ -83,8 +74,8 @@ mod tests {
         Grid { projection: Projection::LatLon, earth, nx: 36, ny: 18, x0: 0.0, y0: 85.0, dx: 10.0, dy: -10.0 }
     }
 
-    fn flash(seconds: f64, latitude: f64, longitude: f64) -> Flash {
-        Flash { seconds, latitude, longitude }
+    fn flash(seconds: f64, latitude: f64, longitude: f64) -> Strike {
+        Strike { seconds, latitude, longitude, energy_j: 1e-14, quality: Some(0) }
     }
 
     #[test]

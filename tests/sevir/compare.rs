@@ -9,8 +9,8 @@ use gustfront::sources::sevir::{Catalog, LightningBins, count_lightning, group};
 use gustfront::transforms::resize::resize;
 use serde_json::{Value, json};
 
-use super::common::{data, python};
 use super::files::Line;
+use super::{data, python};
 
 /// The events of the real catalogue; `None`, with a printed reason, where there is none.
 fn real() -> Option<Vec<Event>> {
@@ -79,7 +79,7 @@ fn the_grid_of_a_real_event_ends_in_its_upper_right_corner() {
 fn points() -> Vec<[f64; 5]> {
     let times = [-7200.0, -7200.1, -7199.9, -6900.0, -1e9, 0.0, -0.0, 7199.9, 7200.0, 7200.1, 7500.0, 1e9];
     let places = [0.0, -0.0, -1e-9, 0.5, 47.0, 47.999_999, 48.0, 48.5, -3.0, 1e18];
-    let all = times.iter().flat_map(|t| places.iter().flat_map(move |x| places.iter().map(move |y| [*t, 38.0, -98.0, *x, *y])));
+    let all = (0..times.len() * 100).map(|at| [times[at / 100], 38.0, -98.0, places[at / 10 % 10], places[at % 10]]);
     let near = |edge: i32| [-1e-9, 0.0, 1e-9].map(|more| [f64::from(edge) + more, 38.0, -98.0, 5.0, 7.0]);
     let edges = (-7200..=7200).step_by(300).flat_map(near);
     let philox = Philox::new(11, 3);
@@ -146,7 +146,8 @@ fn resized_frames_are_those_of_numpy() {
             Levels::U8(values) => values.iter().map(|value| i32::from(*value)).collect(),
             Levels::I16(values) => values.iter().map(|value| i32::from(*value)).collect(),
         };
-        let case = json!({ "kind": kind, "missing": hole, "source": nested(&source, from), "target": nested(&target, to) });
+        let case =
+            json!({ "kind": kind, "missing": hole, "source": nested(&source, from), "target": nested(&target, to) });
         let file = folder.path().join("case.json");
         fs::write(&file, case.to_string()).expect("a file");
         println!("{}", python::run(python, "check_sevir.py", &["resize", text(&file)]));

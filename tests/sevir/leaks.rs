@@ -20,7 +20,9 @@ const MODALITIES: [Modality; 3] = [Modality::Vil, Modality::Ir107, Modality::Lgh
 fn write_event(folder: &Path, other: bool, first_frame: usize, after_seconds: f64) {
     let file = |modality: Modality| folder.join(format!("data/{modality}/2019/SEVIR.h5"));
     let moved = |frame: usize| usize::from(other && frame >= first_frame);
-    write_dense(&file(Modality::Vil), Modality::Vil, &["S1"], |_, y, x, t| ((y * 3 + x + t) % 200 + 40 * moved(t)) as u8);
+    write_dense(&file(Modality::Vil), Modality::Vil, &["S1"], |_, y, x, t| {
+        ((y * 3 + x + t) % 200 + 40 * moved(t)) as u8
+    });
     write_dense(&file(Modality::Ir107), Modality::Ir107, &["S1"], |_, y, x, t| {
         (y * 20 + x * 7 + t) as i16 - 3000 * moved(t) as i16
     });
@@ -89,7 +91,8 @@ fn write_splits(folder: &Path, train: i16, others: i16) {
         if (y, x) == (0, 0) { i16::MIN } else { base + (y + x + t) as i16 % 100 }
     });
     let lines = [("S1", "2018"), ("S2", "2019"), ("S3", "2020"), ("S4", "2018")];
-    let line = |(at, (id, year)): (usize, (&str, &str))| Line::new(id, &format!("{year}-01-02 00:00:00"), Modality::Ir069, at);
+    let line =
+        |(at, (id, year)): (usize, (&str, &str))| Line::new(id, &format!("{year}-01-02 00:00:00"), Modality::Ir069, at);
     let lines: Vec<Line> = lines.into_iter().enumerate().map(line).collect();
     fs::write(folder.join("CATALOG.csv"), catalog(&lines)).expect("a catalogue");
 }
@@ -107,7 +110,8 @@ fn statistics_of_training_know_nothing_of_the_other_splits() {
         let Levels::I16(values) = sevir.read(&event(&sevir, "S1"), Modality::Ir069).expect("a cube").levels else {
             panic!("16 bits")
         };
-        let there: Vec<f64> = values.iter().filter(|value| **value != i16::MIN).map(|value| f64::from(*value)).collect();
+        let there: Vec<f64> =
+            values.iter().filter(|value| **value != i16::MIN).map(|value| f64::from(*value)).collect();
         let mean = there.iter().sum::<f64>() / there.len() as f64;
         let variance = there.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / there.len() as f64;
         let row = sums.scaling();

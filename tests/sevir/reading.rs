@@ -39,7 +39,8 @@ fn every_value_is_read_to_its_frame_row_and_column() {
     // One identifier ends in NULs, one in spaces.
     write_dense(&file(Modality::Vil), Modality::Vil, &["S5", "S1      ", "S2"], level);
     write_dense(&file(Modality::Ir069), Modality::Ir069, &["S2", "S1"], code);
-    let lines = [(Modality::Vil, "S1", 1), (Modality::Vil, "S2", 2), (Modality::Ir069, "S1", 1), (Modality::Ir069, "S2", 0)];
+    let lines =
+        [(Modality::Vil, "S1", 1), (Modality::Vil, "S2", 2), (Modality::Ir069, "S1", 1), (Modality::Ir069, "S2", 0)];
     write_catalog(folder.path(), &lines.map(|(modality, id, index)| Line::new(id, TIME, modality, index)));
     let sevir = open(folder.path(), SevirOptions::default());
     for (modality, id, index) in lines {
@@ -74,7 +75,9 @@ fn lightning_is_found_by_its_event_and_counted() {
         Levels::I16(counts) => counts,
         Levels::U8(_) => panic!("counts have 16 bits"),
     };
-    let of = |counts: &[i16]| counts.iter().enumerate().filter(|(_, n)| **n != 0).map(|(at, n)| (at, *n)).collect::<Vec<_>>();
+    let of = |counts: &[i16]| {
+        counts.iter().enumerate().filter(|(_, n)| **n != 0).map(|(at, n)| (at, *n)).collect::<Vec<_>>()
+    };
     assert_eq!(of(&counts(&sevir, "S1")), [(2 * 48 + 3, 1), (24 * 48 * 48 + 47, 1)]);
     assert_eq!(of(&counts(&sevir, "R9")), []);
     let before = open(folder.path(), SevirOptions { lightning: LightningBins::Before, ..SevirOptions::default() });
@@ -131,7 +134,11 @@ fn what_the_catalogue_and_the_file_disagree_on_is_told() {
         };
         for _ in 0..2 {
             let found = failure(&sevir, "S1", Modality::Ir107);
-            assert_eq!((found.reason, &*found.event, found.modality), (reason, "S1", Modality::Ir107), "{file}: {found}");
+            assert_eq!(
+                (found.reason, &*found.event, found.modality),
+                (reason, "S1", Modality::Ir107),
+                "{file}: {found}"
+            );
             assert!(found.to_string().contains(told), "{file}: {found}");
         }
         let absent = failure(&sevir, "S1", Modality::Vil);

@@ -1,19 +1,13 @@
 //! SEVIR's catalogue, splits, reading and transforms, against recomputations from the rules and with every kind of damage.
 
-mod common {
-    #[allow(dead_code)]
-    pub(crate) mod data;
-    #[allow(dead_code)]
-    pub(crate) mod python;
-}
-
-#[path = "sevir/compare.rs"]
 mod compare;
-#[path = "sevir/files.rs"]
+#[path = "../common/data.rs"]
+mod data;
 mod files;
-#[path = "sevir/leaks.rs"]
 mod leaks;
-#[path = "sevir/reading.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other test files use more of it")]
+#[path = "../common/python.rs"]
+mod python;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +15,9 @@ use std::sync::Arc;
 
 use files::{HEADER, Line, catalog, offsets};
 use gustfront::domain::{Event, Modality, Period};
-use gustfront::sources::sevir::{Catalog, EventFilter, EventSource, SetAside, Sevir, SevirOptions, Split, SplitRule, group};
+use gustfront::sources::sevir::{
+    Catalog, EventFilter, EventSource, SetAside, Sevir, SevirOptions, Split, SplitRule, group,
+};
 use gustfront::sources::{RejectReason, SourceError};
 use gustfront::storage::FileStore;
 
@@ -94,7 +90,8 @@ fn bytes_that_are_no_text_cost_their_own_line() {
 
 #[test]
 fn a_catalogue_without_its_columns_is_refused() {
-    for (text, told) in [("", "lacks the columns id"), ("id,file_name\nS1,x", "file_index"), ("\u{1f}\u{8b}", "lacks")] {
+    for (text, told) in [("", "lacks the columns id"), ("id,file_name\nS1,x", "file_index"), ("\u{1f}\u{8b}", "lacks")]
+    {
         let error = Catalog::parse("s3://here", text.as_bytes()).expect_err("no catalogue");
         assert!(matches!(error, SourceError::Catalog { .. }));
         assert!(error.to_string().contains("s3://here") && error.to_string().contains(told), "{error}");
@@ -105,7 +102,8 @@ fn a_catalogue_without_its_columns_is_refused() {
 fn columns_may_come_in_any_order_and_without_the_unnamed_one() {
     let line = Line::new("S1", "2019-02-03 04:05:06", Modality::Ir069, 3);
     let reversed = |text: &str| text.split(',').rev().collect::<Vec<_>>().join(",");
-    let text = format!("{}\n{}\n", reversed(HEADER).trim_end_matches(','), reversed(&line.text()).trim_end_matches(",7"));
+    let text =
+        format!("{}\n{}\n", reversed(HEADER).trim_end_matches(','), reversed(&line.text()).trim_end_matches(",7"));
     let (plain, _) = read(&catalog(&[line]), EventFilter::default());
     let (turned, set_aside) = read(&text, EventFilter::default());
     assert_eq!((turned, set_aside), (plain, vec![]));
@@ -118,7 +116,11 @@ fn contradicting_rows_set_the_event_aside() {
     let vil = base(Modality::Vil);
     for (second, reason, told) in [
         (Line { time: "2019-02-03 04:05:07".into(), ..base(Modality::Vis) }, RejectReason::Contradiction, "time"),
-        (Line { corners: [29.51, -100.25, 33.0, -96.5], ..base(Modality::Vis) }, RejectReason::Contradiction, "corners"),
+        (
+            Line { corners: [29.51, -100.25, 33.0, -96.5], ..base(Modality::Vis) },
+            RejectReason::Contradiction,
+            "corners",
+        ),
         (Line { kind: "Flood".into(), ..base(Modality::Vis) }, RejectReason::Contradiction, "kind"),
         (Line { index: "4".into(), ..base(Modality::Vil) }, RejectReason::Duplicate, "another row of vil"),
     ] {
@@ -190,8 +192,11 @@ fn the_published_split_is_by_date_to_the_second() {
     let mut counts: BTreeMap<Split, usize> = BTreeMap::new();
     events.iter().for_each(|event| *counts.entry(SplitRule::default().split(event)).or_default() += 1);
     assert_eq!(counts.into_values().collect::<Vec<_>>(), [24 * 20 + 1, 5 * 20 + 2, 7 * 20 + 1]);
-    let of = |split| events.iter().filter(move |event| SplitRule::default().split(event) == split).map(|event| event.time);
-    assert!(of(Split::Train).max() < of(Split::Validation).min() && of(Split::Validation).max() < of(Split::Test).min());
+    let of =
+        |split| events.iter().filter(move |event| SplitRule::default().split(event) == split).map(|event| event.time);
+    assert!(
+        of(Split::Train).max() < of(Split::Validation).min() && of(Split::Validation).max() < of(Split::Test).min()
+    );
 }
 
 #[test]
