@@ -116,7 +116,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
 /// Runs a pipeline of storm events: alone, as one of several processes, or as the parent of all.
 fn events(args: &RunArgs, pipeline: Pipeline) -> anyhow::Result<Exit> {
     if args.from.is_some() || args.to.is_some() || args.follow {
-        let text = "--from, --to and --follow are for cycles; expected --set from=… or --set to=… for storm events";
+        let text =
+            "--from, --to and --follow are for cycles; expected --set sources.NAME.from=… or .to=… for storm events";
         return Err(BadUsage(text.into()).into());
     }
     let cluster = match (&args.hosts, args.process) {
