@@ -72,6 +72,7 @@ print(json.dumps({
     "rows": len(rows),
     "files": len(seen),
     "flashes": flashes,
+    "without_flashes": sum(len(event["lght"]) == 0 for event in events.values() if "lght" in event),
     "flashes_near_rain": near / max(flashes, 1),
     "colder_by_degrees": float(np.concatenate(warm).mean() - np.concatenate(cold).mean()),
     "greatest_level": greatest,

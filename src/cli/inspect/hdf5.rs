@@ -93,7 +93,7 @@ impl Content {
         };
         let dense = rows.iter().find(|row| DENSE.contains(&&*row.name) && row.shape.len() == 4);
         if let Some((row, events)) = dense.and_then(|row| Some((row, row.shape.first()?))) {
-            return format!("dense SEVIR, {}: {events} events", row.name);
+            return format!("dense SEVIR, {}, events: {events}", row.name);
         }
         let of_netcdf = |row: &Row| row.attributes.contains_key("_Netcdf4Dimid");
         let is_netcdf = attributes.contains_key("Conventions")
@@ -208,7 +208,7 @@ impl Row {
     }
 
     fn cells(&self) -> Vec<String> {
-        let end = |k: usize| self.range.map_or("-".into(), |(range, _)| format!("{}", range[k]));
+        let end = |k: usize| self.range.map_or("-".into(), |(range, _)| number(range[k]));
         let of = self.range.map_or("-".into(), |(_, [looked, all])| match looked == all {
             true => "all".to_string(),
             false => format!("{looked} of {all} rows"),
@@ -269,13 +269,23 @@ fn span(dataset: &Dataset) -> anyhow::Result<Option<([f64; 2], [u64; 2])>> {
     Ok((range[0] <= range[1]).then_some((range, [looked, length])))
 }
 
+/// A number for a person: whole ones as they are, others to seven digits.
+pub(super) fn number(value: f64) -> String {
+    let digits = 6 - value.abs().log10().floor().clamp(-6.0, 6.0) as i32;
+    match value {
+        _ if value.fract() == 0.0 || !value.is_finite() => value.to_string(),
+        _ if value.abs() < 1e-4 => format!("{value:.6e}"),
+        _ => format!("{value:.*}", digits.max(0) as usize),
+    }
+}
+
 /// An attribute for a person: cut where it is long.
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::Text(text) => text.clone(),
         Value::Texts(texts) => texts.join(", "),
-        Value::Number(number) => number.to_string(),
-        Value::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
+        Value::Number(value) => number(*value),
+        Value::Numbers(numbers) => numbers.iter().map(|value| number(*value)).collect::<Vec<_>>().join(", "),
         Value::Other(class) => format!("({class})"),
     };
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -86,7 +86,7 @@ impl Keyed {
         let of =
             if self.looked_at == events { "all".to_string() } else { format!("{} of {events} events", self.looked_at) };
         for (column, [low, high]) in COLUMNS.iter().zip(self.ranges) {
-            let end = |value: f64| if low <= high { value.to_string() } else { "-".into() };
+            let end = |value: f64| if low <= high { super::hdf5::number(value) } else { "-".into() };
             rows.push(vec![column.to_string(), "float64".into(), end(low), end(high), of.clone()]);
         }
         super::table(&rows, out)?;

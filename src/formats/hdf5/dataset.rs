@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::chunks::{Chunk, Rows};
 use super::element::{fixed_text, for_number};
 use super::filters::known;
-use super::structure::{Description, sizes};
+use super::ranged::Ranged;
+use super::structure::{Description, Structure, sizes};
 use super::{Element, Filter, Hdf5Error, Layout, Number, Opened};
 use crate::storage::get_ranges;
 
@@ -153,13 +154,28 @@ impl Dataset {
         if out.is_empty() || self.fill_from_chunks(&rows, out)? {
             return Ok(());
         }
-        let read = self.opened.structure.rows(&self.name, &self.element, rows);
-        let bytes = read.map_err(|reason| self.fault(reason))?;
+        let bytes = self.converted(rows).map_err(|reason| self.fault(reason))?;
         if bytes.len() != out.len() {
             return Err(self.fault(format!("{} bytes came, expected {}", bytes.len(), out.len())));
         }
         out.copy_from_slice(&bytes);
         Ok(())
+    }
+
+    /// The bytes of some rows as a library reads them itself; the ranged reader knows filters that the reference
+    /// library has no plug-in for.
+    fn converted(&self, rows: Range<u64>) -> Result<Vec<u8>, String> {
+        let by_library = self.opened.structure.rows(&self.name, &self.element, rows.clone());
+        let filters = || self.filters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match by_library {
+            Err(_) if !known(&self.filters) => {
+                let Opened { objects, key, size, .. } = &*self.opened;
+                let ranged = Ranged::open(objects.clone(), key, *size)?;
+                let read = ranged.rows(&self.name, &self.element, rows);
+                read.map_err(|reason| format!("stored by {}, which cannot be undone: {reason}", filters()))
+            }
+            read => read,
+        }
     }
 
     /// As [`Dataset::gather`], where all chunks are there and their filters known; otherwise `false`.

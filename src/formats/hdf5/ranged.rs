@@ -25,7 +25,7 @@ impl Ranged {
     /// Reads the head of an object of `size` bytes.
     pub(super) fn open(objects: Arc<dyn ObjectStore>, key: &str, size: u64) -> Result<Ranged, String> {
         let file = File::from_source(Blocks::new(objects, key, size)).map_err(told)?;
-        let end = file.superblock().eof_address.saturating_add(file.superblock().base_address.get());
+        let end = file.superblock().eof_address;
         if end > size {
             return Err(format!("it ends at byte {size}, its own header says at {end}"));
         }

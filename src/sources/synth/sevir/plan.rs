@@ -10,7 +10,7 @@ use super::place::Place;
 use crate::domain::{FRAMES, Modality, Moment, Philox, Slot};
 use crate::sources::synth::births::Region;
 use crate::sources::synth::math::{cos_turns, sin_turns};
-use crate::sources::synth::weather::Weather;
+use crate::sources::synth::weather::{Storms, Weather};
 
 /// Moments that are tried for a storm in an event's share of the time.
 const TRIES: u32 = 10;
@@ -20,6 +20,10 @@ const LAND: Region = Region { low: [-1100.0, -700.0], high: [1300.0, 700.0] };
 const STRONG_DBZ: f64 = 48.0;
 /// The share of events around no reported storm.
 const RANDOM_SHARE: f64 = 0.2;
+/// Every so many events one lies in calm weather, whatever is drawn.
+const CALM_EVERY: u32 = 8;
+/// Cores weaker than this make no lightning.
+const CALM_DBZ: f64 = 40.0;
 /// The share of events that lack one modality.
 const LACKING_SHARE: f64 = 0.25;
 /// The share of events in which frames of one modality are missing.
@@ -73,13 +77,17 @@ pub(super) fn events(options: &SevirOptions) -> Vec<Plan> {
 fn event(options: &SevirOptions, number: u32) -> Option<Plan> {
     let random = Philox::new(options.seed, 40);
     let [kind, which, lack, gap] = random.uniform([number, 0, 0, 0]);
-    let is_random = kind < RANDOM_SHARE;
-    let (time, middle_km) =
-        if is_random { anywhere(options, &random, number, TRIES) } else { storm(options, &random, number) };
+    let is_calm = number % CALM_EVERY == 1;
+    let is_random = is_calm || kind < RANDOM_SHARE;
+    let (time, middle_km) = match (is_calm, is_random) {
+        (true, _) => of_tries(options, &random, number, calm),
+        (_, true) => anywhere(options, &random, number, TRIES),
+        _ => of_tries(options, &random, number, storm),
+    };
     let place = Place::around(middle_km[0], middle_km[1])?;
     let mut parts = parts(options, time, &place);
     let lacking = (lack < LACKING_SHARE).then(|| Modality::ALL[(lack / LACKING_SHARE * 5.0) as usize % 5]);
-    if let Some(lacking) = lacking.filter(|_| parts.len() > 1) {
+    if let Some(lacking) = lacking.filter(|_| parts.len() > 1 && !is_calm) {
         parts.remove(&lacking);
     }
     if gap < GAPS_SHARE {
@@ -107,29 +115,45 @@ fn anywhere(options: &SevirOptions, random: &Philox, number: u32, attempt: u32) 
     (Moment(seconds / 60 * 60), [at(0, x), at(1, y)])
 }
 
-/// The strongest of some storms near places that are tried.
-fn storm(options: &SevirOptions, random: &Philox, number: u32) -> (Moment, [f64; 2]) {
-    let mut best = (f64::NEG_INFINITY, anywhere(options, random, number, 0));
-    for attempt in 0..TRIES {
+/// A time, a place, and how well they suit; `None` where they do not.
+type Try = Option<(f64, Moment, [f64; 2])>;
+
+/// The best of some times and places; the first where none suits.
+fn of_tries(
+    options: &SevirOptions,
+    random: &Philox,
+    number: u32,
+    judge: fn(Moment, [f64; 2], &Storms) -> Try,
+) -> (Moment, [f64; 2]) {
+    let judged = |attempt: u32| {
         let (time, middle) = anywhere(options, random, number, attempt);
         let region = Region { low: middle, high: middle }.grown(300.0);
         let storms = Weather::new(options.seed, Slot::new(time, Default::default())).storms(region);
-        let strong = storms.cores.iter().filter(|core| core.dbz > STRONG_DBZ).count() as f64;
-        let Some(core) = storms.cores.iter().max_by(|a, b| a.dbz.total_cmp(&b.dbz)) else { continue };
-        let score = core.dbz + 3.0 * strong;
-        if score > best.0 {
-            let held = |axis: usize| core.at_km[axis].clamp(LAND.low[axis], LAND.high[axis]);
-            best = (score, (time, [held(0), held(1)]));
-        }
-    }
-    best.1
+        judge(time, middle, &storms)
+    };
+    let best = (0..TRIES).filter_map(judged).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or_else(|| anywhere(options, random, number, 0), |(_, time, middle)| (time, middle))
+}
+
+/// Around the strongest of many strong cores.
+fn storm(time: Moment, _: [f64; 2], storms: &Storms) -> Try {
+    let strong = storms.cores.iter().filter(|core| core.dbz > STRONG_DBZ).count() as f64;
+    let core = storms.cores.iter().max_by(|a, b| a.dbz.total_cmp(&b.dbz))?;
+    let held = |axis: usize| core.at_km[axis].clamp(LAND.low[axis], LAND.high[axis]);
+    Some((core.dbz + 3.0 * strong, time, [held(0), held(1)]))
+}
+
+/// Where the fewest cores are.
+fn calm(time: Moment, middle: [f64; 2], storms: &Storms) -> Try {
+    let cores = storms.cores.iter().filter(|core| core.dbz > CALM_DBZ).count() as f64;
+    Some((-cores, time, middle))
 }
 
 /// What there is to observe at a time and a place.
 fn parts(options: &SevirOptions, time: Moment, place: &Place) -> BTreeMap<Modality, Part> {
     let minute = i64::from(time.calendar().minute());
-    // Radar frames are on every fifth minute; the satellite's two minutes later. The first is the latest by −120 minutes
-    // of the radar, the nearest to that of the satellite.
+    // Radar frames are on every fifth minute, the satellite's two minutes later: the radar's first is the last one at
+    // least two hours before the event, the satellite's the one nearest to that.
     let radar = -120 - minute.rem_euclid(5);
     let satellite = -122 + (2 - (minute - 122)).rem_euclid(5);
     let lit = sun(time, place.geographic(192.0, 192.0)) > DAYLIGHT;
