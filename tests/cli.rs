@@ -53,6 +53,8 @@ fn what_cannot_be_meant_ends_with_64_and_says_what_was_expected() {
         (run(&["--from", "tomorrow"]), &["--from", "`tomorrow` is no UTC time; expected 2018-07-22"]),
         (run(&["--from", "2026-05-21", "--to", "2026-05-20"]), &["--to 2026-05-20T00:00Z is before --from"]),
         (run(&["--follow", "--to", "2026-05-20"]), &["--follow", "--to"]),
+        (run(&["--device", "gpu"]), &["--device", "expected auto, cpu, or cuda: and a number such as cuda:0"]),
+        (run(&["--set", "device=cuda"]), &["--set device=cuda", "there is no device \"cuda\"; expected auto, cpu"]),
         (run(&["--set", "leads"]), &["--set leads: expected key=value"]),
         (run(&["--set", "leads=x"]), &["--set leads=x", "`x` is no list of leads; expected hours"]),
         (run(&["--set", "lead=1"]), &["unknown key `lead`; expected one of", "sources.NAME.leads"]),
@@ -137,6 +139,7 @@ fn check_shows_the_graph_as_text_and_as_dot() {
         "earth_winds (rotate_winds) ← quality: states",
         "scores (scores) ← persistence, earth_winds",
         "output elsewhere",
+        "device auto",
     ] {
         assert!(shown.contains(line), "{shown}");
     }
@@ -145,6 +148,28 @@ fn check_shows_the_graph_as_text_and_as_dot() {
     for edge in ["\"hrrr\" -> \"quality\"", "\"earth_winds\" -> \"scores\"", "\"persistence\" -> \"pictures\""] {
         assert!(dot.contains(edge), "{dot}");
     }
+}
+
+#[test]
+fn a_device_is_named_in_the_report_and_refused_before_anything_runs_where_it_is_missing() {
+    let (folder, bucket) = folder();
+    let (output, refused_output) = (folder.path().join("archive"), folder.path().join("refused"));
+    let (ended, report) = run("hrrr_archive", &bucket, &output, &[&ONE_LEAD[..], &["--device", "cpu"]].concat());
+    assert!(ended.with(0).out.contains("\n  device: cpu ("));
+    assert_eq!((&report["device"]["asked"], &report["device"]["reason"]), (&"cpu".into(), &Value::Null));
+    let (ended, report) = run("hrrr_archive", &bucket, &output, &ONE_LEAD);
+    let (ended, device) = (ended.with(0), &report["device"]);
+    let used = device["used"].as_str().expect("a name");
+    assert_eq!((&device["asked"], device["reason"].is_string()), (&"auto".into(), used.starts_with("cpu")));
+    assert!(ended.out.contains(&format!("  device: {used}")), "{}", ended.out);
+    assert_eq!(ended.err.matches("running on").count(), 1, "{}", ended.err);
+    for command in ["run", "check"] {
+        let paths = ["--input", text(&bucket), "--output", text(&refused_output), "--device", "cuda:99"];
+        refused(&[&[command, ARCHIVE], &paths[..]].concat(), 2, &["cuda"]);
+    }
+    assert!(!refused_output.exists());
+    let listed = gustfront(&["devices"]).with(0).out;
+    assert!(listed.starts_with("cpu     cpu (") && listed.contains("\ncuda    "), "{listed}");
 }
 
 #[test]
@@ -238,7 +263,7 @@ fn inspect_shows_objects_indexes_and_stores() {
 #[test]
 fn completions_are_a_script_that_knows_the_commands() {
     let script = gustfront(&["completions", "bash"]).with(0).out;
-    for word in ["complete -F _gustfront", "run", "check", "status", "inspect", "synth", "--workers"] {
+    for word in ["complete -F _gustfront", "run", "check", "devices", "status", "--workers"] {
         assert!(script.contains(word), "{word}");
     }
     let folder = tempfile::tempdir().expect("a folder");

@@ -154,9 +154,9 @@ pub fn run_on(
     let (started, retried) = (Instant::now(), metrics().retries_in_all());
     let device = DeviceReport { asked: pipeline.device, used: opened.device.name(), reason: opened.reason };
     let reason = device.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    tracing::info!("running on {}{reason}", device.used);
     opened.cuda.iter().for_each(watch::watch);
     let plan = Arc::new(Plan::new(pipeline, options, opened.cuda, stop.clone())?);
+    tracing::info!("running on {}{reason}", device.used);
     health().set_ready();
     flow(&plan, options);
     let shared = &plan.supply.shared;
@@ -185,7 +185,8 @@ pub fn check(pipeline: &Pipeline) -> Result<(), RunError> {
         return backfill::check(pipeline);
     }
     plan::check_tables(pipeline)?;
-    open_device(pipeline).map(|_| ())
+    // `auto` is never refused.
+    if pipeline.device == DeviceChoice::Auto { Ok(()) } else { open_device(pipeline).map(|_| ()) }
 }
 
 /// Runs the dataflow on all workers.

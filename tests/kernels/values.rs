@@ -18,7 +18,7 @@ macro_rules! families {
 }
 
 families! {
-    attention conv data diffusion elementwise fft graph index loss matmul norm optimiser pool random recurrent reduce resize
+    attention conv data diffusion elementwise fft fields graph index loss matmul norm optimiser pool random recurrent reduce resize
     softmax splat
 }
 

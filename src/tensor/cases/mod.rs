@@ -11,6 +11,7 @@ mod norm;
 mod reduce;
 mod softmax;
 mod data;
+mod fields;
 mod fft;
 mod graph;
 mod index;
@@ -89,6 +90,7 @@ pub fn all() -> Vec<Case> {
         norm::cases(),
         attention::cases(),
         data::cases(),
+        fields::cases(),
         fft::cases(),
         graph::cases(),
         index::cases(),

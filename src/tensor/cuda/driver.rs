@@ -51,6 +51,8 @@ pub struct Driver {
     stream: Stream,
     kernels: Kernels,
     staging: Mutex<Staging>,
+    /// Apart from the above: an upload is not held up by a download that waits for kernels.
+    returning: Mutex<Staging>,
     graphs: Mutex<Graphs>,
     times: Mutex<Times>,
     held: AtomicUsize,
@@ -130,6 +132,7 @@ impl Driver {
             stream: Handle(result::stream::create(result::stream::StreamKind::NonBlocking)?),
             kernels: Kernels::new(programs, most_shared),
             staging: Mutex::new(Staging::new()?),
+            returning: Mutex::new(Staging::new()?),
             graphs: Mutex::default(),
             times: Mutex::default(),
             held: AtomicUsize::new(0),
@@ -242,7 +245,7 @@ impl Machine for Driver {
         if locked(&self.graphs).recording().is_some() {
             return Err(self.fail("a download cannot be part of what is recorded".into()));
         }
-        self.done("copying from the device", locked(&self.staging).read(from, bytes, self.stream))
+        self.done("copying from the device", locked(&self.returning).read(from, bytes, self.stream))
     }
 
     unsafe fn launch(&self, kernel: Kernel<'_>, shape: Shape, arguments: &[*const c_void]) -> Result<()> {
@@ -319,6 +322,7 @@ impl Drop for Driver {
         }
         *locked(&self.graphs) = Graphs::default();
         locked(&self.staging).release();
+        locked(&self.returning).release();
         locked(&self.times).release();
         self.kernels.release();
         // SAFETY: nothing is left that would use the stream or the context.
