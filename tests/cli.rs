@@ -277,7 +277,16 @@ fn completions_are_a_script_that_knows_the_commands() {
 
 #[test]
 fn every_help_has_examples_that_name_real_options() {
-    for command in [&["run"][..], &["check"], &["status"], &["inspect"], &["synth", "hrrr"], &["completions"], &[]] {
+    for command in [
+        &["run"][..],
+        &["check"],
+        &["status"],
+        &["inspect"],
+        &["synth", "hrrr"],
+        &["synth", "sevir"],
+        &["completions"],
+        &[],
+    ] {
         let help = gustfront(&[command, &["--help"]].concat()).with(0).out;
         let (options, examples) = help.split_once("Example").expect("examples");
         assert!(examples.contains("  gustfront "), "{command:?}: {examples}");

@@ -15,14 +15,18 @@ use gustfront::storage::{S3Options, clear_partial, open};
 
 use super::output::show;
 
-/// Examples shown by `--help`.
-const EXAMPLES: &str = "Examples:
+/// Examples of `synth hrrr --help`.
+const HRRR_EXAMPLES: &str = "Examples:
   gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 12
   gustfront synth hrrr --output s3://my-bucket/synthetic \\
       --start 2026-05-20T12 --cycles 24 --size full
-  gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 3 --leads 0-6 --seed 11
+  gustfront synth hrrr --output bucket --start 2026-05-20T18 --cycles 3 --leads 0-6 --seed 11";
+
+/// Examples of `synth sevir --help`.
+const SEVIR_EXAMPLES: &str = "Examples:
   gustfront synth sevir --output sevir --events 16
-  gustfront synth sevir --output sevir --events 8 --modalities vil,lght --storage chunked --flaws";
+  gustfront synth sevir --output sevir --events 8 --modalities vil,lght \\
+      --storage chunked --flaws";
 
 /// Make synthetic weather.
 #[derive(Args, Clone, Debug)]
@@ -41,7 +45,7 @@ enum Kind {
 
 /// Radar, infrared, visible light and lightning of the same imagined storms. Every file says that it is synthetic.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = SEVIR_EXAMPLES)]
 struct SevirArgs {
     /// Where to write: an empty folder, or one that is not there yet.
     #[arg(long, value_name = "FOLDER")]
@@ -77,7 +81,7 @@ struct SevirArgs {
 
 /// Moving storms over an imagined continent. Every message says in its section 2 that it is synthetic.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = HRRR_EXAMPLES)]
 struct HrrrArgs {
     /// Where to write: a folder, or s3://bucket/prefix.
     #[arg(long, value_name = "FOLDER|s3://…")]
