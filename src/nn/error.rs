@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use safetensors::{Dtype, SafeTensorError};
 
-use crate::tensor::TensorError;
+use crate::tensor::{DType, TensorError};
 
 /// A network that could not be built, or weights that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,18 @@ pub enum NnError {
         name: String,
         /// The number.
         value: i64,
+    },
+    /// A number of a file is greater than the network's precision holds.
+    #[error("{}: {name:?} holds {value:e}; expected what {dtype} holds", path.display())]
+    Wide {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The number.
+        value: f64,
+        /// The network's precision.
+        dtype: DType,
     },
     /// A file does not hold a network's parameters; every difference is listed.
     #[error("{}: {}", path.display(), differences(missing, surplus, misshapen))]

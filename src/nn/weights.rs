@@ -133,8 +133,18 @@ impl WeightFile {
             let whole = values.into_iter().map(|x| self.whole(name, x)).collect::<Result<Vec<i32>>>()?;
             return Ok(Tensor::indices(like.device(), like.shape(), &whole)?);
         }
-        let values: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
+        let values = values.into_iter().map(|x| self.narrow(name, x, like.dtype())).collect::<Result<Vec<f32>>>()?;
         Ok(Tensor::new(like.device(), like.shape(), &values)?.to_dtype(like.dtype())?)
+    }
+
+    /// A number that a precision holds; infinite ones stay so.
+    fn narrow(&self, name: &str, value: f64, dtype: DType) -> Result<f32> {
+        let narrow = value as f32;
+        let held = if dtype == DType::Bf16 { bf16::from_f32(narrow).to_f32() } else { narrow };
+        if held.is_infinite() && value.is_finite() {
+            return Err(NnError::Wide { path: self.path.clone(), name: name.to_owned(), value, dtype });
+        }
+        Ok(narrow)
     }
 
     fn whole(&self, name: &str, value: f64) -> Result<i32> {

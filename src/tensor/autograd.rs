@@ -55,14 +55,24 @@ impl Node {
         *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Adds to the gradient of a leaf.
+    /// Adds to the gradient of a leaf. The lock is not held while sums are worked out: a thread that waits for its share
+    /// of one may begin another backward pass to the same leaf.
     fn accumulate(&self, more: Tensor) -> Result<()> {
-        let mut gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner);
-        *gradient = Some(match gradient.take() {
-            Some(sum) => no_grad(|| sum.add(&more))?,
-            None => more,
-        });
+        let mut sum = more;
+        while let Some(held) = self.take_or_put(&sum) {
+            sum = no_grad(|| held.add(&sum))?;
+        }
         Ok(())
+    }
+
+    /// Takes the gradient out, or puts this one in where there is none.
+    fn take_or_put(&self, sum: &Tensor) -> Option<Tensor> {
+        let mut gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = gradient.take();
+        if held.is_none() {
+            *gradient = Some(sum.clone());
+        }
+        held
     }
 }
 
@@ -212,5 +222,35 @@ fn users_first(root: &Arc<Node>) -> Vec<Arc<Node>> {
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} of {} inputs", self.operation, self.inputs.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use rayon::prelude::*;
+
+    use super::*;
+    use crate::tensor::{Cpu, Parameter};
+
+    #[test]
+    fn parallel_backward_passes_to_one_leaf_end() {
+        const PASSES: usize = 64;
+        let (done, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+            let parameter = Parameter::new(Tensor::full(&Cpu::device(), [1 << 18], 0.5).expect("a value"));
+            pool.install(|| {
+                (0..PASSES).into_par_iter().for_each(|_| {
+                    let sum = parameter.get().sum(&[], false).expect("a sum");
+                    sum.backward().expect("a gradient");
+                });
+            });
+            done.send(parameter.gradient().and_then(|gradient| gradient.to_vec().ok())).expect("a receiver");
+        });
+        let gradient = ended.recv_timeout(Duration::from_secs(60)).expect("an end").expect("a gradient");
+        assert!(gradient.iter().all(|x| *x == PASSES as f32));
     }
 }

@@ -77,6 +77,18 @@ pub enum TensorError {
         /// The second's.
         right: DType,
     },
+    /// A number, such as a rate, that the operation cannot take.
+    #[error("{operation} with {name} {found}: expected {expected}")]
+    Number {
+        /// The operation.
+        operation: &'static str,
+        /// What the number is.
+        name: &'static str,
+        /// The number.
+        found: f64,
+        /// What was expected.
+        expected: &'static str,
+    },
     /// Two operands are on different devices.
     #[error("{operation} of tensors on {left} and {right}: expected one device; move one with to_device")]
     Devices {
@@ -131,6 +143,16 @@ pub enum TensorError {
 }
 
 impl TensorError {
+    /// The error that a number is not `fine`.
+    pub(crate) fn unless(
+        fine: bool,
+        operation: &'static str,
+        (name, found): (&'static str, f64),
+        expected: &'static str,
+    ) -> Result<(), Self> {
+        if fine { Ok(()) } else { Err(TensorError::Number { operation, name, found, expected }) }
+    }
+
     /// The error that an operand's shape does not fit.
     pub(crate) fn shape(operation: &'static str, shape: Shape, expected: impl Into<String>) -> Self {
         TensorError::Shape { operation, shape, expected: expected.into() }

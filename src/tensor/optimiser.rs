@@ -1,7 +1,12 @@
 //! Parameters that follow their gradients: AdamW and Adam with clipping by the global norm.
 
+use std::collections::HashSet;
+
 use super::ops::optimiser::{AdamStep, adam_step, clip_scale, global_norm};
 use super::{DType, Parameter, Result, Tensor, TensorError, no_grad};
+
+/// What the optimiser is called in errors.
+const NAME: &str = "AdamW";
 
 /// The settings of Adam that do not change from step to step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,9 +55,21 @@ pub struct AdamState {
 impl AdamState {
     fn new(parameter: &Parameter) -> Result<AdamState> {
         let value = parameter.get().detach();
+        value.expect_numbers(NAME)?;
         let zeros = || Tensor::zeros(value.device(), value.shape())?.to_layout(value.layout());
-        let master = if value.dtype() == DType::F32 { None } else { Some(value.to_dtype(DType::F32)?) };
-        Ok(AdamState { master, mean: zeros()?, square: zeros()?, steps: 0 })
+        let mut state = AdamState { master: None, mean: zeros()?, square: zeros()?, steps: 0 };
+        state.follow(&value)?;
+        Ok(state)
+    }
+
+    /// Keeps a value in f32 exactly where the parameter holds less: its precision may have changed.
+    fn follow(&mut self, held: &Tensor) -> Result<()> {
+        if held.dtype() == DType::F32 {
+            self.master = None;
+        } else if self.master.is_none() {
+            self.master = Some(held.to_dtype(DType::F32)?);
+        }
+        Ok(())
     }
 }
 
@@ -60,8 +77,14 @@ impl AdamW {
     /// An optimiser that has taken no step yet.
     ///
     /// # Errors
-    /// Where a device is out of memory.
+    /// Where a parameter is there twice or holds indices, a number of the options is out of its range, or a device is out
+    /// of memory.
     pub fn new(parameters: Vec<Parameter>, options: AdamOptions) -> Result<AdamW> {
+        options.expect_fine()?;
+        let mut seen = HashSet::with_capacity(parameters.len());
+        if let Some(twice) = parameters.iter().find(|parameter| !seen.insert(parameter.identity())) {
+            return Err(TensorError::shape(NAME, twice.get().shape(), "every parameter once, not twice"));
+        }
         let states = parameters.iter().map(AdamState::new).collect::<Result<_>>()?;
         Ok(AdamW { parameters, options, states, steps: 0 })
     }
@@ -75,8 +98,12 @@ impl AdamW {
     /// Returns the norm of all gradients before clipping, on their device, where the options ask for clipping.
     ///
     /// # Errors
-    /// Where a gradient does not fit its parameter, or a device is out of memory.
+    /// Where the rate or the greatest norm is negative or no number, a gradient does not fit its parameter, or a device is
+    /// out of memory.
     pub fn step(&mut self, rate: f64) -> Result<Option<Tensor>> {
+        TensorError::unless(rate >= 0.0 && rate.is_finite(), NAME, ("a rate", rate), "0 or more")?;
+        let limit = self.options.max_norm.map_or(0.0, f64::from);
+        TensorError::unless(limit >= 0.0, NAME, ("a greatest norm", limit), "0 or more")?;
         no_grad(|| {
             let gradients: Vec<Option<Tensor>> = self.parameters.iter().map(Parameter::gradient).collect();
             let norm = match self.options.max_norm {
@@ -118,7 +145,8 @@ impl AdamW {
             let expected = format!("{} states, found {}", self.states.len(), states.len());
             return Err(TensorError::shape("restore", [states.len()].into(), expected));
         }
-        for (own, AdamState { master, mean, square, .. }) in self.states.iter().zip(&states) {
+        for ((parameter, own), state) in self.parameters.iter().zip(&self.states).zip(&states) {
+            let AdamState { master, mean, square, .. } = state;
             for other in [Some(mean), Some(square), master.as_ref()].into_iter().flatten() {
                 own.mean.expect_same_kind("restore", other)?;
                 if own.mean.shape() != other.shape() {
@@ -126,7 +154,7 @@ impl AdamW {
                     return Err(TensorError::shapes("restore", own.mean.shape(), other.shape(), expected));
                 }
             }
-            if own.master.is_some() != master.is_some() {
+            if (parameter.get().dtype() != DType::F32) != master.is_some() {
                 return Err(TensorError::shape("restore", mean.shape(), "a value in f32 where the parameter is bf16"));
             }
         }
@@ -145,6 +173,7 @@ impl AdamState {
         step: AdamStep,
     ) -> Result<()> {
         let held = parameter.get().detach();
+        self.follow(&held)?;
         let value = self.master.as_ref().unwrap_or(&held);
         let [value, mean, square] = adam_step([value, &self.mean, &self.square], gradient, scale, step)?;
         parameter.set(value.to_dtype(held.dtype())?)?;
@@ -157,6 +186,18 @@ impl AdamState {
 }
 
 impl AdamOptions {
+    /// The error that a number is out of its range.
+    fn expect_fine(&self) -> Result<()> {
+        for beta in [self.betas.0, self.betas.1] {
+            TensorError::unless((0.0..1.0).contains(&beta), NAME, ("a beta", beta), "from 0 up to, but not, 1")?;
+        }
+        // Steps are of f32, which must still tell it from 0.
+        let epsilon = self.epsilon as f32;
+        TensorError::unless(epsilon > 0.0 && epsilon.is_finite(), NAME, ("an epsilon", self.epsilon), "above 0")?;
+        let decay = self.weight_decay;
+        TensorError::unless(decay >= 0.0 && decay.is_finite(), NAME, ("a decay", decay), "0 or more")
+    }
+
     /// The numbers of step `step`, from 1 on.
     fn step(&self, rate: f64, step: u64) -> AdamStep {
         let power = i32::try_from(step).unwrap_or(i32::MAX);
@@ -178,7 +219,8 @@ impl AdamOptions {
 /// PyTorch's `clip_grad_norm_`.
 ///
 /// # Errors
-/// Where there are none, one holds indices, their devices differ, or the device is out of memory.
+/// Where there are none, one holds indices, their devices differ, the limit is negative or no number, or the device is
+/// out of memory.
 pub fn clipped_by_global_norm(gradients: &[&Tensor], limit: f32) -> Result<(Vec<Tensor>, Tensor)> {
     let none = || TensorError::shape("clipped_by_global_norm", [0].into(), "at least one tensor");
     no_grad(|| {
@@ -187,4 +229,72 @@ pub fn clipped_by_global_norm(gradients: &[&Tensor], limit: f32) -> Result<(Vec<
         let scaled = |x: &&Tensor| x.to_dtype(DType::F32)?.mul(&scale)?.to_dtype(x.dtype());
         Ok((gradients.iter().map(scaled).collect::<Result<_>>()?, norm))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Cpu, Device};
+
+    fn parameter(device: &Device, dtype: DType) -> Parameter {
+        let values = Tensor::new(device, [3], &[0.5, -1.0, 2.0]).and_then(|x| x.to_dtype(dtype));
+        Parameter::new(values.expect("values"))
+    }
+
+    /// One step down Σp².
+    fn step(optimiser: &mut AdamW, parameter: &Parameter) {
+        let p = parameter.get();
+        p.mul(&p).and_then(|squares| squares.sum(&[], false)).and_then(|sum| sum.backward()).expect("a gradient");
+        optimiser.step(0.125).expect("a step");
+        optimiser.clear_gradients();
+    }
+
+    #[test]
+    fn a_parameter_may_change_its_precision_between_steps() {
+        let device = Cpu::device();
+        for (first, then) in [(DType::F32, DType::Bf16), (DType::Bf16, DType::F32)] {
+            let (changed, always) = (parameter(&device, first), parameter(&device, then));
+            let options = AdamOptions { weight_decay: 0.0, ..AdamOptions::default() };
+            let mut optimiser = AdamW::new(vec![changed.clone()], options).expect("an optimiser");
+            let mut other = AdamW::new(vec![always.clone()], options).expect("an optimiser");
+            changed.set(changed.get().to_dtype(then).expect("numbers")).expect("a value");
+            for _ in 0..3 {
+                step(&mut optimiser, &changed);
+                step(&mut other, &always);
+            }
+            assert_eq!(changed.get().to_vec(), always.get().to_vec());
+            assert_eq!(optimiser.state()[0].master.is_some(), then == DType::Bf16);
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_their_range_are_refused() {
+        let device = Cpu::device();
+        let one = parameter(&device, DType::F32);
+        let usual = AdamOptions::default();
+        let new = |options| AdamW::new(vec![one.clone()], options);
+        for beta in [-0.1, 1.0, f64::NAN] {
+            assert!(new(AdamOptions { betas: (beta, 0.9), ..usual }).is_err(), "{beta}");
+            assert!(new(AdamOptions { betas: (0.9, beta), ..usual }).is_err(), "{beta}");
+        }
+        for wrong in [0.0, -1e-8, 1e-60, f64::NAN] {
+            assert!(new(AdamOptions { epsilon: wrong, ..usual }).is_err(), "{wrong}");
+        }
+        assert!(new(AdamOptions { weight_decay: -0.1, ..usual }).is_err());
+        let twice = AdamW::new(vec![one.clone(), one.clone()], usual).expect_err("one parameter twice").to_string();
+        assert_eq!(twice, "AdamW of [3]: expected every parameter once, not twice");
+        for wrong in [-1.0, f64::NAN] {
+            assert!(new(usual).expect("an optimiser").step(wrong).is_err(), "{wrong}");
+            let limited = new(AdamOptions { max_norm: Some(wrong as f32), ..usual });
+            assert!(limited.expect("an optimiser").step(0.1).is_err(), "{wrong}");
+            assert!(clipped_by_global_norm(&[&one.get()], wrong as f32).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_gradient_of_another_device_is_refused() {
+        let [x, gradient] = [0, 1].map(|_| Tensor::zeros(&Cpu::device(), [3]).expect("zeros"));
+        let error = adam_step([&x; 3], &gradient, None, AdamOptions::default().step(0.1, 1)).expect_err("two devices");
+        assert!(matches!(error, TensorError::Devices { .. }), "{error}");
+    }
 }

@@ -27,17 +27,23 @@ impl Parameter {
     /// Replaces the value; numbers may be of another precision.
     ///
     /// # Errors
-    /// Where the shapes differ, or one is of numbers and the other of indices.
+    /// Where the shapes or devices differ, or one is of numbers and the other of indices.
     pub fn set(&self, value: Tensor) -> Result<()> {
         let mut held = self.value.write().unwrap_or_else(PoisonError::into_inner);
         if held.shape() != value.shape() {
             return Err(TensorError::shapes("set", held.shape(), value.shape(), "a value of the parameter's shape"));
         }
+        held.expect_same_device("set", &value)?;
         if (held.dtype() == DType::I32) != (value.dtype() == DType::I32) {
             return Err(TensorError::DTypes { operation: "set", left: held.dtype(), right: value.dtype() });
         }
         *held = value.detach();
         Ok(())
+    }
+
+    /// What tells this parameter, and its clones, from others.
+    pub(crate) fn identity(&self) -> *const Node {
+        Arc::as_ptr(&self.node)
     }
 
     /// What backward passes have gathered since it was last cleared.
@@ -55,6 +61,13 @@ impl Parameter {
 mod tests {
     use super::*;
     use crate::tensor::Cpu;
+
+    #[test]
+    fn a_value_of_another_device_is_refused() {
+        let zeros = || Tensor::zeros(&Cpu::device(), [2]).expect("zeros");
+        let error = Parameter::new(zeros()).set(zeros()).expect_err("two devices");
+        assert!(matches!(error, TensorError::Devices { operation: "set", .. }), "{error}");
+    }
 
     #[test]
     fn indices_do_not_become_numbers_nor_the_other_way_round() {

@@ -7,7 +7,8 @@ use std::f64::consts::PI;
 pub enum Schedule {
     /// Always the base rate.
     Constant,
-    /// Half a cosine from the base rate to `least` at step `length`, and up again behind it.
+    /// Half a cosine from the base rate to `least` at step `length`, and up again behind it; a length that is not above 0
+    /// leaves `least` alone.
     Cosine {
         /// Steps from the base rate to the least one.
         length: f64,
@@ -52,6 +53,7 @@ impl Schedule {
     pub fn rate(&self, base: f64, step: u64) -> f64 {
         match self {
             Schedule::Constant => base,
+            Schedule::Cosine { length, least } if *length <= 0.0 => *least,
             Schedule::Cosine { length, least } => half_cosine(base, *least, step as f64 / length),
             Schedule::WarmRestarts { length, growth, least } => {
                 let (into, of) = run_of(step, (*length).max(1), (*growth).max(1));
@@ -138,6 +140,12 @@ mod tests {
         let rates: Vec<f64> = [0, 1, 4, 9, 14].iter().map(|step| schedule.rate(2.0, *step)).collect();
         let wanted = [0.0, 0.5, 2.0, 1.0, 0.0];
         assert!(rates.iter().zip(wanted).all(|(rate, wanted)| (rate - wanted).abs() < 1e-12), "{rates:?}");
+    }
+
+    #[test]
+    fn a_cosine_of_no_length_is_at_its_end() {
+        let schedule = Schedule::Cosine { length: 0.0, least: 0.25 };
+        assert_eq!([0, 1, 9].map(|step| schedule.rate(1.0, step)), [0.25; 3]);
     }
 
     #[test]

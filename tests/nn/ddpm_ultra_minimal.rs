@@ -1,11 +1,11 @@
 //! The network against PyTorch's: every part, the loss, every gradient; and ten steps of training.
 
-use std::path::{Path, PathBuf};
-
 use gustfront::domain::Philox;
 use gustfront::nn::networks::ddpm_ultra_minimal::{Sizes, UltraMinimal};
 use gustfront::nn::{Builder, Parameters, WeightFile};
 use gustfront::tensor::{AdamOptions, AdamW, Cpu, Device, Level, Shape, Tensor, no_grad};
+
+use crate::fixtures;
 
 /// What outputs may be off by, as a share of a tensor's greatest element: PyTorch's own f32 is off by 2e-6.
 const OUTPUTS: f64 = 4e-6;
@@ -15,13 +15,7 @@ const GRADIENTS: f64 = 1e-5;
 
 /// PyTorch's numbers; `None`, with the reason printed, where they are not on this machine.
 fn reference() -> Option<WeightFile> {
-    let folder = std::env::var_os("GUSTFRONT_REFERENCE").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference"));
-    let path = folder.join("ddpm_ultra_minimal_dev.safetensors");
-    if !path.exists() {
-        println!("skipped: {} is not here", path.display());
-        return None;
-    }
+    let path = fixtures::stored("ddpm_ultra_minimal_dev.safetensors")?;
     Some(WeightFile::open(&path).expect("a file of weights"))
 }
 

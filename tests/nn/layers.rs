@@ -1,10 +1,14 @@
 //! What layers begin with, what they are named, and what they give.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use gustfront::nn::{
     BatchNorm2d, Builder, Conv2d, ConvTranspose2d, Embedding, GroupNorm, LayerNorm, Linear, Mode, MultiheadAttention,
     NnError, Start,
 };
 use gustfront::tensor::{self, Cpu, Tensor};
+use rayon::prelude::*;
 
 fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.to_vec().expect("values")
@@ -66,6 +70,9 @@ fn sizes_that_do_not_go_together_are_refused() {
     told(Conv2d::new(&builder, [4, 6], [3, 3], tensor::Conv2d { groups: 0, ..how }).expect_err("no groups"));
     told(GroupNorm::new(&builder, 3, 4).expect_err("groups"));
     told(MultiheadAttention::new(&builder, 10, 3).expect_err("heads"));
+    told(MultiheadAttention::new(&builder, 0, 3).expect_err("no numbers"));
+    told(Conv2d::same(&builder, 4, 4, 2).expect_err("an even kernel"));
+    told(Conv2d::same(&builder, 4, 4, 0).expect_err("no kernel"));
     assert_eq!(builder.parameters().iter().len(), 0);
 }
 
@@ -89,6 +96,31 @@ fn running_statistics_follow_batches_in_training_alone() {
     let parameters = builder.parameters();
     assert_eq!(parameters.trained().map(|(name, _)| name).collect::<Vec<_>>(), ["bias", "weight"]);
     assert_eq!(parameters.count(), 4);
+}
+
+/// A thread that waits for its share of one pass may begin another.
+#[test]
+fn a_norm_is_used_and_trained_by_many_threads() {
+    const PASSES: usize = 48;
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        let device = Cpu::device();
+        let norm = BatchNorm2d::new(&Builder::new(&device, 0), 2).expect("a layer");
+        let x = Tensor::full(&device, [4, 2, 128, 128], 3.0).expect("images");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+        pool.install(|| {
+            (0..2 * PASSES).into_par_iter().for_each(|pass| {
+                let mode = if pass % 2 == 0 { Mode::Training } else { Mode::Evaluation };
+                norm.forward(&x, mode).expect("images");
+            });
+        });
+        let count = norm.batches.get().to_indices().expect("a count");
+        done.send((count, values(&norm.running_mean.get()))).expect("a receiver");
+    });
+    let (count, mean) = ended.recv_timeout(Duration::from_secs(60)).expect("an end");
+    assert_eq!(count, [PASSES as i32]);
+    let wanted = 3.0 * (1.0 - 0.9f32.powi(PASSES as i32));
+    assert!(mean.iter().all(|mean| (mean - wanted).abs() < 1e-5), "{mean:?}, expected {wanted}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gustfront::nn::{BatchNorm2d, Builder, Linear, NnError, Numbers, Parameters, WeightFile};
+use gustfront::nn::{BatchNorm2d, Builder, Linear, NnError, Numbers, Parameters, Start, WeightFile};
 use gustfront::tensor::{Cpu, DType, Device};
 
 fn network(device: &Device, seed: u64) -> Parameters {
@@ -152,6 +152,22 @@ fn what_is_no_file_of_weights_is_refused() {
     assert!(matches!(WeightFile::open(&path).expect("a file").values("flags"), Err(NnError::DType { .. })));
     let nowhere = folder.path().join("no folder").join("network.safetensors");
     assert!(matches!(parameters.save(&nowhere, &BTreeMap::new()), Err(NnError::File { .. })));
+}
+
+#[test]
+fn numbers_beyond_the_networks_precision_are_refused() {
+    let (device, folder) = (Cpu::device(), tempfile::tempdir().expect("a folder"));
+    let builder = Builder::new(&device, 0);
+    let parameter = builder.parameter("x", [1], Start::Constant(0.0)).expect("a parameter");
+    let load = |value: f64| {
+        let stored = [("x", "F64", &[1][..], value.to_le_bytes().to_vec())];
+        builder.parameters().load(&file(&folder.path().join("x.safetensors"), &stored))
+    };
+    assert!(matches!(load(1e39), Err(NnError::Wide { name, value, .. }) if name == "x" && value == 1e39));
+    assert!(load(-1e39).is_err() && load(3.4e38).is_ok() && load(1e-60).is_ok());
+    assert!(load(f64::INFINITY).is_ok() && parameter.get().to_vec() == Ok(vec![f32::INFINITY]));
+    parameter.set(parameter.get().to_dtype(DType::Bf16).expect("a number")).expect("a value");
+    assert!(load(3.4e38).is_err() && load(3.3e38).is_ok());
 }
 
 #[test]

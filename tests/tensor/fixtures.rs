@@ -81,22 +81,44 @@ fn array(tensor: &TensorView<'_>) -> Array {
     Array { shape: tensor.shape().to_vec(), values }
 }
 
+/// A file of stored results; `None`, with the reason printed, where it is not on this machine. Fails where the folder was
+/// named and does not hold it.
+pub(crate) fn stored(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("GUSTFRONT_REFERENCE").map(PathBuf::from);
+    stored_in(folder.as_deref(), name)
+}
+
+fn stored_in(named: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference");
+    let path = named.unwrap_or(&usual).join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(named.is_none(), "GUSTFRONT_REFERENCE names a folder without {}", path.display());
+    println!("skipped: {} is not here", path.display());
+    None
+}
+
+#[test]
+fn a_named_folder_must_hold_what_is_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(std::panic::catch_unwind(|| stored_in(Some(folder.path()), "ops_dev.json")).is_err());
+    fs::write(folder.path().join("ops_dev.json"), "{}").expect("a file");
+    assert_eq!(stored_in(Some(folder.path()), "ops_dev.json"), Some(folder.path().join("ops_dev.json")));
+    assert_eq!(stored_in(None, "no such file"), None);
+}
+
 /// PyTorch's results and their manifest; `None`, with the reason printed, where they are not on this machine.
 pub(crate) fn pytorch() -> Option<(Fixtures, Vec<Value>)> {
-    let folder = std::env::var_os("GUSTFRONT_REFERENCE").map(PathBuf::from);
-    pytorch_in(&folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference")))
+    Some(pytorch_in(stored("ops_dev.json")?.parent()?))
 }
 
 /// The same from a folder.
-pub(crate) fn pytorch_in(folder: &Path) -> Option<(Fixtures, Vec<Value>)> {
-    let manifest = folder.join("ops_dev.json");
-    let Ok(text) = fs::read_to_string(&manifest) else {
-        println!("skipped: {} is not here", manifest.display());
-        return None;
-    };
+pub(crate) fn pytorch_in(folder: &Path) -> (Fixtures, Vec<Value>) {
+    let text = fs::read_to_string(folder.join("ops_dev.json")).expect("a manifest");
     // Python writes numbers that JSON has no word for.
     let text = ["-Infinity", "Infinity", "NaN"].into_iter().fold(text, |text, word| text.replace(word, "null"));
     let manifest: Value = serde_json::from_str(&text).expect("a manifest");
     let cases = manifest["cases"].as_array().expect("cases").clone();
-    Some((Fixtures::read(&folder.join("ops_dev.safetensors")), cases))
+    (Fixtures::read(&folder.join("ops_dev.safetensors")), cases)
 }

@@ -439,10 +439,14 @@ fn renamed(fixtures: &Fixtures, case: &Value, name: &str, len: Option<usize>) ->
 #[test]
 fn another_manifest_is_read_and_what_it_asks_in_vain_is_told() {
     let Some((fixtures, cases)) = pytorch() else { return };
-    let of = |operation: &str| cases.iter().find(|case| case["op"] == operation).expect("a case");
+    let of = |operation: &str| cases.iter().find(|case| case["op"] == operation);
+    let asked = [("silu", Some(3)), ("gelu", Some(5)), ("conv2d", None), ("group_norm", None)];
+    if let Some((operation, _)) = asked.iter().find(|(operation, _)| of(operation).is_none()) {
+        return println!("skipped: the manifest has no cases of {operation}");
+    }
     let folder = tempfile::tempdir().expect("a folder");
-    let made = [("silu", Some(3)), ("gelu", Some(5)), ("conv2d", None), ("group_norm", None)]
-        .map(|(operation, len)| renamed(&fixtures, of(operation), &format!("other.{operation}"), len));
+    let made = asked
+        .map(|(operation, len)| renamed(&fixtures, of(operation).expect("a case"), &format!("other.{operation}"), len));
     let (mut cases, mut tensors): (Vec<Value>, BTreeMap<String, Array>) = (Vec::new(), BTreeMap::new());
     for (case, of_case) in made {
         cases.push(case);
@@ -450,7 +454,7 @@ fn another_manifest_is_read_and_what_it_asks_in_vain_is_told() {
     }
     let verdict = |tensors: &_, cases: &[Value]| {
         write_pytorch(folder.path(), tensors, cases);
-        let (fixtures, cases) = pytorch_in(folder.path()).expect("a manifest");
+        let (fixtures, cases) = pytorch_in(folder.path());
         Verdict::on(&fixtures, &cases)
     };
     let fine = verdict(&tensors, &cases);

@@ -55,7 +55,7 @@ fn samplers_equal_the_papers_over_a_schedule() -> Result<()> {
         let mut x = start.clone();
         for (i, pair) in bars.windows(2).enumerate() {
             let sigma = 0.5 * ((1.0 - pair[1]) / (1.0 - pair[0])).sqrt() * (1.0 - pair[0] / pair[1]).sqrt();
-            let step = SamplerStep::ddim(pair[0], pair[1], sigma, None);
+            let step = SamplerStep::ddim(pair[0], pair[1], sigma, None)?;
             x = x.sampler_step(&network(&x)?, None, Some(&noises.narrow(0, 2 * i, 2)?), step)?.0;
         }
         assert_close("sampler.ddim", &x.to_vec()?, fixtures.array("sampler.ddim"), SAMPLED);
@@ -63,7 +63,7 @@ fn samplers_equal_the_papers_over_a_schedule() -> Result<()> {
         let (mut x, mut before, mut length) = (start, None, None);
         for pair in bars.windows(2) {
             let now = lambda(pair[1]) - lambda(pair[0]);
-            let step = SamplerStep::dpm_solver_2m(pair[0], pair[1], length.map(|length: f64| length / now));
+            let step = SamplerStep::dpm_solver_2m(pair[0], pair[1], length.map(|length: f64| length / now))?;
             let (next, clean) = x.sampler_step(&network(&x)?, before.as_ref(), None, step)?;
             (x, before, length) = (next, Some(clean), Some(now));
         }

@@ -25,7 +25,7 @@ impl MultiheadAttention {
     /// # Errors
     /// Where the heads do not divide the embedding, a name is taken, or the device is out of memory.
     pub fn new(builder: &Builder, embedding: usize, heads: usize) -> Result<Self> {
-        if heads == 0 || !embedding.is_multiple_of(heads) {
+        if heads == 0 || embedding == 0 || !embedding.is_multiple_of(heads) {
             builder.refuse(format!("{embedding} in {heads} heads"), "heads that divide the embedding")?;
         }
         // Uniform of Glorot and Bengio (2010) over the three layers at once: √(6 / (embedding + 3 · embedding)).

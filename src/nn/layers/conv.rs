@@ -47,8 +47,11 @@ impl Conv2d {
     /// A square kernel of odd size that leaves the images' size: it is padded by half of it.
     ///
     /// # Errors
-    /// As [`Conv2d::new`].
+    /// Where the kernel is even, and as [`Conv2d::new`].
     pub fn same(builder: &Builder, channels_in: usize, channels_out: usize, kernel: usize) -> Result<Self> {
+        if kernel.is_multiple_of(2) {
+            builder.refuse(format!("a kernel of {kernel}"), "an odd kernel")?;
+        }
         let how = tensor::Conv2d { padding: [kernel / 2; 2], ..tensor::Conv2d::default() };
         Conv2d::new(builder, [channels_in, channels_out], [kernel; 2], how)
     }

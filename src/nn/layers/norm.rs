@@ -111,8 +111,17 @@ pub struct BatchNorm2d {
     pub epsilon: f32,
     /// How far running statistics move towards those of a batch.
     pub momentum: f32,
-    /// Held while the running statistics are replaced, all three.
-    replacing: Mutex<()>,
+    /// How often training has replaced the running statistics; held while all three are read or replaced.
+    replaced: Mutex<u64>,
+}
+
+/// Running statistics as they are at one time.
+struct Running {
+    /// How often they had been replaced.
+    replaced: u64,
+    mean: Tensor,
+    variance: Tensor,
+    batches: Tensor,
 }
 
 impl BatchNorm2d {
@@ -130,7 +139,7 @@ impl BatchNorm2d {
             batches: builder.buffer("num_batches_tracked", [], Start::Count)?,
             epsilon: EPSILON,
             momentum: MOMENTUM,
-            replacing: Mutex::new(()),
+            replaced: Mutex::new(0),
         })
     }
 
@@ -141,17 +150,53 @@ impl BatchNorm2d {
     pub fn forward(&self, x: &Tensor, mode: Mode) -> tensor::Result<Tensor> {
         let (weight, bias) = (self.weight.get(), self.bias.get());
         let tail = NormTail { weight: Some(&weight), bias: Some(&bias), ..NormTail::default() };
-        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mean, variance) = (self.running_mean.get(), self.running_variance.get());
         if mode == Mode::Evaluation {
-            return x.batch_norm(&mean, &variance, self.epsilon, tail);
+            return x.batch_norm(&self.running_mean.get(), &self.running_variance.get(), self.epsilon, tail);
         }
-        let normed = x.batch_norm_training(&mean, &variance, self.momentum, self.epsilon, tail)?;
-        self.running_mean.set(normed.running_mean)?;
-        self.running_variance.set(normed.running_variance)?;
-        let count = no_grad(|| self.batches.get()).to_indices()?.into_iter().map(|n| n.wrapping_add(1));
-        self.batches.set(Tensor::indices(x.device(), [], &count.collect::<Vec<_>>())?)?;
+        let before = no_grad(|| self.running());
+        let normed = x.batch_norm_training(&before.mean, &before.variance, self.momentum, self.epsilon, tail)?;
+        no_grad(|| self.follow(before, normed.running_mean, normed.running_variance))?;
         Ok(normed.output)
+    }
+
+    fn running(&self) -> Running {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        Running {
+            replaced: *replaced,
+            mean: self.running_mean.get(),
+            variance: self.running_variance.get(),
+            batches: self.batches.get(),
+        }
+    }
+
+    /// Replaces the running statistics by those after a batch, which were worked out from those before it. Where another
+    /// batch came first, its part is added: (1 − momentum) times what it changed.
+    fn follow(&self, mut before: Running, mut mean: Tensor, mut variance: Tensor) -> tensor::Result<()> {
+        let later = |after: &Tensor, before: &Tensor, now: &Tensor| {
+            after.add(&now.sub(before)?.mul_scalar(1.0 - self.momentum)?)
+        };
+        while !self.replace(&before, &mean, &variance)? {
+            let now = self.running();
+            (mean, variance) =
+                (later(&mean, &before.mean, &now.mean)?, later(&variance, &before.variance, &now.variance)?);
+            before = now;
+        }
+        Ok(())
+    }
+
+    /// Whether the running statistics were still those from before, and are replaced.
+    fn replace(&self, before: &Running, mean: &Tensor, variance: &Tensor) -> tensor::Result<bool> {
+        let count: Vec<i32> = before.batches.to_indices()?.into_iter().map(|n| n.wrapping_add(1)).collect();
+        let batches = Tensor::indices(before.batches.device(), [], &count)?;
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *replaced != before.replaced {
+            return Ok(false);
+        }
+        *replaced += 1;
+        self.running_mean.set(mean.clone())?;
+        self.running_variance.set(variance.clone())?;
+        self.batches.set(batches)?;
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::conv::Conv2d;
 use crate::nn::{Builder, Result, Start};
-use crate::tensor::{self, GruWeights, Parameter, Tensor};
+use crate::tensor::{self, GruWeights, Parameter, Tensor, TensorError};
 
 /// One step of a GRU (Cho et al., 2014), named as PyTorch's `GRUCell`.
 #[derive(Clone, Debug)]
@@ -71,8 +71,11 @@ impl Gru {
     /// So many layers with states of so many numbers.
     ///
     /// # Errors
-    /// As [`GruCell::new`].
+    /// Where there are no layers, and as [`GruCell::new`].
     pub fn new(builder: &Builder, inputs: usize, hidden: usize, layers: usize) -> Result<Self> {
+        if layers == 0 {
+            builder.refuse("no layers", "at least one")?;
+        }
         let layer = |layer: usize| {
             GruCell::named(builder, if layer == 0 { inputs } else { hidden }, hidden, &format!("_l{layer}"))
         };
@@ -85,6 +88,10 @@ impl Gru {
     /// # Errors
     /// Where the sizes do not go together, or there are no steps.
     pub fn forward(&self, x: &Tensor, first: Option<&Tensor>) -> tensor::Result<(Tensor, Tensor)> {
+        if let Some(first) = first.filter(|first| first.shape().first() != Some(&self.layers.len())) {
+            let expected = format!("a first state for each of {} layers", self.layers.len());
+            return Err(TensorError::shapes("gru", x.shape(), first.shape(), expected));
+        }
         let (mut states, mut last) = (x.clone(), Vec::with_capacity(self.layers.len()));
         for (number, layer) in self.layers.iter().enumerate() {
             let first = first.map(|first| first.narrow(0, number, 1)?.squeeze(0)).transpose()?;

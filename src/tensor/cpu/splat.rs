@@ -67,6 +67,9 @@ impl Splats for Cpu {
         let (y, weights) = (self.read(result.0)?, self.read(result.1)?);
         let Splat { batch, points, channels, .. } = sizes;
         let (mut block, mut moves) = (self.take(batch * points * channels)?, self.take(batch * points * 2)?);
+        if channels == 0 {
+            moves.values_mut().fill(0.0);
+        }
         let tasks = block.values_mut().par_chunks_mut((POINTS * channels).max(1));
         tasks.zip(moves.values_mut().par_chunks_mut(POINTS * 2)).enumerate().for_each(|(task, (to, moves))| {
             for (point, (to, moves)) in to.chunks_exact_mut(channels).zip(moves.chunks_exact_mut(2)).enumerate() {

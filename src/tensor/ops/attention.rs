@@ -133,6 +133,9 @@ impl Tensor {
         self.expect_same_kind(NAME, keys)?;
         self.expect_same_kind(NAME, values)?;
         let [batch, heads, queries, size] = self.sizes(NAME)?;
+        if size == 0 {
+            return Err(TensorError::shape(NAME, self.shape, "queries and keys of at least one number"));
+        }
         let [key_batch, key_heads, key_count, key_size] = keys.sizes(NAME)?;
         if (batch, heads, size) != (key_batch, key_heads, key_size) {
             let expected = "queries and keys of equal batch, heads and size";

@@ -166,6 +166,7 @@ impl SparseRows {
 
 impl Tensor {
     /// (x − mean) / deviation of fields (N, C, …), each channel with its own of (C) means and standard deviations.
+    /// These are numbers of the data, not of a network: they get no gradient, whatever they ask for.
     ///
     /// # Errors
     /// Where there are not as many means and deviations as channels.
@@ -226,9 +227,10 @@ impl Tensor {
     /// than that share of it and else the result is NaN; such a result has no gradient.
     ///
     /// # Errors
-    /// Where the map is of other numbers of points.
+    /// Where the map is of other numbers of points, or on another device.
     pub fn regrid(&self, map: &SparseMap, rows: usize, columns: usize, least_valid: Option<f32>) -> Result<Tensor> {
         self.expect_numbers("regrid")?;
+        self.expect_same_device("regrid", &map.forward.weights)?;
         let [batch, channels, height, width] = self.sizes("regrid")?;
         if (height.saturating_mul(width), rows.saturating_mul(columns)) != (map.inputs(), map.outputs()) {
             let expected = format!("a map of {} to {} points", map.inputs(), map.outputs());
@@ -307,6 +309,9 @@ mod tests {
         let x = Tensor::zeros(&device, [1, 2, 2, 3]).expect("zeros");
         let error = x.regrid(&map(&[0, 2], &[0, 3]).expect("a map"), 1, 1, None).expect_err("six inputs").to_string();
         assert!(error.starts_with("regrid of [1, 2, 2, 3] and [1, 1]"), "{error}");
+        let x = Tensor::zeros(&Cpu::device(), [1, 2, 2, 2]).expect("zeros");
+        let error = x.regrid(&map(&[0, 2], &[0, 3]).expect("a map"), 1, 1, None).expect_err("two devices");
+        assert!(matches!(error, TensorError::Devices { .. }), "{error}");
     }
 
     #[test]

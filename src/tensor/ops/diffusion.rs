@@ -41,8 +41,16 @@ pub trait Diffusion {
 
 impl SamplerStep {
     /// DDIM (Song et al., 2021) of a network that answers with the noise, from ᾱ to ᾱ' with noise of deviation σ.
-    pub fn ddim(alpha_bar: f64, alpha_bar_next: f64, sigma: f64, clip: Option<f32>) -> SamplerStep {
-        SamplerStep {
+    ///
+    /// # Errors
+    /// Where ᾱ is not above 0, where x is noise alone, ᾱ or ᾱ' is above 1 or ᾱ' below 0, or σ is negative or endless.
+    pub fn ddim(alpha_bar: f64, alpha_bar_next: f64, sigma: f64, clip: Option<f32>) -> Result<SamplerStep> {
+        const NAME: &str = "DDIM";
+        let expected = "above 0 and up to 1";
+        TensorError::unless(alpha_bar > 0.0 && alpha_bar <= 1.0, NAME, ("ᾱ", alpha_bar), expected)?;
+        expect_share(NAME, "the next ᾱ", alpha_bar_next)?;
+        TensorError::unless(sigma >= 0.0 && sigma.is_finite(), NAME, ("σ", sigma), "0 or more")?;
+        Ok(SamplerStep {
             from_x: (1.0 / alpha_bar.sqrt()) as f32,
             from_model: -((1.0 - alpha_bar) / alpha_bar).sqrt() as f32,
             clip,
@@ -50,34 +58,71 @@ impl SamplerStep {
             keep_denoised: alpha_bar_next.sqrt() as f32,
             noise: sigma as f32,
             ..SamplerStep::default()
-        }
+        })
     }
 
     /// DPM-Solver++(2M) (Lu et al., 2022) of a network that answers with the noise, from ᾱ to ᾱ'; `ratio` is the length
-    /// of the step before over this one's, in λ = ln(√ᾱ/√(1 − ᾱ)), and `None` in the first step.
-    pub fn dpm_solver_2m(alpha_bar: f64, alpha_bar_next: f64, ratio: Option<f64>) -> SamplerStep {
-        let sigma = |alpha_bar: f64| (1.0 - alpha_bar).sqrt();
-        let lambda = |alpha_bar: f64| (alpha_bar.sqrt() / sigma(alpha_bar)).ln();
-        let grown = -alpha_bar_next.sqrt() * (lambda(alpha_bar) - lambda(alpha_bar_next)).exp_m1();
-        let before = ratio.map_or(0.0, |ratio| 0.5 / ratio);
-        SamplerStep {
-            from_x: (1.0 / alpha_bar.sqrt()) as f32,
-            from_model: (-sigma(alpha_bar) / alpha_bar.sqrt()) as f32,
-            keep_x: (sigma(alpha_bar_next) / sigma(alpha_bar)) as f32,
+    /// of the step before over this one's, in λ = ln(√ᾱ/√(1 − ᾱ)), and `None` in the first step. The step to ᾱ' = 1,
+    /// where λ has no end, is of first order whatever the ratio is: the next x is x₀.
+    ///
+    /// # Errors
+    /// Where ᾱ is not between 0 (x is noise alone) and 1 (none is left), ᾱ' is not from 0 to 1, or the ratio is not above
+    /// 0, but for that of the step to ᾱ' = 1, which is 0.
+    pub fn dpm_solver_2m(alpha_bar: f64, alpha_bar_next: f64, ratio: Option<f64>) -> Result<SamplerStep> {
+        const NAME: &str = "DPM-Solver++";
+        TensorError::unless(alpha_bar > 0.0 && alpha_bar < 1.0, NAME, ("ᾱ", alpha_bar), "between 0 and 1")?;
+        expect_share(NAME, "the next ᾱ", alpha_bar_next)?;
+        let last = alpha_bar_next == 1.0;
+        if let Some(ratio) = ratio {
+            let fine = ratio > 0.0 || (last && ratio == 0.0);
+            TensorError::unless(fine, NAME, ("a ratio of steps", ratio), "above 0")?;
+        }
+        let (kept, kept_next) = (alpha_bar.sqrt(), alpha_bar_next.sqrt());
+        let (sigma, sigma_next) = ((1.0 - alpha_bar).sqrt(), (1.0 - alpha_bar_next).sqrt());
+        // √ᾱ'·(1 − e^(λ − λ')), which has a value where λ' has none.
+        let grown = kept_next - kept * sigma_next / sigma;
+        let before = ratio.filter(|_| !last).map_or(0.0, |ratio| 0.5 / ratio);
+        Ok(SamplerStep {
+            from_x: (1.0 / kept) as f32,
+            from_model: (-sigma / kept) as f32,
+            keep_x: (sigma_next / sigma) as f32,
             keep_denoised: (grown * (1.0 + before)) as f32,
             keep_previous: (-grown * before) as f32,
             ..SamplerStep::default()
-        }
+        })
     }
+
+    /// The error that a factor is not a finite number.
+    fn expect_finite(&self) -> Result<()> {
+        let factors = [
+            ("from_x", self.from_x),
+            ("from_model", self.from_model),
+            ("keep_x", self.keep_x),
+            ("keep_model", self.keep_model),
+            ("keep_denoised", self.keep_denoised),
+            ("keep_previous", self.keep_previous),
+            ("noise", self.noise),
+        ];
+        let check = |(name, factor): (&'static str, f32)| {
+            TensorError::unless(factor.is_finite(), "sampler_step", (name, f64::from(factor)), "a finite number")
+        };
+        factors.into_iter().try_for_each(check)
+    }
+}
+
+/// The error that a share of signal is not from 0 to 1.
+fn expect_share(operation: &'static str, name: &'static str, share: f64) -> Result<()> {
+    TensorError::unless((0.0..=1.0).contains(&share), operation, (name, share), "from 0 to 1")
 }
 
 impl Tensor {
     /// Noised fields √ᾱ·x + √(1 − ᾱ)·ε (Ho et al., 2020) with one ᾱ a sample, the first dimension.
     ///
     /// # Errors
-    /// Where the shapes differ, there is not one ᾱ a sample, or dtypes or devices differ.
+    /// Where the shapes differ, there is not one ᾱ a sample, one is not from 0 to 1, or dtypes or devices differ.
     pub fn q_sample(&self, noise: &Tensor, alpha_bars: &[f64]) -> Result<Tensor> {
-        let factors = alpha_bars.iter().map(|a| [a.sqrt() as f32, (1.0 - a).max(0.0).sqrt() as f32]);
+        alpha_bars.iter().try_for_each(|alpha_bar| expect_share("q_sample", "ᾱ", *alpha_bar))?;
+        let factors = alpha_bars.iter().map(|a| [a.sqrt() as f32, (1.0 - a).sqrt() as f32]);
         self.blended("q_sample", noise, &factors.collect::<Vec<_>>())
     }
 
@@ -115,8 +160,8 @@ impl Tensor {
     /// The next x and x₀ of x, the network's answer, the x₀ of the step before and noise, in one pass; has no gradient.
     ///
     /// # Errors
-    /// Where shapes, dtypes or devices differ, what a factor other than 0 belongs to is not there, or x₀ is to be held
-    /// within a bound that is negative or no number.
+    /// Where shapes, dtypes or devices differ, a factor is not finite, what a factor other than 0 belongs to is not
+    /// there, or x₀ is to be held within a bound that is negative or no number.
     pub fn sampler_step(
         &self,
         model: &Tensor,
@@ -125,6 +170,7 @@ impl Tensor {
         step: SamplerStep,
     ) -> Result<(Tensor, Tensor)> {
         let name = "sampler_step";
+        step.expect_finite()?;
         for (other, factor, what) in [(previous, step.keep_previous, "the x₀ before"), (noise, step.noise, "noise")] {
             if other.is_none() && factor != 0.0 {
                 return Err(TensorError::shape(name, self.shape, format!("{what}, which counts {factor}")));
@@ -168,16 +214,53 @@ mod tests {
         assert!(text.contains("[2, 3]") && text.contains("[3, 2]"), "{text}");
         let text = x.q_sample(&x, &[0.5]).expect_err("one of two").to_string();
         assert!(text.starts_with("q_sample of [2, 3]"), "{text}");
-        let step = SamplerStep::dpm_solver_2m(0.5, 0.7, Some(1.0));
+        let step = SamplerStep::dpm_solver_2m(0.5, 0.7, Some(1.0)).expect("a step");
         assert!(x.sampler_step(&x, None, None, step).is_err() && x.sampler_step(&x, Some(&x), None, step).is_ok());
         for clip in [-1.0, f32::NAN, f32::NEG_INFINITY] {
-            let step = SamplerStep::ddim(0.5, 0.7, 0.0, Some(clip));
+            let step = SamplerStep::ddim(0.5, 0.7, 0.0, Some(clip)).expect("a step");
             let text = x.sampler_step(&x, None, None, step).expect_err("a bound").to_string();
             assert!(text.contains("a clip of 0 or more"), "{text}");
         }
         for clip in [0.0, 1.0, f32::INFINITY] {
-            assert!(x.sampler_step(&x, None, None, SamplerStep::ddim(0.5, 0.7, 0.0, Some(clip))).is_ok());
+            let step = SamplerStep::ddim(0.5, 0.7, 0.0, Some(clip)).expect("a step");
+            assert!(x.sampler_step(&x, None, None, step).is_ok());
         }
+        let step = SamplerStep { keep_x: f32::NAN, ..step };
+        let text = x.sampler_step(&x, Some(&x), None, step).expect_err("no number").to_string();
+        assert_eq!(text, "sampler_step with keep_x NaN: expected a finite number");
+    }
+
+    #[test]
+    fn shares_of_signal_outside_their_range_are_refused() {
+        let x = Tensor::zeros(&Cpu::device(), [1, 2]).expect("zeros");
+        for wrong in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            assert!(x.q_sample(&x, &[wrong]).is_err(), "{wrong}");
+            assert!(SamplerStep::ddim(wrong, 0.5, 0.0, None).is_err(), "{wrong}");
+            assert!(SamplerStep::ddim(0.5, wrong, 0.0, None).is_err(), "{wrong}");
+            assert!(SamplerStep::dpm_solver_2m(wrong, 0.5, None).is_err(), "{wrong}");
+            assert!(SamplerStep::dpm_solver_2m(0.5, wrong, None).is_err(), "{wrong}");
+        }
+        assert!(SamplerStep::ddim(0.5, 0.7, -0.1, None).is_err());
+        let text = SamplerStep::dpm_solver_2m(0.0, 0.5, None).expect_err("noise alone").to_string();
+        assert_eq!(text, "DPM-Solver++ with ᾱ 0: expected between 0 and 1");
+        for ratio in [0.0, -1.0, f64::NAN] {
+            assert!(SamplerStep::dpm_solver_2m(0.5, 0.7, Some(ratio)).is_err(), "{ratio}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_a_schedule_are_its_limits() {
+        let x = Tensor::zeros(&Cpu::device(), [1, 2]).expect("zeros");
+        assert!(SamplerStep::ddim(0.0, 0.5, 0.0, None).is_err() && x.q_sample(&x, &[0.0]).is_ok());
+        for ratio in [None, Some(0.0), Some(0.7)] {
+            let last = SamplerStep::dpm_solver_2m(0.9, 1.0, ratio).expect("the last step");
+            assert_eq!((last.keep_x, last.keep_denoised, last.keep_previous), (0.0, 1.0, 0.0));
+        }
+        let last = SamplerStep::ddim(0.9, 1.0, 0.0, None).expect("the last step");
+        assert_eq!((last.keep_model, last.keep_denoised), (0.0, 1.0));
+        let near = SamplerStep::dpm_solver_2m(0.9, 1e-12, None).expect("a step");
+        let end = SamplerStep::dpm_solver_2m(0.9, 0.0, None).expect("a step");
+        assert!((near.keep_denoised - end.keep_denoised).abs() < 1e-5 && end.keep_denoised.is_finite());
     }
 
     /// A network that is always right: both samplers go along the straight path from noise to data.
@@ -190,6 +273,7 @@ mod tests {
         let steps = [SamplerStep::ddim(0.3, 0.6, 0.0, None), SamplerStep::dpm_solver_2m(0.3, 0.6, Some(0.8))];
         for step in steps {
             let x = tensor(&path(0.3));
+            let step = step.expect("a step");
             let (next, denoised) = x.sampler_step(&tensor(&noise), Some(&tensor(&data)), None, step).expect("a step");
             let close = |found: &Tensor, wanted: &[f32]| {
                 let found = found.to_vec().expect("values");

@@ -44,10 +44,13 @@ pub(crate) fn global_norm(xs: &[&Tensor]) -> Result<Option<Tensor>> {
     Ok(Some(Tensor::dense(first.device(), norm, Shape::from([]), first.layout(), DType::F32)))
 }
 
-/// What gradients of a norm are multiplied by so that it is at most `limit`, as PyTorch's `clip_grad_norm_`.
+/// What gradients of a norm are multiplied by so that it is at most `limit`, as PyTorch's `clip_grad_norm_`; the error
+/// that this is negative or no number.
 pub(crate) fn clip_scale(norm: &Tensor, limit: f32) -> Result<Tensor> {
     /// What PyTorch adds to the norm.
     const SPARE: f32 = 1e-6;
+    let expected = "0 or more";
+    TensorError::unless(limit >= 0.0, "clip", ("a greatest norm", f64::from(limit)), expected)?;
     norm.add_scalar(SPARE)?.recip()?.mul_scalar(limit)?.clamp(0.0, 1.0)
 }
 
@@ -60,8 +63,9 @@ pub(crate) fn adam_step(
 ) -> Result<[Tensor; 3]> {
     let [value, mean, square] = state;
     gradient.expect_numbers("adam_step")?;
-    if let Some(scale) = scale {
-        scale.expect_dtype("adam_step", DType::F32)?;
+    for x in [Some(value), Some(mean), Some(square), scale].into_iter().flatten() {
+        x.expect_dtype("adam_step", DType::F32)?;
+        x.expect_same_device("adam_step", gradient)?;
     }
     if gradient.shape() != value.shape() {
         let expected = "a gradient of the value's shape";

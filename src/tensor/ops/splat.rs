@@ -154,4 +154,17 @@ mod tests {
         assert!(features.splat(&zeros([1, 3, 2]), 5, 5, splatting).is_err(), "another device");
         assert_eq!(features.splat(&positions, 0, 5, splatting).map(|y| y.len()), Ok(0));
     }
+
+    #[test]
+    fn positions_of_points_without_features_have_a_gradient_of_zeros() {
+        let device = Cpu::device();
+        let positions = Tensor::full(&device, [1, 4, 2], 1.0).expect("positions").with_gradient();
+        let features = Tensor::zeros(&device, [1, 4, 0]).expect("features").with_gradient();
+        // What the gradient's memory held before.
+        drop(Tensor::full(&device, [1, 4, 2], f32::NAN));
+        let splatting = Splatting { sigma: 1.0, reach: 3.0, normalised: false };
+        let y = features.splat(&positions, 3, 3, splatting).expect("grids");
+        y.sum(&[], false).and_then(|sum| sum.backward()).expect("a gradient");
+        assert_eq!(positions.gradient().and_then(|gradient| gradient.to_vec().ok()), Some(vec![0.0; 8]));
+    }
 }
