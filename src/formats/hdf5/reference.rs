@@ -56,7 +56,9 @@ impl Structure for Reference {
         let layout = match created.get_layout().map_err(told)? {
             hdf5::dataset::Layout::Compact => Layout::Compact,
             hdf5::dataset::Layout::Contiguous => {
-                dataset.offset().map_or(Layout::Unwritten, |offset| Layout::Contiguous { offset })
+                // Behind a user's block the library has an offset for what was never written, too.
+                let offset = dataset.offset().filter(|_| dataset.storage_size() > 0);
+                offset.map_or(Layout::Unwritten, |offset| Layout::Contiguous { offset })
             }
             hdf5::dataset::Layout::Chunked => {
                 let shape = created.get_chunk().map_err(told)?.ok_or("chunks without a shape")?;

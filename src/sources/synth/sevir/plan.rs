@@ -9,11 +9,16 @@ use super::SevirOptions;
 use super::place::Place;
 use crate::domain::{FRAMES, Modality, Moment, Philox, Slot};
 use crate::sources::synth::births::Region;
+use crate::sources::synth::cells::Core;
 use crate::sources::synth::math::{cos_turns, sin_turns};
 use crate::sources::synth::weather::{Storms, Weather};
 
 /// Moments that are tried for a storm in an event's share of the time.
 const TRIES: u32 = 10;
+/// As many for calm weather, which is rarer.
+const CALM_TRIES: u32 = 30;
+/// When it has to be calm, in seconds after an event's time.
+const CALM_AT: [i64; 5] = [-7200, -3600, 0, 3600, 7200];
 /// Where the middles of events may lie in the plane of the storms.
 const LAND: Region = Region { low: [-1100.0, -700.0], high: [1300.0, 700.0] };
 /// A core at least as strong makes an event of a reported storm.
@@ -80,9 +85,9 @@ fn event(options: &SevirOptions, number: u32) -> Option<Plan> {
     let is_calm = number % CALM_EVERY == 1;
     let is_random = is_calm || kind < RANDOM_SHARE;
     let (time, middle_km) = match (is_calm, is_random) {
-        (true, _) => of_tries(options, &random, number, calm),
+        (true, _) => of_tries(options, &random, number, CALM_TRIES, calm),
         (_, true) => anywhere(options, &random, number, TRIES),
-        _ => of_tries(options, &random, number, storm),
+        _ => of_tries(options, &random, number, TRIES, storm),
     };
     let place = Place::around(middle_km[0], middle_km[1])?;
     let mut parts = parts(options, time, &place);
@@ -123,30 +128,40 @@ fn of_tries(
     options: &SevirOptions,
     random: &Philox,
     number: u32,
-    judge: fn(Moment, [f64; 2], &Storms) -> Try,
+    tries: u32,
+    judge: fn(u64, Moment, [f64; 2]) -> Try,
 ) -> (Moment, [f64; 2]) {
     let judged = |attempt: u32| {
         let (time, middle) = anywhere(options, random, number, attempt);
-        let region = Region { low: middle, high: middle }.grown(300.0);
-        let storms = Weather::new(options.seed, Slot::new(time, Default::default())).storms(region);
-        judge(time, middle, &storms)
+        judge(options.seed, time, middle)
     };
-    let best = (0..TRIES).filter_map(judged).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = (0..tries).filter_map(judged).max_by(|a, b| a.0.total_cmp(&b.0));
     best.map_or_else(|| anywhere(options, random, number, 0), |(_, time, middle)| (time, middle))
 }
 
+/// The storms within a distance of a place, along both axes.
+fn storms(seed: u64, time: Moment, middle: [f64; 2], distance_km: f64) -> Storms {
+    let region = Region { low: middle, high: middle }.grown(distance_km);
+    Weather::new(seed, Slot::new(time, Default::default())).storms(region)
+}
+
 /// Around the strongest of many strong cores.
-fn storm(time: Moment, _: [f64; 2], storms: &Storms) -> Try {
+fn storm(seed: u64, time: Moment, middle: [f64; 2]) -> Try {
+    let storms = storms(seed, time, middle, 300.0);
     let strong = storms.cores.iter().filter(|core| core.dbz > STRONG_DBZ).count() as f64;
     let core = storms.cores.iter().max_by(|a, b| a.dbz.total_cmp(&b.dbz))?;
     let held = |axis: usize| core.at_km[axis].clamp(LAND.low[axis], LAND.high[axis]);
     Some((core.dbz + 3.0 * strong, time, [held(0), held(1)]))
 }
 
-/// Where the fewest cores are.
-fn calm(time: Moment, middle: [f64; 2], storms: &Storms) -> Try {
-    let cores = storms.cores.iter().filter(|core| core.dbz > CALM_DBZ).count() as f64;
-    Some((-cores, time, middle))
+/// Where the fewest cores come by.
+fn calm(seed: u64, time: Moment, middle: [f64; 2]) -> Try {
+    let cores = |seconds: &i64| {
+        let storms = storms(seed, Moment(time.0.saturating_add_signed(*seconds)), middle, 230.0);
+        let near = |core: &&Core| (0..2).all(|axis| (core.at_km[axis] - middle[axis]).abs() < 230.0);
+        storms.cores.iter().filter(|core| core.dbz > CALM_DBZ).filter(near).count()
+    };
+    Some((-(CALM_AT.iter().map(cores).sum::<usize>() as f64), time, middle))
 }
 
 /// What there is to observe at a time and a place.
