@@ -16,7 +16,7 @@ use crate::trees::{assert_same, store, tree};
 
 /// Every stage that a device knows, and sinks at three places of the way.
 const TRAINING: &str = "name = \"training\"\n\
-    [sources.hrrr]\ntype = \"hrrr\"\ninput = \"in\"\nleads = \"state\"\n\
+    [sources.hrrr]\ntype = \"hrrr\"\ninput = \"in\"\nleads = \"0-1\"\n\
     required = [\"t2m\", \"u10\", \"v10\"]\noptional = [\"refc\"]\n\
     [transforms.quality]\ntype = \"qc\"\ninputs = [\"hrrr\"]\n\
     [transforms.earth_winds]\ntype = \"rotate_winds\"\ninputs = [\"quality\"]\n\
@@ -26,7 +26,7 @@ const TRAINING: &str = "name = \"training\"\n\
     [sinks.winds]\ntype = \"zarr\"\ninputs = [\"earth_winds\"]\npath = \"winds.zarr\"\n\
     [sinks.statistics]\ntype = \"statistics\"\ninputs = [\"latlon\"]\npath = \"statistics.toml\"\n";
 
-/// The least and greatest of what synthetic objects are made of: some values are out of any range in neither.
+/// Three hourly cycles of three leads.
 fn synthetic(folder: &Path) {
     let start = Moment::from_ymdh(2026, 5, 20, 22).expect("a day");
     let leads = Lead::parse_list("0-2").expect("leads");
@@ -60,7 +60,6 @@ fn pipelines_write_the_same_bytes_on_a_gpu() {
         assert!(found.device.used.starts_with("emulated") && wanted.device.used.starts_with("cpu"));
         let work = gpu.work().expect("counters");
         assert!(work.launches["packed"] >= found.totals.fields, "{work:?}");
-        assert_eq!(gpu.work().expect("counters").memory.used_bytes, work.memory.used_bytes);
         let text = metrics().text().expect("metrics");
         assert!(text.contains("gustfront_device_launches_total{device=\"emulated (forward)\",family=\"packed\"}"));
     }
