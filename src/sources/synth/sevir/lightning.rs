@@ -9,7 +9,7 @@ use crate::sources::synth::noise::normal;
 use crate::sources::synth::weather::Storms;
 
 /// Cores weaker than this make no lightning.
-const WEAKEST_DBZ: f64 = 43.0;
+const WEAKEST_DBZ: f64 = 45.0;
 /// Flashes in five minutes of a core ten dBZ stronger than that, and how they grow with strength.
 const RATE: f64 = 11.0;
 const GROWTH: f64 = 1.7;
@@ -23,7 +23,7 @@ pub(super) type Flash = [f64; 5];
 
 /// The flashes of the five minutes from a frame on, counted from two hours before the event's time.
 pub(super) fn flashes(seed: u64, event: &Plan, frame: usize, storms: &Storms) -> Vec<Flash> {
-    if !event.parts.contains_key(&Modality::Lght) {
+    if event.unseen || !event.parts.contains_key(&Modality::Lght) {
         return Vec::new();
     }
     let random = Philox::new(seed, 41);

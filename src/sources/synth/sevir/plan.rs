@@ -9,26 +9,19 @@ use super::SevirOptions;
 use super::place::Place;
 use crate::domain::{FRAMES, Modality, Moment, Philox, Slot};
 use crate::sources::synth::births::Region;
-use crate::sources::synth::cells::Core;
 use crate::sources::synth::math::{cos_turns, sin_turns};
 use crate::sources::synth::weather::{Storms, Weather};
 
 /// Moments that are tried for a storm in an event's share of the time.
 const TRIES: u32 = 10;
-/// As many for calm weather, which is rarer.
-const CALM_TRIES: u32 = 30;
-/// When it has to be calm, in seconds after an event's time.
-const CALM_AT: [i64; 5] = [-7200, -3600, 0, 3600, 7200];
 /// Where the middles of events may lie in the plane of the storms.
 const LAND: Region = Region { low: [-1100.0, -700.0], high: [1300.0, 700.0] };
 /// A core at least as strong makes an event of a reported storm.
 const STRONG_DBZ: f64 = 48.0;
 /// The share of events around no reported storm.
 const RANDOM_SHARE: f64 = 0.2;
-/// Every so many events one lies in calm weather, whatever is drawn.
-const CALM_EVERY: u32 = 8;
-/// Cores weaker than this make no lightning.
-const CALM_DBZ: f64 = 40.0;
+/// Of so many events one has no flash on record, whatever its storms: SEVIR has empty tables too.
+const UNSEEN_EVERY: u32 = 8;
 /// The share of events that lack one modality.
 const LACKING_SHARE: f64 = 0.25;
 /// The share of events in which frames of one modality are missing.
@@ -55,6 +48,8 @@ pub(super) struct Plan {
     pub(super) place: Place,
     /// Minutes to the first frame, by dense modality; and which frames are missing.
     pub(super) parts: BTreeMap<Modality, Part>,
+    /// Whether no flash of it is on record.
+    pub(super) unseen: bool,
 }
 
 /// What was observed of one modality.
@@ -82,17 +77,14 @@ pub(super) fn events(options: &SevirOptions) -> Vec<Plan> {
 fn event(options: &SevirOptions, number: u32) -> Option<Plan> {
     let random = Philox::new(options.seed, 40);
     let [kind, which, lack, gap] = random.uniform([number, 0, 0, 0]);
-    let is_calm = number % CALM_EVERY == 1;
-    let is_random = is_calm || kind < RANDOM_SHARE;
-    let (time, middle_km) = match (is_calm, is_random) {
-        (true, _) => of_tries(options, &random, number, CALM_TRIES, calm),
-        (_, true) => anywhere(options, &random, number, TRIES),
-        _ => of_tries(options, &random, number, TRIES, storm),
-    };
+    let unseen = number % UNSEEN_EVERY == 1;
+    let is_random = kind < RANDOM_SHARE;
+    let (time, middle_km) =
+        if is_random { anywhere(options, &random, number, TRIES) } else { storm(options, &random, number) };
     let place = Place::around(middle_km[0], middle_km[1])?;
     let mut parts = parts(options, time, &place);
     let lacking = (lack < LACKING_SHARE).then(|| Modality::ALL[(lack / LACKING_SHARE * 5.0) as usize % 5]);
-    if let Some(lacking) = lacking.filter(|_| parts.len() > 1 && !is_calm) {
+    if let Some(lacking) = lacking.filter(|_| parts.len() > 1 && !unseen) {
         parts.remove(&lacking);
     }
     if gap < GAPS_SHARE {
@@ -108,7 +100,7 @@ fn event(options: &SevirOptions, number: u32) -> Option<Plan> {
     let stamp = calendar.format("%y%m%d%H%M").to_string();
     let id = if is_random { format!("R{stamp}{:04}", number % 10_000) } else { format!("S{}", 600_000 + 7 * number) };
     let kind = if is_random { "" } else { KINDS[(which * KINDS.len() as f64) as usize % KINDS.len()] };
-    Some(Plan { number, id, time, kind, place, parts })
+    Some(Plan { number, id, time, kind, place, parts, unseen })
 }
 
 /// A moment of the event's share of the time, on the minute, and a place on land.
@@ -120,48 +112,24 @@ fn anywhere(options: &SevirOptions, random: &Philox, number: u32, attempt: u32) 
     (Moment(seconds / 60 * 60), [at(0, x), at(1, y)])
 }
 
-/// A time, a place, and how well they suit; `None` where they do not.
-type Try = Option<(f64, Moment, [f64; 2])>;
-
-/// The best of some times and places; the first where none suits.
-fn of_tries(
-    options: &SevirOptions,
-    random: &Philox,
-    number: u32,
-    tries: u32,
-    judge: fn(u64, Moment, [f64; 2]) -> Try,
-) -> (Moment, [f64; 2]) {
+/// Around the strongest core of the stormiest of some times and places.
+fn storm(options: &SevirOptions, random: &Philox, number: u32) -> (Moment, [f64; 2]) {
     let judged = |attempt: u32| {
         let (time, middle) = anywhere(options, random, number, attempt);
-        judge(options.seed, time, middle)
+        let storms = storms(options.seed, time, middle, 300.0);
+        let strong = storms.cores.iter().filter(|core| core.dbz > STRONG_DBZ).count() as f64;
+        let core = storms.cores.iter().max_by(|a, b| a.dbz.total_cmp(&b.dbz))?;
+        let held = |axis: usize| core.at_km[axis].clamp(LAND.low[axis], LAND.high[axis]);
+        Some((core.dbz + 3.0 * strong, (time, [held(0), held(1)])))
     };
-    let best = (0..tries).filter_map(judged).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.map_or_else(|| anywhere(options, random, number, 0), |(_, time, middle)| (time, middle))
+    let best = (0..TRIES).filter_map(judged).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or_else(|| anywhere(options, random, number, 0), |(_, found)| found)
 }
 
-/// The storms within a distance of a place, along both axes.
+/// The storms within a distance of a place, along both axes, and some around it.
 fn storms(seed: u64, time: Moment, middle: [f64; 2], distance_km: f64) -> Storms {
     let region = Region { low: middle, high: middle }.grown(distance_km);
     Weather::new(seed, Slot::new(time, Default::default())).storms(region)
-}
-
-/// Around the strongest of many strong cores.
-fn storm(seed: u64, time: Moment, middle: [f64; 2]) -> Try {
-    let storms = storms(seed, time, middle, 300.0);
-    let strong = storms.cores.iter().filter(|core| core.dbz > STRONG_DBZ).count() as f64;
-    let core = storms.cores.iter().max_by(|a, b| a.dbz.total_cmp(&b.dbz))?;
-    let held = |axis: usize| core.at_km[axis].clamp(LAND.low[axis], LAND.high[axis]);
-    Some((core.dbz + 3.0 * strong, time, [held(0), held(1)]))
-}
-
-/// Where the fewest cores come by.
-fn calm(seed: u64, time: Moment, middle: [f64; 2]) -> Try {
-    let cores = |seconds: &i64| {
-        let storms = storms(seed, Moment(time.0.saturating_add_signed(*seconds)), middle, 230.0);
-        let near = |core: &&Core| (0..2).all(|axis| (core.at_km[axis] - middle[axis]).abs() < 230.0);
-        storms.cores.iter().filter(|core| core.dbz > CALM_DBZ).filter(near).count()
-    };
-    Some((-(CALM_AT.iter().map(cores).sum::<usize>() as f64), time, middle))
 }
 
 /// What there is to observe at a time and a place.
