@@ -218,6 +218,24 @@ fn status_is_told_as_text_and_as_json_and_changes_nothing() {
 }
 
 #[test]
+fn storm_events_are_made_stored_and_inspected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("sevir"), folder.path().join("events"));
+    let synth = ["synth", "sevir", "--events", "2", "--modalities", "lght", "--output", text(&input)];
+    gustfront(&synth).with(0);
+    let run = ["run", "pipelines/sevir_backfill.toml", "--metrics", "off", "--output", text(&output), "--input"];
+    let lightning = ["--set", "sources.sevir.modalities=[\"lght\"]", "--set", "sources.sevir.require=[]"];
+    gustfront(&[&run[..], &[text(&input)], &lightning].concat()).with(0);
+    let store = output.join("sevir.zarr");
+    let shown = gustfront(&["inspect", text(&store)]).with(0).out;
+    assert!(shown.contains("storm events: 2") && shown.contains("lght      384×384  2"), "{shown}");
+    let line: Value = serde_json::from_str(&gustfront(&["inspect", "--json", text(&store)]).with(0).out).expect("JSON");
+    assert_eq!((&line["events"], &line["modalities"][0]["events"]), (&2.into(), &2.into()), "{line}");
+    let ended = gustfront(&[&run[..], &[text(folder.path())]].concat()).with(2);
+    assert!(ended.err.contains("check --input and the source's `catalog`"), "{}", ended.err);
+}
+
+#[test]
 fn inspect_shows_objects_indexes_and_stores() {
     let (folder, bucket) = folder();
     let output = folder.path().join("archive");

@@ -1,5 +1,6 @@
 //! `gustfront inspect`: what is in a GRIB2 or HDF5 file, an index, a file of weights or a Zarr store.
 
+mod events;
 mod grib2;
 mod hdf5;
 mod hdf5_keyed;

@@ -3,12 +3,22 @@
 use std::io::Write;
 
 use anyhow::Context;
+use gustfront::formats::zarr::events::EventReader;
 use gustfront::formats::zarr::{ArrayDescription, Description, describe};
 use gustfront::storage::{S3Options, open_existing};
 
+use super::events;
+
 /// Prints a store's arrays and what is published, as tables or as one JSON object.
 pub(super) fn print(location: &str, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-    let description = describe(open_existing(location, &S3Options::default())?, "")?;
+    let objects = open_existing(location, &S3Options::default())?;
+    let description = match describe(objects.clone(), "") {
+        Ok(description) => description,
+        Err(error) => match EventReader::open(objects, "") {
+            Ok(Some(store)) => return events::print(location, &store, json, out),
+            _ => return Err(error.into()),
+        },
+    };
     if json {
         let text = serde_json::to_string(&description).context("the description cannot be written as JSON")?;
         return Ok(writeln!(out, "{text}")?);

@@ -21,7 +21,7 @@ use crate::formats::zarr::events::{
 use crate::sinks::SinkError;
 use crate::sources::SourceError;
 use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir, SplitRule};
-use crate::storage::{Ledger, Metered, StorageError, clear_partial, open_existing};
+use crate::storage::{Ledger, Metered, clear_partial, open_existing};
 use crate::telemetry::{Progress, metrics};
 use crate::transforms::scaling::ScalingTable;
 
@@ -234,7 +234,10 @@ fn normalisations(pipeline: &Pipeline, input: &SevirOptions) -> Result<BTreeMap<
 /// The source, and who made its values: a note beside the catalogue says so of synthetic ones.
 fn open_source(input: &SevirOptions) -> Result<(Sevir, String), RunError> {
     let objects = open_existing(&input.input, &s3(&input.server))?;
-    let missing = || StorageError::NotFound { location: input.input.clone(), key: input.catalog.clone() };
+    let missing = || SourceError::Empty {
+        location: input.input.clone(),
+        expected: format!("there is no catalogue `{}`; check --input and the source's `catalog`", input.catalog),
+    };
     let catalog = objects.get(&input.catalog)?.ok_or_else(missing)?;
     let filter = EventFilter {
         years: input.years.clone(),
