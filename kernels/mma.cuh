@@ -7,8 +7,13 @@
 
 #ifdef GUSTFRONT_HOST
 
+// What a lane brings to a product.
 struct Fragments {
-    const u32 *a, *b;
+    u32 a[4], b[2];
+};
+// A row of a matrix, as it is when the lane that names it comes.
+struct Row {
+    u16 elements[8];
 };
 
 __device__ __forceinline__ float half_of(u32 word, int half) {
@@ -17,41 +22,52 @@ __device__ __forceinline__ float half_of(u32 word, int half) {
 
 // d += a · b.
 inline void multiply_16x8x16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-    const Fragments own{a, b};
-    host::exchange(ALL_LANES, &own, [&](auto lane) {
+    const Fragments own{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+    host::exchange(ALL_LANES, own, [&](auto lane) {
         const int g = host::lane_index() / 4, t = host::lane_index() % 4;
-        for (int i = 0; i < 4; ++i) {
-            const int row = g + 8 * (i / 2), column = 2 * t + i % 2;
-            for (int k = 0; k < 16; ++k) {
-                const Fragments* left = lane(row % 8 * 4 + k % 8 / 2);
-                const Fragments* right = lane(column * 4 + k % 8 / 2);
-                d[i] += half_of(left->a[row / 8 + k / 8 * 2], k % 2) * half_of(right->b[k / 8], k % 2);
+        float rows[2][16], columns[2][16];
+        for (int j = 0; j < 4; ++j) {
+            const Fragments left = lane(4 * g + j);
+            for (int part = 0; part < 4; ++part)
+                for (int half = 0; half < 2; ++half) rows[part % 2][8 * (part / 2) + 2 * j + half] = half_of(left.a[part], half);
+            for (int side = 0; side < 2; ++side) {
+                const Fragments right = lane(4 * (2 * t + side) + j);
+                for (int part = 0; part < 2; ++part)
+                    for (int half = 0; half < 2; ++half) columns[side][8 * part + 2 * j + half] = half_of(right.b[part], half);
             }
         }
+        for (int i = 0; i < 4; ++i)
+            for (int k = 0; k < 16; ++k) d[i] += rows[i / 2][k] * columns[i % 2][k];
         return 0;
     });
+}
+
+inline Row row_at(const void* at) {
+    Row row;
+    std::memcpy(&row, at, sizeof row);
+    return row;
 }
 
 // Four matrices: lane 8q + r names row r of matrix q, and gets of each matrix row lane / 4, elements 2 (lane % 4) and
 // the next.
 inline void load_matrices(u32 (&to)[4], const void* row) {
-    host::exchange(ALL_LANES, row, [&](auto lane) {
+    host::exchange(ALL_LANES, row_at(row), [&](auto lane) {
         const unsigned own = host::lane_index();
-        for (unsigned q = 0; q < 4; ++q)
-            std::memcpy(&to[q], static_cast<const char*>(lane(8 * q + own / 4)) + 4 * (own % 4), 4);
+        for (unsigned q = 0; q < 4; ++q) {
+            const Row from = lane(8 * q + own / 4);
+            std::memcpy(&to[q], &from.elements[own % 4 * 2], 4);
+        }
         return 0;
     });
 }
 
 // The same of the transposed matrices.
 inline void load_transposed(u32 (&to)[4], const void* row) {
-    host::exchange(ALL_LANES, row, [&](auto lane) {
+    host::exchange(ALL_LANES, row_at(row), [&](auto lane) {
         const unsigned own = host::lane_index();
         for (unsigned q = 0; q < 4; ++q) {
-            u16 low, high;
-            std::memcpy(&low, static_cast<const char*>(lane(8 * q + own % 4 * 2)) + 2 * (own / 4), 2);
-            std::memcpy(&high, static_cast<const char*>(lane(8 * q + own % 4 * 2 + 1)) + 2 * (own / 4), 2);
-            to[q] = u32(high) << 16 | low;
+            const Row low = lane(8 * q + own % 4 * 2), high = lane(8 * q + own % 4 * 2 + 1);
+            to[q] = u32(high.elements[own / 4]) << 16 | low.elements[own / 4];
         }
         return 0;
     });
@@ -87,7 +103,7 @@ void await_copies() {
             continue;
         }
         if (reinterpret_cast<uintptr_t>(copy.to) % 16 || (copy.bytes && reinterpret_cast<uintptr_t>(copy.from) % 16))
-            host::block.failure = "an asynchronous copy of 16 bytes from or to an address that is no multiple of them";
+            host::block->failure = "an asynchronous copy of 16 bytes from or to an address that is no multiple of them";
         std::memset(copy.to, 0, 16);
         std::memcpy(copy.to, copy.from, copy.bytes);
     }

@@ -5,6 +5,7 @@
 // Blocks run one after the other, in the same kind of order. The switch is for x86-64; elsewhere ucontext serves.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -101,6 +102,8 @@ gustfront_switch:
 using Context = ucontext_t;
 #endif
 
+using Value = std::array<uint64_t, 4>;
+
 struct Fiber {
     Context context;
     uint3 thread;
@@ -108,7 +111,8 @@ struct Fiber {
     State state;
     unsigned mask;  // lanes that a warp operation names
     int line;       // where a barrier stands in the source
-    uint64_t value; // what a lane shows to the others
+    Value value;    // what a lane will show to the others of its warp
+    Value shown;    // what it showed them last, kept until all of them have run
 };
 
 constexpr size_t STACK = 64 * 1024;
@@ -127,9 +131,10 @@ struct Block {
     std::string failure;
 };
 
-inline thread_local Block block;
+// The block that this thread runs. A pointer, for which the compiler sees that nothing has to be constructed first.
+inline thread_local Block* block = nullptr;
 
-inline Fiber& self() { return block.fibers[block.current]; }
+inline Fiber& self() { return block->fibers[block->current]; }
 
 inline void switch_to(Context& from, Context& to) {
 #if defined(__x86_64__)
@@ -142,21 +147,21 @@ inline void switch_to(Context& from, Context& to) {
 inline void wait(State state) {
     Fiber& fiber = self();
     fiber.state = state;
-    switch_to(fiber.context, block.scheduler);
+    switch_to(fiber.context, block->scheduler);
 }
 
 inline void enter() {
-    block.body();
+    block->body();
     wait(State::Done);
     abort(); // a finished fiber is never run again
 }
 
 inline void prepare(Fiber& fiber, unsigned i) {
-    const dim3 size = block.launch.block;
+    const dim3 size = block->launch.block;
     fiber.index = i;
     fiber.thread = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
     fiber.state = State::Ready;
-    char* top = block.stacks.data() + (i + 1) * STACK;
+    char* top = block->stacks.data() + (i + 1) * STACK;
 #if defined(__x86_64__)
     void** stack = reinterpret_cast<void**>(reinterpret_cast<uintptr_t>(top) & ~uintptr_t(15));
     *--stack = nullptr;
@@ -175,17 +180,20 @@ inline void prepare(Fiber& fiber, unsigned i) {
 // Lets a warp go on once every lane that its operation names waits in it.
 inline bool release_warps() {
     bool released = false;
-    for (size_t first = 0; first < block.fibers.size(); first += WARP) {
-        const size_t end = std::min(first + WARP, block.fibers.size());
+    for (size_t first = 0; first < block->fibers.size(); first += WARP) {
+        const size_t end = std::min(first + WARP, block->fibers.size());
         unsigned waiting = 0;
-        for (size_t i = first; i < end; ++i) waiting |= unsigned(block.fibers[i].state == State::AtWarp) << (i - first);
+        for (size_t i = first; i < end; ++i) waiting |= unsigned(block->fibers[i].state == State::AtWarp) << (i - first);
         const unsigned present = end - first == WARP ? ~0u : (1u << (end - first)) - 1;
         for (size_t i = first; i < end; ++i) {
-            Fiber& fiber = block.fibers[i];
+            Fiber& fiber = block->fibers[i];
             if (fiber.state == State::AtWarp && (fiber.mask & present & ~waiting) == 0) {
-                for (size_t other = first; other < end; ++other)
-                    if (block.fibers[other].state == State::AtWarp && (fiber.mask >> (other - first) & 1))
-                        block.fibers[other].state = State::Ready;
+                for (size_t other = first; other < end; ++other) {
+                    Fiber& named = block->fibers[other];
+                    if (named.state != State::AtWarp || !(fiber.mask >> (other - first) & 1)) continue;
+                    named.state = State::Ready;
+                    named.shown = named.value;
+                }
                 released = true;
                 waiting &= ~fiber.mask;
             }
@@ -197,34 +205,34 @@ inline bool release_warps() {
 // Lets all threads pass a barrier once no other thread is on its way to it.
 inline bool release_barrier() {
     int line = -1;
-    for (const Fiber& fiber : block.fibers) {
+    for (const Fiber& fiber : block->fibers) {
         if (fiber.state == State::Done) continue;
         if (fiber.state != State::AtBarrier) return false;
         if (line >= 0 && fiber.line != line)
-            block.failure = "threads wait at the barriers of lines " + std::to_string(line) + " and " + std::to_string(fiber.line);
+            block->failure = "threads wait at the barriers of lines " + std::to_string(line) + " and " + std::to_string(fiber.line);
         line = fiber.line;
     }
-    for (Fiber& fiber : block.fibers)
+    for (Fiber& fiber : block->fibers)
         if (fiber.state == State::AtBarrier) fiber.state = State::Ready;
     return line >= 0;
 }
 
 inline void run_block() {
-    for (unsigned i = 0; i < block.fibers.size(); ++i) prepare(block.fibers[i], i);
-    std::memset(block.shared.data(), 0xff, block.shared.size() * sizeof(uint4));
-    while (block.failure.empty()) {
+    for (unsigned i = 0; i < block->fibers.size(); ++i) prepare(block->fibers[i], i);
+    std::memset(block->shared.data(), 0xff, block->shared.size() * sizeof(uint4));
+    while (block->failure.empty()) {
         bool ran = false;
-        for (unsigned i : block.order) {
-            if (block.fibers[i].state != State::Ready) continue;
-            block.current = i;
+        for (unsigned i : block->order) {
+            if (block->fibers[i].state != State::Ready) continue;
+            block->current = i;
             ran = true;
-            switch_to(block.scheduler, block.fibers[i].context);
+            switch_to(block->scheduler, block->fibers[i].context);
         }
         bool finished = true;
-        for (const Fiber& fiber : block.fibers) finished = finished && fiber.state == State::Done;
+        for (const Fiber& fiber : block->fibers) finished = finished && fiber.state == State::Done;
         if (finished) return;
         ran = release_warps() || release_barrier() || ran;
-        if (!ran) block.failure = "threads wait for each other for ever: a barrier or a warp operation that not all reach";
+        if (!ran) block->failure = "threads wait for each other for ever: a barrier or a warp operation that not all reach";
     }
 }
 
@@ -240,20 +248,22 @@ inline std::vector<unsigned> ordered(size_t count, unsigned order) {
 template <class... Parameters>
 const char* launch(void (*kernel)(Parameters...), const Launch& given, void** arguments) {
     const dim3 size = given.block, grid = given.grid;
-    block.launch = given;
-    block.failure.clear();
-    block.fibers.resize(size_t(size.x) * size.y * size.z);
-    block.order = ordered(block.fibers.size(), given.order);
-    if (block.stacks.size() < block.fibers.size() * STACK) block.stacks.resize(block.fibers.size() * STACK);
-    block.shared.resize((given.shared_bytes + sizeof(uint4) - 1) / sizeof(uint4));
+    static thread_local Block own;
+    block = &own;
+    block->launch = given;
+    block->failure.clear();
+    block->fibers.resize(size_t(size.x) * size.y * size.z);
+    block->order = ordered(block->fibers.size(), given.order);
+    if (block->stacks.size() < block->fibers.size() * STACK) block->stacks.resize(block->fibers.size() * STACK);
+    block->shared.resize((given.shared_bytes + sizeof(uint4) - 1) / sizeof(uint4));
     std::tuple<std::decay_t<Parameters>...> values;
     size_t next = 0;
     std::apply([&](auto&... value) { (std::memcpy(&value, arguments[next++], sizeof value), ...); }, values);
-    block.body = [&] { std::apply(kernel, values); };
+    block->body = [&] { std::apply(kernel, values); };
     for (unsigned i : ordered(size_t(grid.x) * grid.y * grid.z, given.order)) {
-        block.index = {i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)};
+        block->index = {i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)};
         run_block();
-        if (!block.failure.empty()) return block.failure.c_str();
+        if (!block->failure.empty()) return block->failure.c_str();
     }
     return nullptr;
 }
@@ -266,25 +276,23 @@ unsigned sizes(void (*)(Parameters...), size_t* bytes) {
     return count;
 }
 
-// Shows a value to the lanes of a mask, and takes what `of` reads from theirs.
+// Shows a value to the lanes of a mask, and takes what `of` reads from theirs. All released lanes run before any lane is
+// released again: none misses what another showed.
 template <class T, class F>
-auto exchange(unsigned mask, T value, F of) {
-    static_assert(sizeof(T) <= sizeof(uint64_t));
+auto exchange(unsigned mask, const T& value, F of) {
+    static_assert(sizeof(T) <= sizeof(Value) && std::is_trivially_copyable_v<T>);
     Fiber& fiber = self();
     std::memcpy(&fiber.value, &value, sizeof value);
     fiber.mask = mask;
     wait(State::AtWarp);
     const unsigned first = fiber.index / WARP * WARP;
-    auto lane = [first](unsigned lane) {
+    const Fiber* warp = block->fibers.data() + first;
+    const unsigned lanes = block->fibers.size() - first;
+    return of([warp, lanes](unsigned lane) {
         T shown{};
-        const size_t i = first + lane;
-        if (i < block.fibers.size()) std::memcpy(&shown, &block.fibers[i].value, sizeof shown);
+        if (lane < lanes) std::memcpy(&shown, &warp[lane].shown, sizeof shown);
         return shown;
-    };
-    auto result = of(lane);
-    fiber.mask = mask;
-    wait(State::AtWarp);
-    return result;
+    });
 }
 
 inline unsigned lane_index() { return self().index % WARP; }
@@ -297,12 +305,12 @@ inline void barrier(int line) {
 } // namespace host
 
 #define threadIdx (host::self().thread)
-#define blockIdx (host::block.index)
-#define blockDim (host::block.launch.block)
-#define gridDim (host::block.launch.grid)
+#define blockIdx (host::block->index)
+#define blockDim (host::block->launch.block)
+#define gridDim (host::block->launch.grid)
 #define __syncthreads() host::barrier(__LINE__)
 // The dynamic shared memory of a block.
-#define SHARED_BYTES(name) unsigned char* name = reinterpret_cast<unsigned char*>(host::block.shared.data())
+#define SHARED_BYTES(name) unsigned char* name = reinterpret_cast<unsigned char*>(host::block->shared.data())
 
 inline void __syncwarp(unsigned mask = ~0u) {
     host::exchange(mask, 0, [](auto) { return 0; });
