@@ -393,7 +393,7 @@ fn compile(family: &str, source: &str) -> Result<PathBuf, String> {
     let entries: String = names.iter().map(|name| entry(name)).collect();
     std::fs::write(&text, format!("{source}\n{entries}")).map_err(|e| e.to_string())?;
     let unfinished = stem.with_extension(format!("{}.part", std::process::id()));
-    run(compiler().args(["-O2", "-shared", "-fPIC", "-o"]).arg(&unfinished).arg(&text))?;
+    run(compiler().args(["-O1", "-finline-small-functions", "-shared", "-fPIC", "-o"]).arg(&unfinished).arg(&text))?;
     std::fs::rename(&unfinished, &library).map_err(|e| e.to_string())?;
     Ok(library)
 }
