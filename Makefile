@@ -20,6 +20,7 @@ test: ## formatting, lints, tests, documentation, each with its time
 
 bench: build ## measure against the Python tools and write benches/runs/
 	@benches/run_archive
+	@benches/run_sevir
 	@benches/run_grib2
 	@benches/run_tensor
 	cargo bench

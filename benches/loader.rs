@@ -50,10 +50,10 @@ fn store(objects: &Arc<dyn ObjectStore>, packing: Packing) -> Arc<EventReader> {
     };
     let store = EventStore::new(objects.clone(), "events.zarr", spec).expect("a store");
     for shard in 0..store.spec().shards() {
-        let mut writer = store.writer(0, 8).expect("a writer");
+        let mut writer = store.writer(0, shard, 8).expect("a writer");
         let found =
             (0..8).map(|at| vec![Some(writer.event(&vil(shard as usize * 8 + at)).expect("fits"))]).collect::<Vec<_>>();
-        store.put(0, shard, writer.finish()).expect("written");
+        writer.finish().expect("written");
         store.conclude(shard, &found).expect("written");
     }
     store.publish().expect("published");

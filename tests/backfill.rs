@@ -186,7 +186,7 @@ fn a_finished_run_reads_nothing_again() {
 fn synthetic_events_are_called_so_and_flawed_ones_are_set_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = folder.path().join("synthetic");
-    let made = ["synth", "sevir", "--output", text(&input), "--events", "4", "--modalities", "vil,lght", "--flaws"];
+    let made = ["synth", "sevir", "--output", text(&input), "--events", "2", "--modalities", "vil,lght", "--flaws"];
     gustfront(&made).with(0);
     let modalities = "sources.sevir.modalities=[\"vil\", \"lght\"]";
     let (output, report) =
@@ -195,7 +195,7 @@ fn synthetic_events_are_called_so_and_flawed_ones_are_set_aside() {
     let root: Value = serde_json::from_str(&root).expect("JSON");
     assert!(root["attributes"]["source"].as_str().is_some_and(|s| s.starts_with("SYNTHETIC")), "{root:#}");
     let of = |key: &str| report[key].as_u64().expect("a number");
-    assert!((1..=4).contains(&of("events")), "{report:#}");
+    assert!((1..=2).contains(&of("events")), "{report:#}");
     assert_eq!(report["stored"]["vil"].as_u64(), Some(of("events") - of("events_rejected")), "{report:#}");
 }
 
@@ -250,6 +250,32 @@ fn when_one_process_is_killed_the_other_ends_and_a_rerun_completes() {
         assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     }
     assert_same(&objects(&output), &objects(&reference), "after processes were killed");
+}
+
+#[test]
+fn when_one_process_is_told_to_stop_all_of_them_do_and_a_rerun_completes() {
+    let (folder, input) = folder();
+    let (hosts, output) = (hosts(folder.path()), folder.path().join("output"));
+    let single = ["--set", "sources.sevir.shard_events=1"];
+    let mut children: Vec<_> = (0..2).map(|process| start(&input, &output, &hosts, process, &single)).collect();
+    let records = output.join("ledger/events");
+    while fs::read_dir(&records).map_or(0, |files| files.count()) == 0 {
+        assert!(children[0].try_wait().expect("a child").is_none(), "it ended before a shard was committed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    terminate(&children[1]);
+    let codes: Vec<_> = children.drain(..).map(|child| wait(child).status.code()).collect();
+    let visible = output.join("sevir.zarr/zarr.json").exists();
+    assert_eq!(codes[0], Some(if visible { 0 } else { 2 }), "the first process, visible: {visible}");
+    assert!(codes[1] == Some(2) || visible, "{codes:?}, visible: {visible}");
+    let report = job(&input, &single).finish(text(&output), &folder.path().join("again.json"), &[0]);
+    assert_eq!((&report["events"], &report["events_rejected"]), (&7.into(), &0.into()));
+    assert!(report["shards_committed_before"].as_u64() > Some(0), "{report}");
+}
+
+/// Sends SIGTERM.
+fn terminate(child: &std::process::Child) {
+    std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("a signal");
 }
 
 #[test]
@@ -362,8 +388,7 @@ fn a_stopped_run_says_so_and_goes_on_later() {
     while !output.join("ledger/source").exists() {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let id = child.id().to_string();
-    std::process::Command::new("kill").args(["-TERM", &id]).status().expect("a signal");
+    terminate(&child);
     let code = wait(child).status.code();
     let visible = output.join("sevir.zarr/zarr.json").exists();
     assert!(code == Some(2) && !visible || code == Some(0) && visible, "{code:?}, visible: {visible}");

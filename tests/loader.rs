@@ -64,7 +64,7 @@ fn store(packing: Packing) -> (TempDir, Arc<EventReader>) {
         let group = store.spec().group_of(shard).to_vec();
         let mut findings = vec![vec![None; 2]; group.len()];
         for (array, modality) in [Modality::Vil, Modality::Lght].into_iter().enumerate() {
-            let mut writer = store.writer(array, group.len()).expect("a writer");
+            let mut writer = store.writer(array, shard, group.len()).expect("a writer");
             for (at, entry) in group.iter().enumerate() {
                 if !entry.event.parts.contains_key(&modality) {
                     writer.absent();
@@ -77,7 +77,7 @@ fn store(packing: Packing) -> (TempDir, Arc<EventReader>) {
                 };
                 findings[at][array] = Some(writer.event(&Cube { size: SIZE, levels }).expect("fits"));
             }
-            store.put(array, shard, writer.finish()).expect("written");
+            writer.finish().expect("written");
         }
         store.conclude(shard, &findings).expect("written");
     }

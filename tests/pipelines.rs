@@ -1,4 +1,4 @@
-//! Every pipeline's smoke variant from synthetic cycles to its results, each recomputed plainly here.
+//! Every pipeline's smoke variant from synthetic input to its results, each recomputed plainly here.
 
 mod common {
     pub(crate) mod data;
@@ -10,14 +10,18 @@ mod common {
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::days::days;
 use common::plain::{Fields, assert_scores, decoded, earth_relative, files, near, plain_statistics, store};
-use common::program::{pipeline, run, synthesise, text};
+use common::program::{gustfront, pipeline, run, synthesise, text};
 use gustfront::config::{Stage, variables};
-use gustfront::domain::{Lead, Moment, Slot};
+use gustfront::domain::{FRAMES, Lead, Moment, Slot};
 use gustfront::formats::grib2::{headers, parse_index};
+use gustfront::formats::hdf5::Hdf5File;
 use gustfront::formats::zarr::Store;
+use gustfront::formats::zarr::events::EventReader;
+use gustfront::storage::{FileStore, ObjectStore};
 use gustfront::transforms::normalise::Normaliser;
 use gustfront::transforms::regrid::{Method, Weights};
 use gustfront::transforms::statistics::StatisticsTable;
@@ -370,4 +374,91 @@ fn a_misnamed_object_fills_the_slot_that_nothing_else_fills_and_is_fetched_once(
     let (ended, again) = archive();
     ended.with(0);
     assert_eq!([&again["fetched_objects"], &again["slots_missing"]], [0, CYCLES]);
+}
+
+/// Events of a synthetic SEVIR in order of time: identifier, and the file and row of each modality.
+fn catalogued(input: &Path) -> Vec<(String, BTreeMap<String, (String, u64)>)> {
+    let text = fs::read_to_string(input.join("CATALOG.csv")).expect("a catalogue");
+    let mut events: BTreeMap<(String, String), BTreeMap<String, (String, u64)>> = BTreeMap::new();
+    for line in text.lines().skip(1) {
+        let columns: Vec<&str> = line.split(',').collect();
+        let place = (format!("data/{}", columns[1]), columns[2].parse().expect("a row"));
+        events.entry((columns[4].into(), columns[0].into())).or_default().insert(columns[3].into(), place);
+    }
+    events.into_iter().map(|((_, id), parts)| (id, parts)).collect()
+}
+
+/// What a store of 384×384 points is to hold of an event: radar, infrared and lightning, by frame, row and column.
+fn plain_event(
+    input: &Arc<dyn ObjectStore>,
+    id: &str,
+    parts: &BTreeMap<String, (String, u64)>,
+) -> [Option<Vec<i16>>; 3] {
+    let open = |modality: &str| {
+        let (file, row) = parts.get(modality)?;
+        Some((Hdf5File::open(input.clone(), file).expect("a file"), *row))
+    };
+    let places = || (0..FRAMES).flat_map(|t| (0..384).flat_map(move |y| (0..384).map(move |x| (t, y, x))));
+    let vil = open("vil").map(|(file, row)| {
+        let values = file.dataset("vil").expect("values").rows::<u8>(row..row + 1).expect("a row");
+        places().map(|(t, y, x)| values[(y * 384 + x) * FRAMES + t].into()).collect()
+    });
+    let infrared = open("ir107").map(|(file, row)| {
+        let values = file.dataset("ir107").expect("values").rows::<i16>(row..row + 1).expect("a row");
+        let value = |t, y, x| values[(y * 192 + x) * FRAMES + t];
+        places().map(|(t, y, x)| between(|y, x| value(t, y, x), y, x)).collect()
+    });
+    let lightning = open("lght").map(|(file, _)| {
+        let table = file.dataset(id).expect("a table");
+        let mut counts = vec![0; FRAMES * 48 * 48];
+        for flash in table.rows::<f64>(0..table.length()).expect("flashes").chunks(5) {
+            let (frame, x, y) = (((flash[0] + 7200.0) / 300.0).floor().clamp(0.0, 48.0), flash[3], flash[4]);
+            if (0.0..48.0).contains(&x) && (0.0..48.0).contains(&y) {
+                counts[(frame as usize * 48 + y as usize) * 48 + x as usize] += 1;
+            }
+        }
+        places().map(|(t, y, x)| counts[(t * 48 + y / 8) * 48 + x / 8]).collect()
+    });
+    [vil, infrared, lightning]
+}
+
+/// A point between four of 192×192: nine sixteenths of the nearest, a sixteenth of the farthest, of those that are there.
+fn between(value: impl Fn(usize, usize) -> i16, y: usize, x: usize) -> i16 {
+    let along = |at: usize| {
+        let other = if at % 2 == 1 { at / 2 + 1 } else { (at / 2).wrapping_sub(1) };
+        [(at / 2, 3), (if other < 192 { other } else { at / 2 }, 1)]
+    };
+    let (mut total, mut weight) = (0, 0);
+    for (y, down) in along(y) {
+        for (x, right) in along(x).into_iter().filter(|(x, _)| value(y, *x) != i16::MIN) {
+            (total, weight) = (total + down * right * i32::from(value(y, x)), weight + down * right);
+        }
+    }
+    if weight < 8 { i16::MIN } else { (2 * total + weight).div_euclid(2 * weight) as i16 }
+}
+
+#[test]
+fn storm_events_are_stored_as_their_files_hold_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("sevir"), folder.path().join("events"));
+    let made = ["synth", "sevir", "--output", text(&input), "--events", "2", "--modalities", "vil,ir107,lght"];
+    gustfront(&[&made[..], &["--storage", "mixed"]].concat()).with(0);
+    let modalities = "sources.sevir.modalities=[\"vil\", \"ir107\", \"lght\"]";
+    run("sevir_backfill", &input, &output, &["--set", modalities, "--workers", "2"]).0.with(0);
+    let objects = |folder: &Path| -> Arc<dyn ObjectStore> { Arc::new(FileStore::new(text(folder))) };
+    let reader = EventReader::open(objects(&output), "sevir.zarr").expect("readable").expect("complete");
+    let (events, input) = (catalogued(&input), objects(&input));
+    assert_eq!((reader.events(), reader.arrays().len()), (events.len(), 3));
+    for (at, (id, parts)) in events.iter().enumerate() {
+        for (array, wanted) in plain_event(&input, id, parts).into_iter().enumerate() {
+            assert_eq!(reader.has(at, array), wanted.is_some(), "{id} {array}");
+            let Some(wanted) = wanted else { continue };
+            let width = reader.arrays()[array].element().width();
+            let mut bytes = vec![0; wanted.len() * width];
+            reader.read(at, array, 0..FRAMES, &mut bytes).expect("frames");
+            let number = |bytes: &[u8]| bytes.try_into().map_or(bytes[0].into(), i16::from_le_bytes);
+            let differs = bytes.chunks(width).zip(&wanted).position(|(found, wanted)| number(found) != *wanted);
+            assert_eq!(differs, None, "{id} {array}: the first value that is another");
+        }
+    }
 }

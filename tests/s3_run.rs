@@ -1,6 +1,8 @@
 //! Whole pipelines from bucket to bucket: the bytes of a folder, ranged reads, and a server that is busy or goes away.
 
 mod common;
+#[path = "sevir/files.rs"]
+mod files;
 #[allow(dead_code, reason = "other test files use the rest")]
 #[path = "common/process.rs"]
 mod process;
@@ -14,12 +16,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::s3_server::{KEYS, S3Server, Seen, set_credentials};
+use files::{Line, catalog, write_dense, write_packed, write_points};
+use gustfront::domain::{FRAMES, Modality};
 use gustfront::storage::{ObjectStore, S3Options, open};
 use process::{Job, kill_after, synthetic, wait};
 use trees::{Tree, assert_same, flags, store, tree};
 
 /// Gives up on a server after so long; two tries fit.
 const PATIENCE: [&str; 4] = ["--set", "sources.hrrr.retry_seconds=2", "--set", "output.retry_seconds=2"];
+
+/// Storm events of two years; those of 2019 lie apart in the files.
+const STORMS: [(&str, &str); 6] = [
+    ("S1", "2018-06-01 18:00:00"),
+    ("S2", "2019-06-02 18:00:00"),
+    ("S3", "2018-06-03 18:00:00"),
+    ("S4", "2018-06-04 18:00:00"),
+    ("S5", "2019-06-05 18:00:00"),
+    ("S6", "2018-06-06 18:00:00"),
+];
 
 /// Archive and forecasts, small.
 fn jobs(input: &str) -> [Job; 2] {
@@ -88,10 +102,10 @@ impl Scene {
     }
 }
 
-/// Requests of a kind, by object of the input.
-fn reads(seen: &[Seen]) -> BTreeMap<&str, Vec<Option<&str>>> {
+/// Requests for data, by object of the input, whose paths begin with `input`.
+fn reads<'a>(seen: &'a [Seen], input: &str) -> BTreeMap<&'a str, Vec<Option<&'a str>>> {
     let mut by_object: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
-    let objects = seen.iter().filter(|s| s.method == "GET" && s.path.starts_with("/weather/hrrr."));
+    let objects = seen.iter().filter(|s| s.method == "GET" && s.path.starts_with(input));
     objects.for_each(|s| by_object.entry(&s.path).or_default().push(s.range.as_deref()));
     by_object
 }
@@ -126,7 +140,7 @@ fn objects_with_an_index_are_read_by_range_and_never_whole() {
     let job = scene.jobs()[0].with(&wanted).with(&["--set", "sources.hrrr.coalesce_kib=0"]);
     let report = job.finish("s3://results/ranged", &scene.report(), &[0]);
     let seen = scene.server.requests();
-    let read = reads(&seen);
+    let read = reads(&seen, "/weather/hrrr.");
     let input = store(&scene.server.bucket("weather"));
     let (mut asked, mut objects) = (0, 0);
     for meta in input.list("").expect("listed") {
@@ -213,4 +227,68 @@ fn a_server_that_goes_away_ends_the_run_which_is_taken_up_when_it_is_back() {
     }
     assert_same(&tree(&store(Path::new(&folder))), &expected, "read from a server that went away");
     assert_same(&bucket(&scene.server, "s3://results/away", false), &expected, "written to a server that went away");
+}
+
+/// A SEVIR of [`STORMS`]: radar in one run of bytes, infrared frames packed each by itself, and flashes.
+fn storms(input: &Path) {
+    let ids = STORMS.map(|(id, _)| id);
+    let file = |modality: Modality| input.join(format!("data/{modality}/2019/SEVIR.h5"));
+    let noise = |event, y, x, frame| (((event * 49 + frame) * 384 + y) * 384 + x) as u32;
+    let noise = move |event, y, x, frame| noise(event, y, x, frame).wrapping_mul(0x9E37_79B1) >> 18;
+    write_dense(&file(Modality::Vil), Modality::Vil, &ids, |e, y, x, t| noise(e, y, x, t) as u8);
+    write_packed(&file(Modality::Ir107), Modality::Ir107, &ids, |e, y, x, t| noise(e, y, x, t) as i16 - 8000);
+    let point = |k: u32| [f64::from(k) * 37.0 - 7300.0, 38.0, -98.0, f64::from(k % 48), f64::from(k % 47)];
+    let points: Vec<[f64; 5]> = (0..400).map(point).collect();
+    let tables: Vec<(&str, &[[f64; 5]])> = ids.iter().map(|id| (*id, points.as_slice())).collect();
+    write_points(&file(Modality::Lght), &tables);
+    let all = [Modality::Vil, Modality::Ir107, Modality::Lght].map(|modality| {
+        let line = move |(row, (id, time)): (usize, &(&str, &str))| Line::new(id, time, modality, row);
+        STORMS.iter().enumerate().map(line).collect::<Vec<Line>>()
+    });
+    std::fs::write(input.join("CATALOG.csv"), catalog(&all.concat())).expect("a catalogue");
+}
+
+/// The events of 2019, small, a shard each.
+fn storms_of_2019(input: &str) -> Job {
+    let set = [
+        "sources.sevir.modalities=[\"vil\", \"ir107\", \"lght\"]",
+        "sources.sevir.years=2019",
+        "sources.sevir.shard_events=1",
+        "transforms.resized.size=96",
+    ];
+    let more: Vec<&str> = set.iter().flat_map(|set| ["--set", *set]).collect();
+    Job::new("sevir_backfill", input, &more).with(&["--workers", "2"])
+}
+
+#[test]
+fn storm_events_are_stored_as_from_a_folder_and_only_those_wanted_are_fetched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = S3Server::start(&folder.path().join("."), None);
+    let (input, local, report) =
+        (server.bucket("storms"), folder.path().join("local"), folder.path().join("report.json"));
+    server.bucket("results");
+    storms(&input);
+    let text = |path: &Path| path.to_str().expect("a path").to_string();
+    let from_folder = storms_of_2019(&text(&input)).finish(&text(&local), &report, &[0]);
+    let job = at(&server, &storms_of_2019("s3://storms"), false);
+    let told = job.finish("s3://results/storms", &report, &[0]);
+    assert_eq!((&told["events"], &told["read_bytes"]), (&2.into(), &from_folder["read_bytes"]));
+    assert_same(&bucket(&server, "s3://results/storms", false), &tree(&store(&local)), "from a bucket");
+    let seen = server.requests();
+    let fetched = reads(&seen, "/storms/data/");
+    assert_eq!(fetched.len(), 3, "{:?}", fetched.keys());
+    for (path, ranges) in &fetched {
+        let size = std::fs::metadata(folder.path().join(&path[1..])).expect("a file").len();
+        let lengths: Vec<u64> = ranges.iter().map(|range| length(range.expect("never whole"))).collect();
+        // Two events of six, and what says where they lie.
+        let (asked, structure) = (lengths.iter().sum::<u64>(), 256 << 10);
+        assert!(asked < size / 3 + structure, "{path}: {asked} of {size} bytes");
+        if path.starts_with("/storms/data/vil/") {
+            let event = (384 * 384 * FRAMES) as u64;
+            assert_eq!(lengths.iter().filter(|length| **length == event).count(), 2, "a request an event");
+        }
+    }
+    let again = job.finish("s3://results/storms", &report, &[0]);
+    assert_eq!((&again["shards_committed_before"], &again["read_bytes"]), (&2.into(), &0.into()));
+    assert_eq!(reads(&server.requests()[seen.len()..], "/storms/data/").len(), 0, "a second run fetches nothing");
 }

@@ -1,7 +1,7 @@
 //! A folder as an object store: written whole by renaming, read by range.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::location::{PARTIAL, check_key, check_prefix, is_key};
-use super::{ObjectMeta, ObjectStore, StorageError};
+use super::{ObjectMeta, ObjectStore, ObjectWriter, StorageError};
 
 static NEXT_PARTIAL: AtomicU64 = AtomicU64::new(0);
 
@@ -134,13 +134,51 @@ impl FileStore {
         Ok(bytes.into())
     }
 
-    fn write(&self, partial: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let folder_of = |path: &Path| path.parent().map_or(Ok(()), fs::create_dir_all);
-        folder_of(partial)?;
-        fs::write(partial, bytes)?;
-        folder_of(path)?;
-        fs::rename(partial, path)
+    /// A file that will be the object, under a name of its own.
+    fn begin(&self, key: &str) -> Result<FileWriter<'_>, StorageError> {
+        let path = self.path(key)?;
+        let unique = format!("{}-{}", std::process::id(), NEXT_PARTIAL.fetch_add(1, Ordering::Relaxed));
+        let partial = self.root.join(PARTIAL).join(unique);
+        let made = make_folder_of(&partial).and_then(|()| File::create(&partial));
+        let file = made.map_err(|e| self.error("write", key, e))?;
+        Ok(FileWriter { store: self, key: key.to_string(), file, partial, path, done: false })
     }
+}
+
+/// An object on its way into a folder.
+struct FileWriter<'a> {
+    store: &'a FileStore,
+    key: String,
+    file: File,
+    partial: PathBuf,
+    path: PathBuf,
+    done: bool,
+}
+
+impl ObjectWriter for FileWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.file.write_all(bytes).map_err(|e| self.store.error("write", &self.key, e))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
+        let moved = make_folder_of(&self.path).and_then(|()| fs::rename(&self.partial, &self.path));
+        moved.map_err(|e| self.store.error("write", &self.key, e))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for FileWriter<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // What made the object fail is worth telling, not this.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+fn make_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
 impl ObjectStore for FileStore {
@@ -215,14 +253,13 @@ impl ObjectStore for FileStore {
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
-        let path = self.path(key)?;
-        let unique = format!("{}-{}", std::process::id(), NEXT_PARTIAL.fetch_add(1, Ordering::Relaxed));
-        let partial = self.root.join(PARTIAL).join(unique);
-        self.write(&partial, &path, &bytes).map_err(|e| {
-            // The first failure is the one worth telling; the file may not even be there.
-            let _ = fs::remove_file(&partial);
-            self.error("write", key, e)
-        })
+        let mut writer = self.begin(key)?;
+        writer.write(&bytes)?;
+        Box::new(writer).finish()
+    }
+
+    fn writer<'a>(&'a self, key: &str, _: usize) -> Result<Box<dyn ObjectWriter + 'a>, StorageError> {
+        Ok(Box::new(self.begin(key)?))
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {

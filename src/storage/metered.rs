@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::telemetry::metrics;
 
-use super::{ObjectMeta, ObjectStore, StorageError};
+use super::{ObjectMeta, ObjectStore, ObjectWriter, StorageError};
 
 /// Another store, with every byte written through it counted.
 #[derive(Clone, Debug)]
@@ -51,13 +51,42 @@ impl ObjectStore for Metered {
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
         let length = bytes.len() as u64;
         self.objects.put(key, bytes)?;
-        metrics().written_bytes.with_label_values(&[&self.sink]).inc_by(length);
+        count(&self.sink, length);
         Ok(())
+    }
+
+    fn writer<'a>(&'a self, key: &str, expected: usize) -> Result<Box<dyn ObjectWriter + 'a>, StorageError> {
+        let inner = self.objects.writer(key, expected)?;
+        Ok(Box::new(MeteredWriter { inner, sink: self.sink.clone(), length: 0 }))
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {
         self.objects.delete(key)
     }
+}
+
+/// An object whose bytes count once it is there.
+struct MeteredWriter<'a> {
+    inner: Box<dyn ObjectWriter + 'a>,
+    sink: Arc<str>,
+    length: u64,
+}
+
+impl ObjectWriter for MeteredWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.length += bytes.len() as u64;
+        self.inner.write(bytes)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StorageError> {
+        self.inner.finish()?;
+        count(&self.sink, self.length);
+        Ok(())
+    }
+}
+
+fn count(sink: &str, bytes: u64) {
+    metrics().written_bytes.with_label_values(&[sink]).inc_by(bytes);
 }
 
 #[cfg(test)]
@@ -71,7 +100,13 @@ mod tests {
         let store = Metered::new(Arc::new(FileStore::new(folder.path().to_str().unwrap())), "a metered sink");
         store.put("a/b", Bytes::from_static(b"12345")).unwrap();
         assert!(store.put("a/../b", Bytes::from_static(b"123")).is_err());
-        assert_eq!(metrics().written_bytes.with_label_values(&["a metered sink"]).get(), 5);
+        let counted = || metrics().written_bytes.with_label_values(&["a metered sink"]).get();
+        assert_eq!(counted(), 5);
         assert_eq!(store.get("a/b").unwrap().unwrap(), "12345");
+        let mut writer = store.writer("a/c", 4).unwrap();
+        ["12", "34"].iter().for_each(|piece| writer.write(piece.as_bytes()).unwrap());
+        assert_eq!(counted(), 5);
+        writer.finish().unwrap();
+        assert_eq!((counted(), store.get("a/c").unwrap().unwrap()), (9, Bytes::from_static(b"1234")));
     }
 }

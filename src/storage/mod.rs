@@ -8,6 +8,7 @@ mod location;
 mod metered;
 mod retry;
 mod s3;
+mod writer;
 
 pub use coalesce::{coalesce, get_ranges};
 pub use error::StorageError;
@@ -16,6 +17,7 @@ pub use ledger::{Ledger, LedgerError};
 pub use metered::Metered;
 pub use retry::Retry;
 pub use s3::{S3Options, S3Store};
+pub use writer::{Gathered, ObjectWriter};
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -61,6 +63,8 @@ pub trait ObjectStore: Send + Sync + Debug {
     }
     /// Writes an object, whole or not at all; a reader sees the old or the new one.
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError>;
+    /// Begins an object of about `expected` bytes that is written piece by piece, with the same promise as [`Self::put`].
+    fn writer<'a>(&'a self, key: &str, expected: usize) -> Result<Box<dyn ObjectWriter + 'a>, StorageError>;
     /// Removes an object; fine where there is none.
     fn delete(&self, key: &str) -> Result<(), StorageError>;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use gustfront::storage::{ObjectMeta, ObjectStore, StorageError};
+use gustfront::storage::{ObjectMeta, ObjectStore, ObjectWriter, StorageError};
 
 /// A store in front of another.
 pub(crate) struct Counting {
@@ -75,6 +75,10 @@ impl ObjectStore for Counting {
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
         self.inner.put(key, bytes)
+    }
+
+    fn writer<'a>(&'a self, key: &str, expected: usize) -> Result<Box<dyn ObjectWriter + 'a>, StorageError> {
+        self.inner.writer(key, expected)
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {

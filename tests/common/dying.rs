@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use gustfront::storage::{ObjectMeta, ObjectStore, StorageError};
+use gustfront::storage::{Gathered, ObjectMeta, ObjectStore, ObjectWriter, StorageError};
 
 /// Takes so many puts, then fails every one.
 #[derive(Debug)]
@@ -45,6 +45,9 @@ impl ObjectStore for Dying {
             return self.inner.put(key, bytes);
         }
         Err(StorageError::NotFound { location: self.location().to_string(), key: key.to_string() })
+    }
+    fn writer<'a>(&'a self, key: &str, expected: usize) -> Result<Box<dyn ObjectWriter + 'a>, StorageError> {
+        Ok(Box::new(Gathered::new(self, key, expected)))
     }
     fn delete(&self, key: &str) -> Result<(), StorageError> {
         self.inner.delete(key)

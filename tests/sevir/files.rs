@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gustfront::domain::{FRAMES, Modality};
 use hdf5::types::FixedAscii;
-use hdf5::{File, H5Type};
+use hdf5::{DatasetBuilderEmpty, File, H5Type};
 
 /// The catalogue's first line, with the unnamed column in front that SEVIR's has.
 pub(crate) const HEADER: &str = ",id,file_name,file_index,img_type,time_utc,minute_offsets,episode_id,event_id,\
@@ -66,22 +66,43 @@ pub(crate) fn catalog(lines: &[Line]) -> String {
     [HEADER.to_string()].into_iter().chain(rows).map(|line| line + "\n").collect()
 }
 
-/// Writes a file with a row an event; `value` is asked for (event, y, x, frame).
+/// Writes a file with a row an event in one run of bytes; `value` is asked for (event, y, x, frame).
 pub(crate) fn write_dense<T: H5Type + Copy>(
     path: &Path,
     modality: Modality,
     ids: &[&str],
     value: impl Fn(usize, usize, usize, usize) -> T,
 ) {
+    let file = create(path);
+    write_rows(&file.new_dataset::<T>(), modality, ids.len(), value);
+    write_ids(&file, ids);
+}
+
+/// As [`write_dense`], every frame of an event a chunk by gzip.
+#[allow(dead_code, reason = "not every test has packed frames")]
+pub(crate) fn write_packed<T: H5Type + Copy>(
+    path: &Path,
+    modality: Modality,
+    ids: &[&str],
+    value: impl Fn(usize, usize, usize, usize) -> T,
+) {
+    let (file, size) = (create(path), modality.size());
+    write_rows(&file.new_dataset::<T>().chunk((1, size, size, 1)).deflate(1), modality, ids.len(), value);
+    write_ids(&file, ids);
+}
+
+fn write_rows<T: H5Type + Copy>(
+    dataset: &DatasetBuilderEmpty,
+    modality: Modality,
+    events: usize,
+    value: impl Fn(usize, usize, usize, usize) -> T,
+) {
     let size = modality.size();
-    let points = (0..ids.len()).flat_map(|event| (0..size * size).map(move |point| (event, point)));
+    let points = (0..events).flat_map(|event| (0..size * size).map(move |point| (event, point)));
     let frames = points.flat_map(|(event, point)| (0..FRAMES).map(move |frame| (event, point, frame)));
     let values: Vec<T> = frames.map(|(event, point, frame)| value(event, point / size, point % size, frame)).collect();
-    let file = create(path);
-    let shape = (ids.len(), size, size, FRAMES);
-    let dataset = file.new_dataset::<T>().shape(shape).create(modality.label()).expect("a dataset");
+    let dataset = dataset.clone().shape((events, size, size, FRAMES)).create(modality.label()).expect("a dataset");
     dataset.write_raw(&values).expect("values are written");
-    write_ids(&file, ids);
 }
 
 /// Writes the identifiers of rows, as texts of 16 bytes.

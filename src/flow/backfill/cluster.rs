@@ -356,3 +356,23 @@ impl Drop for Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_falls_silent_is_given_half_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        watch(&stream).expect("watched");
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("a setting") && stream.nodelay().expect("a setting"));
+        let asked =
+            socket.tcp_keepalive_interval().expect("a setting") * socket.tcp_keepalive_retries().expect("a setting");
+        let half_a_minute = Duration::from_secs(30);
+        assert_eq!(socket.tcp_keepalive_time().expect("a setting") + asked, half_a_minute);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().expect("a setting"), Some(half_a_minute), "of what is not acknowledged");
+    }
+}

@@ -148,13 +148,11 @@ impl<'a> Attempt<'a> {
     fn write(&mut self, array: usize, crew: &Crew) -> Result<(), SinkError> {
         let (store, wanted) = (&self.plan.store, self.wanted(array));
         let Some(modality) = self.modality(array) else { return Ok(()) };
-        let mut writer = store.writer(array, wanted.len())?;
+        let mut writer = store.writer(array, self.shard, wanted.len())?;
         for (at, entry) in self.events.iter().enumerate() {
             let cube = wanted.contains(&at).then(|| crew.read(entry, modality, &mut self.read_bytes));
             let found = match cube {
-                Some(Ok(cube)) => {
-                    Some(writer.event(&cube).map_err(|reason| store.unpackable(array, self.shard, reason))?)
-                }
+                Some(Ok(cube)) => Some(writer.event(&cube)?),
                 Some(Err(reject)) => {
                     tracing::warn!(event = reject.event, %modality, reason = reject.reason.label(), "set aside: {}", reject.detail);
                     self.rejects.insert(at, reject);
@@ -170,9 +168,7 @@ impl<'a> Attempt<'a> {
                 *place = found;
             }
         }
-        let bytes = writer.finish();
-        let count = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        store.put(array, self.shard, bytes)?;
+        let count = writer.finish()?;
         let kept = self.wanted(array);
         if let (Some(written), Some(bytes)) = (self.written.get_mut(array), self.written_bytes.get_mut(array)) {
             (*written, *bytes) = (Some(kept), count);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 
 use super::location::{Location, check_key, check_prefix, is_key, parse};
-use super::{ObjectMeta, ObjectStore, Retry, StorageError};
+use super::{Gathered, ObjectMeta, ObjectStore, ObjectWriter, Retry, StorageError};
 use failure::{Cause, Kind};
 
 pub use client::S3Options;
@@ -222,6 +222,10 @@ impl ObjectStore for S3Store {
             let request = self.client.put_object().bucket(&self.bucket).key(&name);
             request.body(ByteStream::from(bytes.clone())).send().await.map(drop).map_err(Cause::of)
         })
+    }
+
+    fn writer<'a>(&'a self, key: &str, expected: usize) -> Result<Box<dyn ObjectWriter + 'a>, StorageError> {
+        Ok(Box::new(Gathered::new(self, key, expected)))
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {

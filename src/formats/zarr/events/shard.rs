@@ -5,36 +5,56 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
+use super::super::ZarrError;
 use super::{Element, EventArray, Packing};
 use crate::domain::{Cube, FRAMES, Levels};
+use crate::storage::{ObjectStore, ObjectWriter};
 
 /// Zstandard's level: higher ones take several times as long for a tenth less.
 pub(super) const ZSTD_LEVEL: i32 = 1;
 /// What the index holds of a frame that is not there.
 const ABSENT: [u64; 2] = [u64::MAX; 2];
 
-/// Collects the frames of one modality of a shard, event by event.
-pub struct ShardWriter {
-    bytes: Vec<u8>,
+/// Writes one modality of a shard, event by event; it appears when it is finished, and does not where it is dropped before.
+pub struct ShardWriter<'a> {
+    objects: &'a dyn ObjectStore,
+    store: &'a str,
+    key: String,
+    /// The object, once there is a frame.
+    object: Option<Box<dyn ObjectWriter + 'a>>,
+    /// Its bytes, about.
+    expected: usize,
+    written: u64,
     index: Vec<[u64; 2]>,
     frames: usize,
     array: EventArray,
     packer: Option<(Compressor<'static>, Vec<u8>)>,
 }
 
-impl ShardWriter {
-    /// A writer for `group` events of which `expected` have the modality.
-    pub(super) fn new(array: EventArray, group: usize, expected: usize, packing: Packing) -> Result<Self, String> {
+impl<'a> ShardWriter<'a> {
+    /// A writer of the object `key` of a store, for `group` events of which `expected` have the modality.
+    pub(super) fn new(
+        objects: &'a dyn ObjectStore,
+        store: &'a str,
+        key: String,
+        array: EventArray,
+        [group, expected]: [usize; 2],
+        packing: Packing,
+    ) -> Result<Self, ZarrError> {
         let frame = array.points() * array.element().width();
         let frames = group * FRAMES;
-        let (packer, room) = match packing {
+        let (packer, expected) = match packing {
             Packing::None => (None, expected * FRAMES * frame + index_bytes(frames)),
-            Packing::Zstd => (Some((Compressor::new(ZSTD_LEVEL).map_err(|e| e.to_string())?, Vec::new())), 0),
+            Packing::Zstd => {
+                let packer = Compressor::new(ZSTD_LEVEL).map_err(|e| fault(store, &key, e.to_string()))?;
+                (Some((packer, Vec::with_capacity(compress_bound(frame)))), 0)
+            }
         };
-        Ok(ShardWriter { bytes: Vec::with_capacity(room), index: Vec::with_capacity(frames), frames, array, packer })
+        let (index, written) = (Vec::with_capacity(frames), 0);
+        Ok(ShardWriter { objects, store, key, object: None, expected, written, index, frames, array, packer })
     }
 
     /// Passes over an event that lacks the modality.
@@ -45,8 +65,8 @@ impl ShardWriter {
     /// Adds an event; how many points are missing in each frame. Frames without a single value are not stored.
     ///
     /// # Errors
-    /// Where the cube is not of the array's size and type, in words.
-    pub fn event(&mut self, cube: &Cube) -> Result<[u32; FRAMES], String> {
+    /// Where the cube is not of the array's size and type, and where the object store fails.
+    pub fn event(&mut self, cube: &Cube) -> Result<[u32; FRAMES], ZarrError> {
         let points = self.array.points();
         let count = match &cube.levels {
             Levels::U8(values) => values.len(),
@@ -54,10 +74,8 @@ impl ShardWriter {
         };
         if cube.size != self.array.size || count != FRAMES * points {
             let side = self.array.size;
-            return Err(format!(
-                "{count} values of {0}×{0} points; expected {FRAMES} frames of {side}×{side}",
-                cube.size
-            ));
+            let found = format!("{count} values of {0}×{0} points", cube.size);
+            return Err(self.fault(format!("{found}; expected {FRAMES} frames of {side}×{side}")));
         }
         let mut missing = [0; FRAMES];
         match (&cube.levels, self.array.element()) {
@@ -73,42 +91,66 @@ impl ShardWriter {
                     self.frame(&little_endian(frame), *missing)?;
                 }
             }
-            (_, element) => return Err(format!("values of another type; expected {}", element.name())),
+            (_, element) => return Err(self.fault(format!("values of another type; expected {}", element.name()))),
         }
         Ok(missing)
     }
 
     /// Adds the next frame.
-    fn frame(&mut self, bytes: &[u8], missing: u32) -> Result<(), String> {
+    fn frame(&mut self, bytes: &[u8], missing: u32) -> Result<(), ZarrError> {
         if missing as usize == self.array.points() {
             self.index.push(ABSENT);
             return Ok(());
         }
-        let start = self.bytes.len();
-        match &mut self.packer {
-            None => self.bytes.extend_from_slice(bytes),
-            Some((packer, room)) => {
-                room.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
-                packer.compress_to_buffer(bytes, room).map_err(|e| e.to_string())?;
-                self.bytes.extend_from_slice(room);
+        let start = self.written;
+        match self.packer.take() {
+            None => self.append(bytes)?,
+            Some((mut packer, mut room)) => {
+                packer.compress_to_buffer(bytes, &mut room).map_err(|e| self.fault(e.to_string()))?;
+                self.append(&room)?;
                 room.clear();
+                self.packer = Some((packer, room));
             }
         }
-        self.index.push([start as u64, (self.bytes.len() - start) as u64]);
+        self.index.push([start, self.written - start]);
         Ok(())
     }
 
-    /// The object; `None` where no frame is there. Events that were not added are absent.
-    pub fn finish(mut self) -> Option<Bytes> {
-        if self.bytes.is_empty() {
-            return None;
-        }
-        self.index.resize(self.frames, ABSENT);
-        let index: Vec<u8> = self.index.iter().flatten().flat_map(|number| number.to_le_bytes()).collect();
-        self.bytes.extend_from_slice(&index);
-        self.bytes.extend_from_slice(&crc32c::crc32c(&index).to_le_bytes());
-        Some(self.bytes.into())
+    fn append(&mut self, bytes: &[u8]) -> Result<(), ZarrError> {
+        let object = match &mut self.object {
+            Some(object) => object,
+            none => none.insert(self.objects.writer(&self.key, self.expected)?),
+        };
+        object.write(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
     }
+
+    /// Bytes of the object, which is there now. Events that were not added are absent; where no frame is there, there is
+    /// no object: what may be there of an earlier attempt is taken away.
+    ///
+    /// # Errors
+    /// Where the object store fails.
+    pub fn finish(mut self) -> Result<u64, ZarrError> {
+        self.index.resize(self.frames, ABSENT);
+        let mut index: Vec<u8> = self.index.iter().flatten().flat_map(|number| number.to_le_bytes()).collect();
+        index.extend_from_slice(&crc32c::crc32c(&index).to_le_bytes());
+        let Some(mut object) = self.object else {
+            self.objects.delete(&self.key)?;
+            return Ok(0);
+        };
+        object.write(&index)?;
+        object.finish()?;
+        Ok(self.written + index.len() as u64)
+    }
+
+    fn fault(&self, reason: String) -> ZarrError {
+        fault(self.store, &self.key, reason)
+    }
+}
+
+fn fault(store: &str, key: &str, reason: String) -> ZarrError {
+    ZarrError::Shard { store: store.to_string(), key: key.to_string(), reason }
 }
 
 /// Bytes of the index of so many frames, with its checksum.
@@ -128,6 +170,9 @@ fn little_endian(values: &[i16]) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
     use crate::domain::Modality;
+    use crate::storage::FileStore;
+
+    const KEY: &str = "vil/c/0/0/0/0";
 
     fn array(modality: Modality) -> EventArray {
         EventArray { modality, size: 3, normalisation: None }
@@ -137,9 +182,21 @@ mod tests {
         Cube { size: 3, levels: Levels::U8(vec![value; FRAMES * 9]) }
     }
 
+    /// A folder, and a writer of an object in it made from it.
+    fn folder() -> (tempfile::TempDir, FileStore) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let objects = FileStore::new(folder.path().to_str().expect("a path"));
+        (folder, objects)
+    }
+
+    fn writer(objects: &FileStore, modality: Modality, events: [usize; 2], packing: Packing) -> ShardWriter<'_> {
+        ShardWriter::new(objects, "store", KEY.into(), array(modality), events, packing).expect("a writer")
+    }
+
     #[test]
     fn frames_lie_one_after_another_and_what_is_missing_takes_no_room() {
-        let mut writer = ShardWriter::new(array(Modality::Vil), 3, 2, Packing::None).expect("a writer");
+        let (_folder, objects) = folder();
+        let mut writer = writer(&objects, Modality::Vil, [3, 2], Packing::None);
         writer.absent();
         let mut cube = vil(7);
         let Levels::U8(values) = &mut cube.levels else { unreachable!() };
@@ -147,7 +204,10 @@ mod tests {
         values[0] = 255;
         let missing = writer.event(&cube).expect("fits");
         assert_eq!(missing[..3], [1, 9, 0]);
-        let bytes = writer.finish().expect("something");
+        assert!(objects.get(KEY).expect("read").is_none(), "it is not finished yet");
+        let length = writer.finish().expect("written");
+        let bytes = objects.get(KEY).expect("read").expect("something");
+        assert_eq!(bytes.len() as u64, length);
         let body = (FRAMES - 1) * 9;
         assert_eq!(bytes.len(), body + index_bytes(3 * FRAMES));
         let entry = |at: usize| {
@@ -163,13 +223,28 @@ mod tests {
 
     #[test]
     fn nothing_makes_no_object_and_what_does_not_fit_is_refused() {
-        let mut writer = ShardWriter::new(array(Modality::Vil), 2, 1, Packing::Zstd).expect("a writer");
-        writer.absent();
-        assert_eq!(writer.event(&vil(255)).expect("fits"), [9; FRAMES]);
-        assert!(writer.finish().is_none());
-        let mut writer = ShardWriter::new(array(Modality::Lght), 1, 1, Packing::None).expect("a writer");
-        assert!(writer.event(&vil(1)).expect_err("bytes").contains("expected int16"));
+        let (_folder, objects) = folder();
+        objects.put(KEY, "of an earlier attempt".into()).expect("written");
+        let mut empty = writer(&objects, Modality::Vil, [2, 1], Packing::Zstd);
+        empty.absent();
+        assert_eq!(empty.event(&vil(255)).expect("fits"), [9; FRAMES]);
+        assert_eq!(empty.finish().expect("no object"), 0);
+        assert!(objects.get(KEY).expect("read").is_none());
+        let mut writer = writer(&objects, Modality::Lght, [1, 1], Packing::None);
+        let told = |refused: ZarrError| refused.to_string();
+        assert!(told(writer.event(&vil(1)).expect_err("bytes")).contains("expected int16"));
         let large = Cube { size: 4, levels: Levels::I16(vec![0; FRAMES * 16]) };
-        assert!(writer.event(&large).expect_err("large").contains("expected 49 frames of 3×3"));
+        assert!(told(writer.event(&large).expect_err("large")).contains("expected 49 frames of 3×3"));
+    }
+
+    #[test]
+    fn what_is_dropped_before_its_end_leaves_nothing_behind() {
+        let (folder, objects) = folder();
+        let mut writer = writer(&objects, Modality::Vil, [1, 1], Packing::None);
+        writer.event(&vil(1)).expect("fits");
+        drop(writer);
+        assert!(objects.list("").expect("listed").is_empty());
+        let unfinished = std::fs::read_dir(folder.path().join(".partial")).expect("a folder");
+        assert_eq!(unfinished.count(), 0);
     }
 }

@@ -47,21 +47,11 @@ impl EventStore {
     ///
     /// # Errors
     /// Where there is no such modality, or its codec cannot be had.
-    pub fn writer(&self, array: usize, expected: usize) -> Result<ShardWriter, ZarrError> {
+    pub fn writer(&self, array: usize, shard: u64, expected: usize) -> Result<ShardWriter<'_>, ZarrError> {
         let error = |reason| ZarrError::Spec { store: self.name.clone(), reason };
         let array = *self.spec.arrays.get(array).ok_or_else(|| error(format!("there is no array {array}")))?;
-        ShardWriter::new(array, self.spec.group, expected, self.spec.packing).map_err(error)
-    }
-
-    /// Writes one modality of a shard; without bytes, takes away what may be there of an earlier attempt.
-    ///
-    /// # Errors
-    /// Where the object store fails.
-    pub fn put(&self, array: usize, shard: u64, bytes: Option<Bytes>) -> Result<(), ZarrError> {
-        let Some(array) = self.spec.arrays.get(array) else { return Ok(()) };
         let key = format!("{}{}/c/{shard}/0/0/0", self.prefix, array.modality);
-        let done = bytes.map_or_else(|| self.objects.delete(&key), |bytes| self.objects.put(&key, bytes));
-        Ok(done?)
+        ShardWriter::new(&*self.objects, &self.name, key, array, [self.spec.group, expected], self.spec.packing)
     }
 
     /// Writes what was found of each event and modality of a shard, once everything else of it is there.
@@ -79,12 +69,6 @@ impl EventStore {
     pub fn publish(&self) -> Result<(), ZarrError> {
         let objects = catalogue::chunks(&self.spec).into_iter().map(|(key, bytes)| (key, Bytes::from(bytes)));
         objects.chain(documents::metadata(&self.spec)).try_for_each(|object| self.put_object(object))
-    }
-
-    /// The error of a shard that cannot be packed.
-    pub fn unpackable(&self, array: usize, shard: u64, reason: String) -> ZarrError {
-        let modality = self.spec.arrays.get(array).map_or("", |array| array.modality.label());
-        ZarrError::Shard { store: self.name.clone(), key: format!("{modality}/c/{shard}/0/0/0"), reason }
     }
 
     fn put_object(&self, (key, bytes): (String, Bytes)) -> Result<(), ZarrError> {
