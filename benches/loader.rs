@@ -22,7 +22,7 @@ const BATCH: usize = 8;
 const EPOCHS: u32 = 5;
 /// What is measured together, and how many events of it fit into the memory of most machines.
 const STORES: [(&[Modality], usize); 2] =
-    [(&[Modality::Vil], 32), (&[Modality::Vil, Modality::Ir069, Modality::Ir107, Modality::Lght], 8)];
+    [(&[Modality::Vil], 32), (&[Modality::Vil, Modality::Ir069, Modality::Ir107, Modality::Lght], 16)];
 
 fn event(at: usize, modalities: &[Modality]) -> Arc<Event> {
     let part = Part { file: "none".into(), index: at, minutes: None, missing_share: 0.0 };

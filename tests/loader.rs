@@ -186,6 +186,36 @@ fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
 }
 
 #[test]
+fn batches_on_a_device_hold_the_same_numbers() {
+    let (_folder, reader) = store(Packing::Zstd);
+    let device = Cpu::device();
+    for batch in epoch(&reader, LoaderOptions { normalise: true, ..options(2) }, 0) {
+        for (moved, values) in batch.to(&device).expect("moved").iter().zip(&batch.values) {
+            let Values::Normalised { values, mask, .. } = values else { panic!("other values") };
+            assert_eq!(moved.values.shape().sizes(), [4, 25, SIZE, SIZE]);
+            assert!(moved.values.to_vec().expect("numbers") == **values, "batch {}", batch.number);
+            let there: Vec<f32> = mask.iter().map(|there| f32::from(*there)).collect();
+            assert!(moved.mask.to_vec().expect("a mask") == there, "mask of batch {}", batch.number);
+        }
+    }
+    let stored = epoch(&reader, options(1), 0);
+    let told = stored[0].to(&device).err().expect("refused").to_string();
+    assert!(told.contains("normalise = true"), "{told}");
+}
+
+#[test]
+fn memory_that_comes_back_keeps_nothing_of_the_batch_before() {
+    let (_folder, reader) = store(Packing::None);
+    let options = LoaderOptions { normalise: true, ..options(2) };
+    let kept = epoch(&reader, options.clone(), 3);
+    let loader = Loader::new(reader.clone(), options, &Cpu::device()).expect("a loader");
+    loader.epoch(2).for_each(|batch| drop(batch.expect("a batch")));
+    for (again, kept) in loader.epoch(3).zip(&kept) {
+        assert!(again.expect("a batch") == *kept, "batch {}", kept.number);
+    }
+}
+
+#[test]
 fn a_loader_that_is_dropped_in_the_middle_ends_its_threads() {
     let (_folder, reader) = store(Packing::None);
     let options = LoaderOptions { batch: 1, ..options(4) };

@@ -63,7 +63,8 @@ fn own_statistics_are_those_of_the_training_events_whatever_ran() {
     }
     // As a run that was killed before its last shard and its publication leaves it.
     fs::remove_file(alone.join("sevir.zarr/zarr.json")).expect("removed");
-    let last = fs::read_dir(alone.join("ledger/events")).expect("records").map(|file| file.expect("a file").path()).max();
+    let last =
+        fs::read_dir(alone.join("ledger/events")).expect("records").map(|file| file.expect("a file").path()).max();
     fs::remove_file(last.expect("a record")).expect("removed");
     let (_, report) = in_one_go(folder.path(), &input, "alone", &OWN, &[0]);
     assert_eq!(report["shards_committed"], 1);
