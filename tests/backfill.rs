@@ -10,6 +10,8 @@ mod common {
 }
 #[path = "sevir/files.rs"]
 mod files;
+#[path = "sevir/own.rs"]
+mod own;
 
 use std::fs;
 use std::net::TcpListener;

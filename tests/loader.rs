@@ -9,6 +9,7 @@ use gustfront::formats::zarr::events::{
 };
 use gustfront::loader::{Batch, Loader, LoaderOptions, Sample, Values};
 use gustfront::storage::{FileStore, ObjectStore};
+use gustfront::tensor::Cpu;
 use gustfront::transforms::frames::WindowRule;
 use tempfile::TempDir;
 
@@ -101,7 +102,7 @@ fn options(threads: usize) -> LoaderOptions {
 }
 
 fn epoch(reader: &Arc<EventReader>, options: LoaderOptions, number: u32) -> Vec<Batch> {
-    let loader = Loader::new(reader.clone(), options).expect("a loader");
+    let loader = Loader::new(reader.clone(), options, &Cpu::device()).expect("a loader");
     let batches: Vec<Batch> = loader.epoch(number).map(|batch| batch.expect("a batch")).collect();
     assert_eq!(batches.len(), loader.batches());
     batches
@@ -134,9 +135,13 @@ fn an_epoch_has_every_window_of_the_split_at_most_once_and_no_other() {
 /// The numbers of a window as the store was given them, turned as the sample says.
 fn expected(sample: &Sample, value: impl Fn(usize, usize) -> i32) -> Vec<i32> {
     let first = sample.frames.start * POINTS;
-    let mut values: Vec<i32> = (first..first + 25 * POINTS).map(|at| value(sample.event, at)).collect();
-    sample.symmetry.apply(&mut values, SIZE);
-    values
+    let turned = |at: usize| {
+        let mirrored = |mirrored: bool, at: usize| if mirrored { SIZE - 1 - at } else { at };
+        let (y, x) = (mirrored(sample.symmetry.rows, at / SIZE % SIZE), mirrored(sample.symmetry.columns, at % SIZE));
+        let (y, x) = if sample.symmetry.diagonal { (x, y) } else { (y, x) };
+        value(sample.event, first + at / POINTS * POINTS + y * SIZE + x)
+    };
+    (0..25 * POINTS).map(turned).collect()
 }
 
 #[test]
@@ -145,8 +150,7 @@ fn batches_hold_what_was_stored_packed_or_not() {
         let (_folder, reader) = store(packing);
         let mut turned = 0;
         for batch in epoch(&reader, options(2), 0) {
-            let [Values::Stored(Levels::I16(flashes)), Values::Stored(Levels::U8(levels))] = batch.values.as_slice()
-            else {
+            let [Values::I16(flashes), Values::U8(levels)] = batch.values.as_slice() else {
                 panic!("other types: {:?}", batch.samples)
             };
             for (at, sample) in batch.samples.iter().enumerate() {
@@ -169,9 +173,10 @@ fn batches_hold_what_was_stored_packed_or_not() {
 fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
     let (_folder, reader) = store(Packing::None);
     for batch in epoch(&reader, LoaderOptions { normalise: true, ..options(2) }, 0) {
-        let [_, Values::Normalised { values, mask }] = batch.values.as_slice() else { panic!("other values") };
+        let [_, Values::Normalised { values, mask, missing }] = batch.values.as_slice() else { panic!("other values") };
         let stored = batch.samples.iter().flat_map(|sample| expected(sample, |e, i| vil(e, i).into()));
-        for ((value, mask), stored) in values.iter().zip(mask).zip(stored) {
+        assert_eq!(*missing, mask.iter().filter(|there| **there == 0).count());
+        for ((value, mask), stored) in values.iter().zip(&**mask).zip(stored) {
             let wanted = if stored == 255 { 0.0 } else { (f64::from(stored) - 33.44) / 47.54 };
             assert_eq!(*mask, u8::from(stored != 255));
             // One rounding of the factor, one of the product, one of the sum, all below 6.
@@ -181,9 +186,40 @@ fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
 }
 
 #[test]
+fn batches_on_a_device_hold_the_same_numbers() {
+    let (_folder, reader) = store(Packing::Zstd);
+    let device = Cpu::device();
+    for batch in epoch(&reader, LoaderOptions { normalise: true, ..options(2) }, 0) {
+        for (moved, values) in batch.to(&device).expect("moved").iter().zip(&batch.values) {
+            let Values::Normalised { values, mask, .. } = values else { panic!("other values") };
+            assert_eq!(moved.values.shape().sizes(), [4, 25, SIZE, SIZE]);
+            assert!(moved.values.to_vec().expect("numbers") == **values, "batch {}", batch.number);
+            let there: Vec<f32> = mask.iter().map(|there| f32::from(*there)).collect();
+            assert!(moved.mask.to_vec().expect("a mask") == there, "mask of batch {}", batch.number);
+        }
+    }
+    let stored = epoch(&reader, options(1), 0);
+    let told = stored[0].to(&device).err().expect("refused").to_string();
+    assert!(told.contains("normalise = true"), "{told}");
+}
+
+#[test]
+fn memory_that_comes_back_keeps_nothing_of_the_batch_before() {
+    let (_folder, reader) = store(Packing::None);
+    let options = LoaderOptions { normalise: true, ..options(2) };
+    let kept = epoch(&reader, options.clone(), 3);
+    let loader = Loader::new(reader.clone(), options, &Cpu::device()).expect("a loader");
+    loader.epoch(2).for_each(|batch| drop(batch.expect("a batch")));
+    for (again, kept) in loader.epoch(3).zip(&kept) {
+        assert!(again.expect("a batch") == *kept, "batch {}", kept.number);
+    }
+}
+
+#[test]
 fn a_loader_that_is_dropped_in_the_middle_ends_its_threads() {
     let (_folder, reader) = store(Packing::None);
-    let loader = Loader::new(reader, LoaderOptions { batch: 1, ..options(4) }).expect("a loader");
+    let options = LoaderOptions { batch: 1, ..options(4) };
+    let loader = Loader::new(reader, options, &Cpu::device()).expect("a loader");
     for taken in 0..4 {
         let mut batches = loader.epoch(taken);
         for _ in 0..taken {
@@ -195,7 +231,7 @@ fn a_loader_that_is_dropped_in_the_middle_ends_its_threads() {
 #[test]
 fn what_cannot_be_loaded_is_told() {
     let (folder, reader) = store(Packing::None);
-    let told = |options| Loader::new(reader.clone(), options).expect_err("refused").to_string();
+    let told = |options| Loader::new(reader.clone(), options, &Cpu::device()).expect_err("refused").to_string();
     assert!(told(LoaderOptions { modalities: vec![Modality::Vis], ..options(1) }).contains("the store has no vis"));
     assert!(told(LoaderOptions { split: 2, ..options(1) }).contains("0 windows"));
     let long = WindowRule { input: 40, target: 12, stride: 12 };
@@ -207,7 +243,7 @@ fn what_cannot_be_loaded_is_told() {
     std::fs::write(&shard, &bytes).expect("written");
     let objects = Arc::new(FileStore::new(folder.path().to_str().expect("a path")));
     let reader = Arc::new(EventReader::open(objects, "events.zarr").expect("fine").expect("there"));
-    let loader = Loader::new(reader, options(1)).expect("a loader");
+    let loader = Loader::new(reader, options(1), &Cpu::device()).expect("a loader");
     let errors: Vec<String> = loader.epoch(0).filter_map(|batch| batch.err()).map(|e| e.to_string()).collect();
     assert!(!errors.is_empty() && errors.iter().all(|e| e.contains("its index is damaged")), "{errors:?}");
 }

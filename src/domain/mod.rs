@@ -5,6 +5,7 @@ mod field;
 mod grid;
 mod map;
 pub(crate) mod random;
+mod square;
 mod time;
 mod variable;
 
@@ -14,5 +15,6 @@ pub use grid::{Coordinates, Grid, GridError};
 pub(crate) use map::Map;
 pub use map::{Earth, Projection};
 pub use random::Philox;
+pub use square::Turned;
 pub use time::{Lead, Moment, Period, Slot, TimeError};
 pub use variable::{Quality, Variable, WindPart};

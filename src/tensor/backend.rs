@@ -24,7 +24,7 @@ use super::ops::reduce::Reduce;
 use super::ops::resize::Resize;
 use super::ops::softmax::Softmax;
 use super::ops::splat::Splats;
-use super::{Buffer, DType, Result, Slice};
+use super::{Buffer, DType, HostMemory, Result, Slice};
 
 /// A device that holds tensors and runs every operation.
 pub trait Backend:
@@ -92,6 +92,10 @@ pub trait Memory {
     fn upload(&self, values: &[f32]) -> Result<Buffer>;
     /// Indices onto the device.
     fn upload_indices(&self, values: &[i32]) -> Result<Buffer>;
+    /// Zeros in memory of the host that the device reads by itself, where it can.
+    fn host_memory(&self, bytes: usize) -> Result<HostMemory>;
+    /// The f32 values of such memory onto the device, which may fetch them later, beside its work.
+    fn upload_from(&self, memory: &HostMemory) -> Result<Buffer>;
     /// Values back, once they have been worked out.
     fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()>;
     /// Indices back.

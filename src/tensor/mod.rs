@@ -30,6 +30,7 @@ pub mod cuda;
 mod device;
 mod dtype;
 mod error;
+mod host;
 mod memory;
 mod ops;
 mod optimiser;
@@ -46,6 +47,7 @@ pub use cuda::Cuda;
 pub use device::Opened;
 pub use dtype::DType;
 pub use error::TensorError;
+pub use host::HostMemory;
 pub use memory::{Buffer, Slice};
 pub use ops::attention::{AttentionOptions, MultiHead};
 pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused, Prologue};
@@ -107,6 +109,19 @@ impl Tensor {
         }
         let shape = shape.countable("new")?;
         let buffer = device.upload(values)?;
+        Ok(Tensor::dense(device, buffer, shape, Layout::Rows, DType::F32))
+    }
+
+    /// A tensor of the f32 values that memory of the host holds; a device that reads it by itself does so beside its work.
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn from_host(device: &Device, shape: impl Into<Shape>, memory: &HostMemory) -> Result<Self> {
+        let shape = shape.into().countable("from_host")?;
+        if shape.len() * size_of::<f32>() != memory.len() {
+            return Err(TensorError::Length { shape, found: memory.len() / size_of::<f32>() });
+        }
+        let buffer = device.upload_from(memory)?;
         Ok(Tensor::dense(device, buffer, shape, Layout::Rows, DType::F32))
     }
 

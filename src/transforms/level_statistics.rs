@@ -1,20 +1,21 @@
 //! Mean and spread of encoded values in whole numbers: the same bits from any order and any split of the work.
 
-use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::domain::{Levels, MISSING_CODE, MISSING_LEVEL, Modality};
-use crate::sources::sevir::{EventError, EventSource, Split, SplitRule};
+use crate::domain::{Levels, MISSING_CODE, MISSING_LEVEL};
 
 use super::scaling::Scaling;
 
 /// Exact sums over encoded values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LevelStatistics {
     /// Values that were there.
     pub count: u64,
     /// Pixels that were missing, which enter nothing else.
     pub missing: u64,
+    #[serde(with = "digits")]
     sum: i128,
+    #[serde(with = "digits")]
     squares: u128,
 }
 
@@ -71,30 +72,21 @@ impl LevelStatistics {
     }
 }
 
-/// The sums over one modality of the training events alone, on all cores, and the events that could not be read.
-///
-/// Events without the modality are passed over. Nothing is read of the other splits.
-pub fn of_training(
-    source: &dyn EventSource,
-    rule: &SplitRule,
-    modality: Modality,
-) -> (LevelStatistics, Vec<EventError>) {
-    let events = source.events().par_iter();
-    let training = events.filter(|event| event.parts.contains_key(&modality) && rule.split(event) == Split::Train);
-    let read = training.map(|event| source.read(event, modality).map(|cube| LevelStatistics::of(&cube.levels)));
-    let none = || (LevelStatistics::default(), Vec::new());
-    let join = |(a, mut failures): (LevelStatistics, Vec<EventError>), (b, more)| {
-        failures.extend::<Vec<EventError>>(more);
-        (a.with(b), failures)
-    };
-    read.fold(none, |(sums, mut failures), read| match read {
-        Ok(found) => (sums.with(found), failures),
-        Err(failure) => {
-            failures.push(failure);
-            (sums, failures)
-        }
-    })
-    .reduce(none, join)
+/// Whole numbers of 128 bits as text: few formats have room for them.
+mod digits {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(number: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 #[cfg(test)]
@@ -118,5 +110,7 @@ mod tests {
         assert_eq!((whole.scaling().shift, whole.scaling().scale), (0.0, f64::from(i16::MAX)));
         let parts = values.chunks(777).map(|part| LevelStatistics::of(&Levels::I16(part.to_vec())));
         assert_eq!(parts.fold(LevelStatistics::default(), LevelStatistics::with), whole);
+        let text = serde_json::to_string(&whole).expect("text");
+        assert_eq!(serde_json::from_str::<LevelStatistics>(&text).expect("sums"), whole, "{text}");
     }
 }

@@ -10,6 +10,9 @@ use crate::domain::{Levels, MISSING_CODE, MISSING_LEVEL, Modality};
 /// The name of the table that was published with SEVIR.
 pub const PUBLISHED: &str = "sevir";
 
+/// Stands for statistics of a backfill's own training events.
+pub const OWN: &str = "own";
+
 /// A table that cannot be read or used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ScalingError {
@@ -27,7 +30,8 @@ pub enum ScalingError {
     /// The table has no row for a modality, or one that cannot be used.
     #[error(
         "the scaling table ({origin}) has {found} for {modality}; expected a finite shift and a positive scale: \
-         take the statistics over events that have it and in which it varies"
+         take the statistics over events that have it and in which it varies (a backfill does so of its training events \
+         with statistics = \"own\")"
     )]
     Unusable {
         /// The modality.

@@ -1,13 +1,11 @@
-//! What must not leak: later frames into a window's inputs, test events into the statistics of training.
+//! What must not leak: later frames into a window's inputs.
 
 use std::fs;
 use std::path::Path;
 
-use gustfront::domain::{FRAMES, Levels, Modality};
-use gustfront::sources::RejectReason;
-use gustfront::sources::sevir::{EventSource, LightningBins, Sevir, SevirOptions, SplitRule};
+use gustfront::domain::{FRAMES, Modality};
+use gustfront::sources::sevir::{EventSource, LightningBins, Sevir, SevirOptions};
 use gustfront::transforms::frames::WindowRule;
-use gustfront::transforms::level_statistics::of_training;
 use gustfront::transforms::resize::resize;
 use gustfront::transforms::scaling::{PUBLISHED, ScalingTable};
 
@@ -81,45 +79,4 @@ fn an_earlier_change_is_seen_in_the_inputs() {
         first_window(&open(folder.path(), SevirOptions::default()))
     });
     assert!(windows[0][0] != windows[1][0]);
-}
-
-/// A training, a validation and a test event, and one more of training that is not in the file.
-fn write_splits(folder: &Path, train: i16, others: i16) {
-    let path = folder.join("data/ir069/2019/SEVIR.h5");
-    write_dense(&path, Modality::Ir069, &["S1", "S2", "S3", "S0"], |event, y, x, t| {
-        let base = if event == 0 { train } else { others };
-        if (y, x) == (0, 0) { i16::MIN } else { base + (y + x + t) as i16 % 100 }
-    });
-    let lines = [("S1", "2018"), ("S2", "2019"), ("S3", "2020"), ("S4", "2018")];
-    let line =
-        |(at, (id, year)): (usize, (&str, &str))| Line::new(id, &format!("{year}-01-02 00:00:00"), Modality::Ir069, at);
-    let lines: Vec<Line> = lines.into_iter().enumerate().map(line).collect();
-    fs::write(folder.join("CATALOG.csv"), catalog(&lines)).expect("a catalogue");
-}
-
-#[test]
-fn statistics_of_training_know_nothing_of_the_other_splits() {
-    let statistics = |train, others| {
-        let folder = tempfile::tempdir().expect("a folder");
-        write_splits(folder.path(), train, others);
-        let sevir = open(folder.path(), SevirOptions::default());
-        assert_eq!(sevir.events().len(), 4);
-        let (sums, failures) = of_training(&sevir, &SplitRule::default(), Modality::Ir069);
-        let [failure] = &failures[..] else { panic!("{failures:?}") };
-        assert_eq!((&*failure.event, failure.reason), ("S4", RejectReason::Contradiction));
-        let Levels::I16(values) = sevir.read(&event(&sevir, "S1"), Modality::Ir069).expect("a cube").levels else {
-            panic!("16 bits")
-        };
-        let there: Vec<f64> =
-            values.iter().filter(|value| **value != i16::MIN).map(|value| f64::from(*value)).collect();
-        let mean = there.iter().sum::<f64>() / there.len() as f64;
-        let variance = there.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / there.len() as f64;
-        let row = sums.scaling();
-        assert!((row.shift - mean).abs() < 1e-9 * mean.abs() && (row.scale - variance.sqrt()).abs() < 1e-9 * row.scale);
-        assert_eq!((row.count, row.missing), (Some(there.len() as u64), Some(FRAMES as u64)));
-        sums
-    };
-    let first = statistics(-3000, 500);
-    assert_eq!(first, statistics(-3000, -20_000));
-    assert_ne!(first, statistics(-2999, 500));
 }

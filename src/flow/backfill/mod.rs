@@ -6,6 +6,7 @@
 
 mod cluster;
 mod graph;
+mod normalising;
 mod plan;
 mod record;
 mod status;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 use super::RunError;
 use crate::config::Pipeline;
+use crate::formats::zarr::events::EventStore;
 use crate::sinks::SinkError;
 use crate::storage::clear_partial;
 use crate::telemetry::{health, metrics};
@@ -108,9 +110,10 @@ pub fn backfill(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicB
 
 /// Makes the store visible once every shard is there.
 fn finish(plan: &Plan) -> Result<(), RunError> {
-    if plan.totals.now().is_through() {
-        plan.store.publish().map_err(SinkError::from)?;
-    }
+    let totals = plan.totals.now();
+    let publish = |store: EventStore| Ok(store.publish().map_err(SinkError::from)?);
+    let published =
+        if totals.is_through() { plan.normalising.apply(&plan.store, &totals).and_then(publish) } else { Ok(()) };
     clear_partial(&plan.pipeline.output)?;
-    Ok(())
+    published
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Map;
 
 use super::BackfillOptions;
+use super::normalising::Normalising;
 use super::record::{CATALOG, CatalogRecord, RowReject, ShardRecord};
 use super::totals::Shared;
 use super::work::Outcome;
@@ -15,15 +16,12 @@ use crate::domain::{Event, Modality};
 use crate::flow::RunError;
 use crate::flow::identity::{bind, made};
 use crate::flow::plan::{open_output, s3};
-use crate::formats::zarr::events::{
-    CatalogueEvent, EventArray, EventStore, EventStoreSpec, Normalisation, Packing, SPLITS,
-};
+use crate::formats::zarr::events::{CatalogueEvent, EventArray, EventStore, EventStoreSpec, Packing, SPLITS};
 use crate::sinks::SinkError;
 use crate::sources::SourceError;
 use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir, SplitRule};
 use crate::storage::{Ledger, Metered, clear_partial, open_existing};
 use crate::telemetry::{Progress, metrics};
-use crate::transforms::scaling::ScalingTable;
 
 /// The object beside the catalogue that says that nothing was observed.
 const SYNTHETIC_NOTE: &str = "SYNTHETIC.txt";
@@ -39,6 +37,8 @@ pub(super) struct Plan {
     pub(super) sink: Arc<str>,
     /// Points along a side that frames are brought to; `None` for their own.
     pub(super) size: Option<usize>,
+    /// What readers are told to normalise with.
+    pub(super) normalising: Normalising,
     /// Threads a worker.
     pub(super) writers: usize,
     pub(super) ledger: Ledger,
@@ -59,7 +59,7 @@ impl Plan {
         let (sink, store_options) = sink(&pipeline)?;
         let (sink, store_options) = (sink.name.clone(), store_options.clone());
         let input = events(&pipeline)?.clone();
-        let normalisations = normalisations(&pipeline, &input)?;
+        let normalising = Normalising::new(&pipeline, &input)?;
         let (sevir, origin) = open_source(&input)?;
         let rows = sevir.set_aside().iter().map(row_reject).collect::<Vec<_>>();
         let source: Arc<dyn EventSource> = Arc::new(sevir);
@@ -68,9 +68,13 @@ impl Plan {
             return Err(SourceError::Empty { location: input.input, expected: expected.into() }.into());
         }
         let size = size(&pipeline);
-        let mut spec = spec(&input, &store_options, &*source, size, &normalisations);
+        let mut spec = spec(&input, &store_options, &*source, size, &normalising);
+        normalising.check(&spec)?;
         spec.attributes.insert("pipeline".into(), pipeline.name.as_str().into());
         spec.attributes.insert("source".into(), origin.into());
+        if let Some(source) = normalising.source() {
+            spec.attributes.insert("normalisation".into(), source.into());
+        }
         let (objects, ledger) = open_output(&pipeline)?;
         let store = EventStore::new(Arc::new(Metered::new(objects, &sink)), &store_options.path, spec)
             .map_err(SinkError::from)?;
@@ -85,6 +89,7 @@ impl Plan {
             store,
             sink,
             size,
+            normalising,
             writers,
             ledger,
             pending: Vec::new(),
@@ -199,7 +204,7 @@ fn events(pipeline: &Pipeline) -> Result<&SevirOptions, RunError> {
 /// Each mistake with its place.
 pub(in crate::flow) fn check(pipeline: &Pipeline) -> Result<(), RunError> {
     sink(pipeline)?;
-    normalisations(pipeline, events(pipeline)?).map(|_| ())
+    Normalising::new(pipeline, events(pipeline)?).map(|_| ())
 }
 
 /// What the pipeline brings frames to; the last stage that does counts.
@@ -208,27 +213,6 @@ fn size(pipeline: &Pipeline) -> Option<usize> {
         Stage::Resize(size) => Some(size),
         _ => None,
     })
-}
-
-/// What readers normalise with, by modality; empty where the pipeline has no such stage.
-fn normalisations(pipeline: &Pipeline, input: &SevirOptions) -> Result<BTreeMap<Modality, Normalisation>, RunError> {
-    let (mut found, mut mistakes) = (BTreeMap::new(), Vec::new());
-    for node in &pipeline.stages {
-        let Stage::Normalise(name) = &node.stage else { continue };
-        let mut mistake = |text: String| mistakes.push(format!("{}: {}: {text}", node.place, node.name));
-        match ScalingTable::read(name) {
-            Err(error) => mistake(error.to_string()),
-            Ok(table) => {
-                for modality in &input.modalities {
-                    match table.of(*modality) {
-                        Ok(row) => drop(found.insert(*modality, Normalisation { shift: row.shift, scale: row.scale })),
-                        Err(error) => mistake(error.to_string()),
-                    }
-                }
-            }
-        }
-    }
-    if mistakes.is_empty() { Ok(found) } else { Err(RunError::Pipeline(mistakes)) }
 }
 
 /// The source, and who made its values: a note beside the catalogue says so of synthetic ones.
@@ -280,7 +264,7 @@ fn spec(
     options: &StoreOptions,
     source: &dyn EventSource,
     size: Option<usize>,
-    normalisations: &BTreeMap<Modality, Normalisation>,
+    normalising: &Normalising,
 ) -> EventStoreSpec {
     let rule = split_rule(input.split);
     let position = |label: &str| SPLITS.iter().position(|name| *name == label).unwrap_or(0) as u8;
@@ -289,7 +273,7 @@ fn spec(
     let array = |modality: &Modality| EventArray {
         modality: *modality,
         size: size.unwrap_or(modality.size()),
-        normalisation: normalisations.get(modality).copied(),
+        normalisation: normalising.of(*modality),
     };
     let packing = match options.codec {
         Some(Codec::None) => Packing::None,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Modality;
 use crate::sources::RejectReason;
+use crate::transforms::level_statistics::LevelStatistics;
 
 /// Ledger unit of the catalogue.
 pub(super) const CATALOG: &str = "source/catalog";
@@ -45,6 +46,9 @@ pub(super) struct ShardRecord {
     pub(super) events: u64,
     /// How many of them have each modality in the store.
     pub(super) stored: BTreeMap<Modality, u64>,
+    /// Sums over what its training events have of each modality, where the store is normalised by its own.
+    #[serde(default)]
+    pub(super) statistics: BTreeMap<Modality, LevelStatistics>,
     /// Those that were set aside, in the order of events.
     pub(super) rejects: Vec<EventReject>,
 }

@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use super::record::{EventReject, RowReject, ShardRecord};
+use crate::domain::Modality;
 use crate::telemetry::metrics;
+use crate::transforms::level_statistics::LevelStatistics;
 
 /// A run's totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -23,6 +25,9 @@ pub struct EventTotals {
     pub events_rejected: u64,
     /// Events of them that the store holds, by modality.
     pub stored: BTreeMap<String, u64>,
+    /// Sums over the training events, by modality.
+    #[serde(skip)]
+    pub statistics: BTreeMap<Modality, LevelStatistics>,
     /// Bytes of values read in this run, unpacked.
     pub read_bytes: u64,
     /// Bytes of shards written in this run.
@@ -60,6 +65,10 @@ impl EventTotals {
         self.events_rejected += record.rejects.len() as u64;
         for (modality, events) in &record.stored {
             *self.stored.entry(modality.to_string()).or_default() += events;
+        }
+        for (modality, sums) in &record.statistics {
+            let all = self.statistics.entry(*modality).or_default();
+            *all = all.with(*sums);
         }
         for reject in &record.rejects {
             *self.rejected_by_reason.entry(reject.reason.label().into()).or_default() += 1;

@@ -13,6 +13,7 @@ use crate::formats::zarr::events::{CatalogueEvent, Findings};
 use crate::sinks::SinkError;
 use crate::sources::RejectReason;
 use crate::telemetry::metrics;
+use crate::transforms::level_statistics::LevelStatistics;
 use crate::transforms::resize::resize;
 
 /// So many events in a row that cannot be fetched mean that the source is away.
@@ -108,6 +109,8 @@ struct Attempt<'a> {
     /// The events in each array as it was last written.
     written: Vec<Option<BTreeSet<usize>>>,
     written_bytes: Vec<u64>,
+    /// Sums over the training events in each array, where they are asked for.
+    statistics: Vec<LevelStatistics>,
     read_bytes: u64,
 }
 
@@ -122,6 +125,7 @@ impl<'a> Attempt<'a> {
             rejects: BTreeMap::new(),
             written: vec![None; arrays],
             written_bytes: vec![0; arrays],
+            statistics: vec![LevelStatistics::default(); arrays],
             read_bytes: 0,
         }
     }
@@ -149,10 +153,16 @@ impl<'a> Attempt<'a> {
         let (store, wanted) = (&self.plan.store, self.wanted(array));
         let Some(modality) = self.modality(array) else { return Ok(()) };
         let mut writer = store.writer(array, self.shard, wanted.len())?;
+        let mut sums = LevelStatistics::default();
         for (at, entry) in self.events.iter().enumerate() {
             let cube = wanted.contains(&at).then(|| crew.read(entry, modality, &mut self.read_bytes));
             let found = match cube {
-                Some(Ok(cube)) => Some(writer.event(&cube)?),
+                Some(Ok(cube)) => {
+                    if self.plan.normalising.counts(entry) {
+                        sums = sums.with(LevelStatistics::of(&cube.levels));
+                    }
+                    Some(writer.event(&cube)?)
+                }
                 Some(Err(reject)) => {
                     tracing::warn!(event = reject.event, %modality, reason = reject.reason.label(), "set aside: {}", reject.detail);
                     self.rejects.insert(at, reject);
@@ -173,6 +183,9 @@ impl<'a> Attempt<'a> {
         if let (Some(written), Some(bytes)) = (self.written.get_mut(array), self.written_bytes.get_mut(array)) {
             (*written, *bytes) = (Some(kept), count);
         }
+        if let Some(statistics) = self.statistics.get_mut(array) {
+            *statistics = sums;
+        }
         Ok(())
     }
 
@@ -181,14 +194,16 @@ impl<'a> Attempt<'a> {
     }
 
     fn record(&self) -> ShardRecord {
-        let mut stored = BTreeMap::new();
-        for (array, written) in self.written.iter().enumerate() {
+        let (mut stored, mut statistics) = (BTreeMap::new(), BTreeMap::new());
+        for (array, (written, sums)) in self.written.iter().zip(&self.statistics).enumerate() {
             if let (Some(modality), Some(written)) = (self.modality(array), written) {
                 stored.insert(modality, written.len() as u64);
+                statistics.insert(modality, *sums);
             }
         }
+        statistics.retain(|_, sums| *sums != LevelStatistics::default());
         let rejects = self.rejects.values().cloned().collect();
-        ShardRecord { shard: self.shard, events: self.events.len() as u64, stored, rejects }
+        ShardRecord { shard: self.shard, events: self.events.len() as u64, stored, statistics, rejects }
     }
 }
 

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::tensor::backend::{Gather, MemoryUse};
 use crate::tensor::memory::host_refusal;
-use crate::tensor::{Buffer, DType, Memory, Result, Slice, TensorError};
+use crate::tensor::{Buffer, DType, HostMemory, Memory, Result, Slice, TensorError};
 
 use super::{Cpu, PIECE};
 
@@ -214,6 +214,14 @@ impl Memory for Cpu {
         let mut block = self.take(values.len())?;
         block.as_slice_mut().copy_from_slice(values);
         Ok(Buffer::Cpu(block))
+    }
+
+    fn host_memory(&self, bytes: usize) -> Result<HostMemory> {
+        HostMemory::plain(bytes)
+    }
+
+    fn upload_from(&self, memory: &HostMemory) -> Result<Buffer> {
+        self.upload(bytemuck::cast_slice(memory.bytes()))
     }
 
     fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()> {

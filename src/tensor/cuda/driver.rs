@@ -2,11 +2,13 @@
 
 mod graphs;
 mod kernels;
+mod lent;
 mod staging;
 mod times;
 
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,9 +17,10 @@ use cudarc::driver::sys;
 
 use super::machine::{Address, Kernel, Machine, RecordingId, Shape};
 use super::program::{Programs, cache_folder};
-use crate::tensor::{Result, TensorError};
+use crate::tensor::{HostMemory, Result, TensorError};
 use graphs::Graphs;
 use kernels::Kernels;
+pub use lent::Lent;
 use staging::Staging;
 use times::Times;
 
@@ -238,6 +241,20 @@ impl Machine for Driver {
             None => locked(&self.staging).write(to, bytes, self.stream),
         };
         self.done("copying to the device", outcome)
+    }
+
+    fn host(&self, bytes: usize) -> Result<HostMemory> {
+        let lent = self.done("asking for pinned memory of the host", Lent::new(self.device, bytes))?;
+        Ok(HostMemory::pinned(lent, bytes))
+    }
+
+    fn write_from(&self, to: Address, from: &HostMemory, bytes: Range<usize>) -> Result<()> {
+        let lent = from.lent().filter(|lent| lent.is_of(self.device));
+        let Some(lent) = lent.filter(|_| locked(&self.graphs).recording().is_none()) else {
+            return self.write(to, &from.bytes()[bytes]);
+        };
+        self.enter()?;
+        self.done("copying to the device", locked(&self.staging).write_from(to, lent, bytes, self.stream))
     }
 
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()> {

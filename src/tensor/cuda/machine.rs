@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fmt;
+use std::ops::Range;
 
-use crate::tensor::Result;
+use crate::tensor::{HostMemory, Result};
 
 /// A place in a machine's memory.
 pub type Address = u64;
@@ -63,6 +64,22 @@ pub trait Machine: fmt::Debug + Send + Sync {
     /// # Errors
     /// Where the machine fails.
     fn write(&self, to: Address, bytes: &[u8]) -> Result<()>;
+
+    /// Zeros in memory of the host that the machine reads by itself, where it can.
+    ///
+    /// # Errors
+    /// Where the host has not as much.
+    fn host(&self, bytes: usize) -> Result<HostMemory> {
+        HostMemory::plain(bytes)
+    }
+
+    /// Bytes of such memory onto the machine; they may be taken after this returns, and before anyone can write to them.
+    ///
+    /// # Errors
+    /// Where the machine fails.
+    fn write_from(&self, to: Address, from: &HostMemory, bytes: Range<usize>) -> Result<()> {
+        self.write(to, &from.bytes()[bytes])
+    }
 
     /// Bytes back, once everything asked before is done.
     ///

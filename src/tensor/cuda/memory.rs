@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytemuck::Pod;
 
 use crate::tensor::backend::{Gather, MemoryUse};
-use crate::tensor::{Buffer, DType, MAX_RANK, Memory, Result, Slice};
+use crate::tensor::{Buffer, DType, HostMemory, MAX_RANK, Memory, Result, Slice};
 
 use super::Cuda;
 use super::machine::Address;
@@ -130,6 +130,18 @@ impl Memory for Cuda {
 
     fn upload_indices(&self, values: &[i32]) -> Result<Buffer> {
         self.upload_bytes(bytemuck::cast_slice(values))
+    }
+
+    fn host_memory(&self, bytes: usize) -> Result<HostMemory> {
+        self.machine().host(bytes)
+    }
+
+    fn upload_from(&self, memory: &HostMemory) -> Result<Buffer> {
+        let block = Pool::take(&self.pool, memory.len())?;
+        let _turn = self.pool.turn();
+        self.counters.uploaded(memory.len());
+        self.machine().write_from(block.address(), memory, 0..memory.len())?;
+        Ok(Buffer::Cuda(block))
     }
 
     fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()> {

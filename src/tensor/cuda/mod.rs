@@ -39,7 +39,7 @@ mod sources;
 mod splat;
 
 pub use counters::{Copies, Work};
-pub use driver::Driver;
+pub use driver::{Driver, Lent};
 pub use machine::{Address, Kernel, Machine, RecordingId, Shape};
 pub use nvrtc::{Compiled, NVRTC_VARIABLE, Nvrtc};
 pub use program::{Programs, cache_folder, compile_family};

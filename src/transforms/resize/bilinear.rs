@@ -9,7 +9,8 @@ pub(super) struct Scratch {
     below: Vec<i32>,
 }
 
-/// Twice the size of a frame that misses nothing: weights of 1/4 and 3/4 along both axes, in whole sixteenths.
+/// Twice the size of a frame: weights of 1/4 and 3/4 along both axes, in whole sixteenths. Missing values are taken as
+/// numbers, which [`mend`] makes good.
 pub(super) fn double<T: Code>(frame: &[T], size: usize, out: &mut [T], scratch: &mut Scratch) {
     let wide = 2 * size;
     scratch.above.resize(wide, 0);
@@ -75,6 +76,28 @@ fn places(from: usize, to: usize) -> Vec<Place> {
         Place { lower, upper: (lower + 1).min(last), share: (cuts % parts) as i64 }
     };
     (0..to).map(place).collect()
+}
+
+/// Makes good what [`double`] made of missing values: every point that one of them has a part in.
+pub(super) fn mend<T: Code>(frame: &[T], size: usize, out: &mut [T]) {
+    let (places, whole) = (places(size, 2 * size), parts(2 * size) as i64);
+    let holes: Vec<bool> = frame.chunks_exact(size).map(super::has_missing).collect();
+    for (y, (row, out)) in places.iter().zip(out.chunks_exact_mut(2 * size)).enumerate() {
+        if !holes[row.lower] && !holes[row.upper] {
+            continue;
+        }
+        let (above, below) = (&frame[row.lower * size..][..size], &frame[row.upper * size..][..size]);
+        let nearest = if y / 2 == row.lower { above } else { below };
+        let mut mended = 0;
+        for x in (0..size).filter(|x| above[*x] == T::MISSING || below[*x] == T::MISSING) {
+            let last = (2 * x + 3).min(2 * size);
+            for at in mended.max((2 * x).saturating_sub(1))..last {
+                let lost = nearest[at / 2] == T::MISSING;
+                out[at] = if lost { T::MISSING } else { between([above, below], row.share, &places[at], whole) };
+            }
+            mended = last;
+        }
+    }
 }
 
 /// Any size, of a frame that may miss points; in whole numbers, so that halves are exact.

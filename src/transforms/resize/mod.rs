@@ -27,6 +27,8 @@ trait Code: Copy + PartialEq + Into<i32> {
     const MISSING: Self;
     /// The low bits of a number that is in range.
     fn from_i32(value: i32) -> Self;
+    /// The sum of two values.
+    fn pair(values: &[Self]) -> i32;
 }
 
 impl Code for u8 {
@@ -34,12 +36,22 @@ impl Code for u8 {
     fn from_i32(value: i32) -> u8 {
         value as u8
     }
+    #[inline(always)]
+    fn pair(values: &[u8]) -> i32 {
+        values.iter().map(|value| i32::from(*value)).sum()
+    }
 }
 
 impl Code for i16 {
     const MISSING: i16 = MISSING_CODE;
     fn from_i32(value: i32) -> i16 {
         value as i16
+    }
+    /// Both halves of one word: values side by side would have to be shuffled apart.
+    #[inline(always)]
+    fn pair(values: &[i16]) -> i32 {
+        let word: i32 = bytemuck::pod_read_unaligned(bytemuck::cast_slice(values));
+        (word >> 16) + ((word << 16) >> 16)
     }
 }
 
@@ -89,9 +101,14 @@ fn each_frame<T: Code>(values: &[T], from: usize, to: usize, kind: Kind) -> Vec<
     let mut out = vec![T::from_i32(0); frames * to * to];
     let mut scratch = bilinear::Scratch::default();
     for (frame, out) in values.chunks_exact(from * from).zip(out.chunks_exact_mut(to * to)) {
-        let whole = !frame.contains(&T::MISSING);
+        let whole = !has_missing(frame);
         match kind {
-            Kind::Bilinear if whole && to == 2 * from => bilinear::double(frame, from, out, &mut scratch),
+            Kind::Bilinear if to == 2 * from => {
+                bilinear::double(frame, from, out, &mut scratch);
+                if !whole {
+                    bilinear::mend(frame, from, out);
+                }
+            }
             Kind::Bilinear => bilinear::any(frame, from, out, to),
             Kind::Mean if whole && from == 2 * to => area::halve(frame, from, out),
             Kind::Mean => area::mean(frame, from, out, to),
@@ -99,6 +116,13 @@ fn each_frame<T: Code>(values: &[T], from: usize, to: usize, kind: Kind) -> Vec<
         }
     }
     out
+}
+
+/// Whether any value is missing; runs are added up, which is faster than to stop at the first one.
+fn has_missing<T: Code>(values: &[T]) -> bool {
+    const RUN: usize = 128;
+    let lost = |value: &T| u8::from(*value == T::MISSING);
+    values.chunks(RUN).any(|run| run.iter().map(lost).sum::<u8>() > 0)
 }
 
 /// Every value, as often as it fits, along both axes.

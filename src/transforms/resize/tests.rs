@@ -69,6 +69,32 @@ proptest! {
     }
 
     #[test]
+    fn the_fast_ways_agree_with_the_general_ones_on_holes(
+        frame in prop::collection::vec(prop_oneof![3 => -32767_i16..=32767, 1 => Just(MISSING_CODE)], 64),
+    ) {
+        let (mut fast, mut general) = (vec![0; 256], vec![0; 256]);
+        bilinear::double(&frame, 8, &mut fast, &mut bilinear::Scratch::default());
+        bilinear::mend(&frame, 8, &mut fast);
+        bilinear::any(&frame, 8, &mut general, 16);
+        prop_assert_eq!(fast, general);
+        let plain = |from: &[i16]| {
+            let there: Vec<i64> = from.iter().filter(|value| **value != MISSING_CODE).map(|value| i64::from(*value)).collect();
+            let count = there.len() as i64;
+            if count == 0 { MISSING_CODE } else { (2 * there.iter().sum::<i64>() + count).div_euclid(2 * count) as i16 }
+        };
+        for factor in [2, 4, 8] {
+            let to = 8 / factor;
+            let mut means = vec![0; to * to];
+            area::mean(&frame, 8, &mut means, to);
+            for (at, mean) in means.iter().enumerate() {
+                let (y, x) = (at / to * factor, at % to * factor);
+                let cells: Vec<i16> = (0..factor * factor).map(|k| frame[(y + k / factor) * 8 + x + k % factor]).collect();
+                prop_assert_eq!(*mean, plain(&cells));
+            }
+        }
+    }
+
+    #[test]
     fn levels_of_eight_bits_use_their_whole_range(frame in prop::collection::vec(0_u8..255, 16)) {
         let (mut fast, mut general) = (vec![0; 64], vec![0; 64]);
         bilinear::double(&frame, 4, &mut fast, &mut bilinear::Scratch::default());

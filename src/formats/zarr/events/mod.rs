@@ -12,7 +12,7 @@ mod shard;
 mod spec;
 mod store;
 
-pub use reader::EventReader;
+pub use reader::{EventReader, Scratch};
 pub use shard::ShardWriter;
 pub use spec::{CatalogueEvent, Element, EventArray, EventStoreSpec, Normalisation, Packing, SPLITS};
 pub use store::{EventStore, Findings};

@@ -18,6 +18,75 @@ use crate::storage::ObjectStore;
 /// Where each frame of a shard lies: offset and length, `None` where it is not there.
 type Index = Arc<Vec<Option<Range<u64>>>>;
 
+/// What a thread that reads frames uses again and again.
+#[derive(Default)]
+pub struct Scratch {
+    packed: Vec<u64>,
+    unpacker: Unpacker,
+}
+
+/// Room for a frame.
+#[derive(Default)]
+struct Unpacker {
+    frame: Vec<u64>,
+    zstd: Option<Decompressor<'static>>,
+}
+
+impl Unpacker {
+    /// A frame of so many bytes at an even address; else why it is none.
+    fn unpack<'a>(&'a mut self, packing: Packing, stored: &'a [u8], bytes: usize) -> Result<&'a [u8], String> {
+        let wrong = |length: usize| format!("a frame of {length} bytes; expected {bytes}");
+        if packing == Packing::None && stored.len() != bytes {
+            return Err(wrong(stored.len()));
+        }
+        if packing == Packing::None && stored.as_ptr().addr().is_multiple_of(2) {
+            return Ok(stored);
+        }
+        let frame = room(&mut self.frame, bytes);
+        if packing == Packing::None {
+            frame.copy_from_slice(stored);
+            return Ok(frame);
+        }
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(Decompressor::new().map_err(|error| error.to_string())?),
+        };
+        let length = zstd.decompress_to_buffer(stored, frame).map_err(|error| error.to_string())?;
+        if length == bytes { Ok(frame) } else { Err(wrong(length)) }
+    }
+}
+
+/// The first bytes of memory that is enlarged where it is too small.
+fn room(words: &mut Vec<u64>, bytes: usize) -> &mut [u8] {
+    if words.len() * size_of::<u64>() < bytes {
+        words.resize(bytes.div_ceil(size_of::<u64>()), 0);
+    }
+    bytemuck::cast_slice_mut(words).get_mut(..bytes).unwrap_or_default()
+}
+
+/// Frames of an event in a shard.
+struct Window {
+    key: String,
+    /// Bytes of a frame, unpacked.
+    bytes: usize,
+    places: Vec<Option<Range<u64>>>,
+}
+
+impl Window {
+    /// All bytes from the first frame to the last one.
+    fn range(&self) -> Range<u64> {
+        let there = || self.places.iter().flatten();
+        let (start, end) = (there().map(|place| place.start).min(), there().map(|place| place.end).max());
+        start.unwrap_or_default()..end.unwrap_or_default()
+    }
+
+    /// Whether every frame is there, and nothing else between them.
+    fn is_whole(&self) -> bool {
+        let range = self.range();
+        self.places.iter().all(Option::is_some) && range.end - range.start == (self.places.len() * self.bytes) as u64
+    }
+}
+
 /// A store of events that is complete, to be read by any number of threads.
 #[derive(Debug)]
 pub struct EventReader {
@@ -102,54 +171,88 @@ impl EventReader {
         self.present.get(event * self.arrays.len() + array).copied().unwrap_or(false) && array < self.arrays.len()
     }
 
+    /// Hands out some frames of the `array`-th modality of an event in order, as they are stored, little-endian, at an
+    /// address that is a multiple of their numbers' width; `None` for a frame that is not there.
+    ///
+    /// # Errors
+    /// Where the store fails, or what is there is damaged.
+    pub fn each_frame(
+        &self,
+        event: usize,
+        array: usize,
+        frames: Range<usize>,
+        scratch: &mut Scratch,
+        mut take: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<(), ZarrError> {
+        let Some(window) = self.window(event, array, frames.clone())? else {
+            (0..frames.len()).for_each(|at| take(at, None));
+            return Ok(());
+        };
+        let range = window.range();
+        let packed = room(&mut scratch.packed, (range.end - range.start) as usize);
+        self.objects.get_range_into(&window.key, range.start, packed)?;
+        for (at, place) in window.places.iter().enumerate() {
+            let stored = place.as_ref().map(|place| {
+                let inside = (place.start - range.start) as usize..(place.end - range.start) as usize;
+                packed.get(inside).unwrap_or_default()
+            });
+            let frame = stored.map(|stored| scratch.unpacker.unpack(self.packing, stored, window.bytes)).transpose();
+            take(at, frame.map_err(|reason| self.bad(window.key.clone(), reason))?);
+        }
+        Ok(())
+    }
+
     /// Fills `out` with some frames of the `array`-th modality of an event, as they are stored, little-endian; frames
     /// that are not there hold the missing value.
     ///
     /// # Errors
-    /// Where the store fails, or what is there is damaged. `out` is to hold exactly the frames asked for.
-    pub fn read(&self, event: usize, array: usize, frames: Range<usize>, out: &mut [u8]) -> Result<(), ZarrError> {
+    /// As [`EventReader::each_frame`]. `out` is to hold exactly the frames asked for.
+    pub fn read(
+        &self,
+        event: usize,
+        array: usize,
+        frames: Range<usize>,
+        scratch: &mut Scratch,
+        out: &mut [u8],
+    ) -> Result<(), ZarrError> {
+        let kind = self.arrays.get(array);
+        let bytes = kind.map_or(0, |kind| kind.points() * kind.element().width());
+        if out.len() != frames.len() * bytes {
+            let reason = format!("room for {} bytes; expected {} of {bytes}", out.len(), frames.len());
+            return Err(self.bad(self.key(array, event / self.group), reason));
+        }
+        if let Some(window) = self.window(event, array, frames.clone())?
+            && self.packing == Packing::None
+            && window.is_whole()
+        {
+            return Ok(self.objects.get_range_into(&window.key, window.range().start, out)?);
+        }
+        let mut places = out.chunks_exact_mut(bytes.max(1));
+        self.each_frame(event, array, frames, scratch, |_, frame| match (places.next(), frame) {
+            (Some(out), Some(frame)) => out.copy_from_slice(frame),
+            (Some(out), None) => kind.into_iter().for_each(|kind| fill(out, kind)),
+            (None, _) => (),
+        })
+    }
+
+    /// Where some frames of an event lie; `None` where none of them is there.
+    fn window(&self, event: usize, array: usize, frames: Range<usize>) -> Result<Option<Window>, ZarrError> {
         let (shard, inside) = (event / self.group, event % self.group);
         let key = self.key(array, shard);
-        let bad = |reason: &str| ZarrError::Shard { store: self.name.clone(), key: key.clone(), reason: reason.into() };
-        let kind = self.arrays.get(array).ok_or_else(|| bad("there is no such modality"))?;
-        let bytes = kind.points() * kind.element().width();
-        if event >= self.events || frames.end > FRAMES || out.len() != frames.len() * bytes {
-            return Err(bad("frames that are not there, or room for others; expected some of an event's"));
-        }
-        let index = self.index(array, shard, &key)?;
-        let places =
-            index.as_deref().and_then(|index| index.get(inside * FRAMES + frames.start..inside * FRAMES + frames.end));
-        let places = places.unwrap_or_default();
-        let there = || places.iter().flatten();
-        let (Some(start), Some(end)) = (there().map(|p| p.start).min(), there().map(|p| p.end).max()) else {
-            fill(out, kind);
-            return Ok(());
+        let kind = self.arrays.get(array).filter(|_| event < self.events && frames.end <= FRAMES);
+        let Some(kind) = kind else {
+            let reason = format!("event {event}, modality {array}, frames {frames:?} are not there");
+            return Err(self.bad(key, reason));
         };
-        let whole = places.iter().all(Option::is_some) && end - start == out.len() as u64;
-        if self.packing == Packing::None && whole {
-            return Ok(self.objects.get_range_into(&key, start, out)?);
-        }
-        let packed = self.objects.get_range(&key, start..end)?;
-        let mut unpacker = Decompressor::new().map_err(|error| bad(&error.to_string()))?;
-        for (place, out) in places.iter().zip(out.chunks_exact_mut(bytes)) {
-            let Some(place) = place else {
-                fill(out, kind);
-                continue;
-            };
-            let frame = packed.get((place.start - start) as usize..(place.end - start) as usize).unwrap_or_default();
-            let length = match self.packing {
-                Packing::None if frame.len() == out.len() => {
-                    out.copy_from_slice(frame);
-                    out.len()
-                }
-                Packing::None => frame.len(),
-                Packing::Zstd => unpacker.decompress_to_buffer(frame, out).map_err(|error| bad(&error.to_string()))?,
-            };
-            if length != bytes {
-                return Err(bad("a frame of another length"));
-            }
-        }
-        Ok(())
+        let bytes = kind.points() * kind.element().width();
+        let Some(index) = self.index(array, shard, &key)? else { return Ok(None) };
+        let places = index.get(inside * FRAMES + frames.start..inside * FRAMES + frames.end).unwrap_or_default();
+        let window = Window { key, bytes, places: places.to_vec() };
+        Ok(Some(window).filter(|window| window.places.iter().any(Option::is_some)))
+    }
+
+    fn bad(&self, key: String, reason: String) -> ZarrError {
+        ZarrError::Shard { store: self.name.clone(), key, reason }
     }
 
     fn key(&self, array: usize, shard: usize) -> String {

@@ -1,14 +1,15 @@
 //! Writes a store of events: shard by shard, by as many writers as there are shards, then its metadata once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::super::ZarrError;
 use super::super::store::{clean, name_of};
-use super::spec::EventStoreSpec;
+use super::spec::{EventStoreSpec, Normalisation};
 use super::{ShardWriter, catalogue, documents};
-use crate::domain::FRAMES;
+use crate::domain::{FRAMES, Modality};
 use crate::storage::ObjectStore;
 
 /// Points that are missing in each frame of one modality of one event; `None` where it lacks the modality.
@@ -17,7 +18,7 @@ pub type Findings = Option<[u32; FRAMES]>;
 /// A store of events that is being written.
 ///
 /// Any number of threads and processes may write, each its own shards; one of them publishes when all are done.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EventStore {
     objects: Arc<dyn ObjectStore>,
     prefix: String,
@@ -60,6 +61,15 @@ impl EventStore {
     /// Where the object store fails.
     pub fn conclude(&self, shard: u64, findings: &[Vec<Findings>]) -> Result<(), ZarrError> {
         documents::conclusions(&self.spec, shard, findings).into_iter().try_for_each(|object| self.put_object(object))
+    }
+
+    /// The same store with other normalisations, where there are some for its modalities.
+    pub fn normalised(&self, by: &BTreeMap<Modality, Normalisation>) -> EventStore {
+        let mut store = self.clone();
+        for array in &mut store.spec.arrays {
+            array.normalisation = by.get(&array.modality).copied().or(array.normalisation);
+        }
+        store
     }
 
     /// Writes what is known of all events, the arrays' metadata, and last the root's, which makes the store visible.

@@ -4,10 +4,12 @@
 //! kernels' stream to its place: only that last copy, which is as fast as the device's memory, waits for kernels.
 
 use std::ffi::c_void;
+use std::ops::Range;
 
 use cudarc::driver::{result, sys};
 
 use super::super::machine::Address;
+use super::lent::Lent;
 use super::{Handle, Outcome, Stream};
 
 /// Bytes of one buffer: long enough that a copy's start costs little.
@@ -17,7 +19,7 @@ const SLOTS: usize = 4;
 /// Uploads up to this many bytes the driver takes at once by itself.
 const SMALL: usize = 64 << 10;
 
-type Event = Handle<sys::CUevent_st>;
+pub(super) type Event = Handle<sys::CUevent_st>;
 
 /// Host memory that the device reads and writes by itself.
 #[derive(Debug)]
@@ -34,6 +36,11 @@ impl Pinned {
         // SAFETY: there are as many bytes.
         unsafe { bytes.0.cast::<u8>().write_bytes(0, len) };
         Ok(Pinned { bytes, len })
+    }
+
+    pub(super) fn read(&self) -> &[u8] {
+        // SAFETY: as many bytes were allocated and filled, and nothing writes to them meanwhile.
+        unsafe { std::slice::from_raw_parts(self.bytes.0.cast(), self.len) }
     }
 
     pub(super) fn bytes(&mut self) -> &mut [u8] {
@@ -58,6 +65,25 @@ struct Slot {
     landed: Event,
     /// The bytes are at their place: the device's buffer may be filled again.
     placed: Event,
+}
+
+impl Slot {
+    /// Pinned bytes by way of the device's buffer to their place.
+    ///
+    /// # Safety
+    /// The bytes stay as they are until the copy landed, and the place is as long.
+    unsafe fn send(&self, to: Address, part: &[u8], copies: Stream, kernels: Stream) -> Outcome<()> {
+        // SAFETY: events and streams are alive; the device's buffer is free once the last copy out of it is done, and
+        // each copy is no longer than both of its ends.
+        unsafe {
+            wait_for(copies, self.placed)?;
+            result::memcpy_htod_async(self.device, part, copies.0)?;
+            result::event::record(self.landed.0, copies.0)?;
+            wait_for(kernels, self.landed)?;
+            result::memcpy_dtod_async(to, self.device, part.len(), kernels.0)?;
+            result::event::record(self.placed.0, kernels.0)
+        }
+    }
 }
 
 /// The buffers, made when they are first needed.
@@ -90,18 +116,22 @@ impl Staging {
     fn write_part(&mut self, to: Address, part: &[u8], kernels: Stream) -> Outcome<()> {
         let copies = self.stream;
         let slot = self.slot()?;
-        // SAFETY: events and streams are alive; the pinned buffer is free once the last copy from it landed, the
-        // device's once the last copy out of it is done, and each copy is no longer than both of its ends.
-        unsafe {
-            result::event::synchronize(slot.landed.0)?;
-            slot.pinned.bytes()[..part.len()].copy_from_slice(part);
-            wait_for(copies, slot.placed)?;
-            result::memcpy_htod_async(slot.device, &slot.pinned.bytes()[..part.len()], copies.0)?;
-            result::event::record(slot.landed.0, copies.0)?;
-            wait_for(kernels, slot.landed)?;
-            result::memcpy_dtod_async(to, slot.device, part.len(), kernels.0)?;
-            result::event::record(slot.placed.0, kernels.0)
+        // SAFETY: the event is alive; the pinned buffer is free once the last copy from it landed.
+        unsafe { result::event::synchronize(slot.landed.0) }?;
+        slot.pinned.bytes()[..part.len()].copy_from_slice(part);
+        // SAFETY: the pinned buffer is filled again only once this copy landed.
+        unsafe { slot.send(to, &slot.pinned.read()[..part.len()], copies, kernels) }
+    }
+
+    /// As [`Staging::write`], from memory that the device reads by itself, without waiting for it.
+    pub(super) fn write_from(&mut self, to: Address, from: &Lent, bytes: Range<usize>, kernels: Stream) -> Outcome<()> {
+        let copies = self.stream;
+        for (number, part) in from.bytes().get(bytes).unwrap_or_default().chunks(SLOT).enumerate() {
+            let slot = self.slot()?;
+            // SAFETY: who writes to the memory next waits for the event that is recorded below.
+            unsafe { slot.send(to + (number * SLOT) as Address, part, copies, kernels) }?;
         }
+        from.in_use_by(copies)
     }
 
     /// Bytes back, once everything that the stream of kernels was asked before is done.

@@ -1,0 +1,76 @@
+//! Windows side by side, on the host and on a device.
+
+use super::memory::Numbers;
+use super::{LoaderError, Sample};
+use crate::tensor::{Device, Tensor};
+
+/// The numbers of one modality: windows, frames, y, x.
+#[derive(Debug, PartialEq)]
+pub enum Values {
+    /// As they are stored in 8 bits; 255 is missing.
+    U8(Numbers<u8>),
+    /// As they are stored in 16 bits; −32768 is missing.
+    I16(Numbers<i16>),
+    /// Normalised; 0 where missing, which `mask` tells apart.
+    Normalised {
+        /// The numbers.
+        values: Numbers<f32>,
+        /// 1 where there is a number, 0 where it is missing.
+        mask: Numbers<u8>,
+        /// How many are missing.
+        missing: usize,
+    },
+}
+
+/// Windows side by side. Their memory serves later batches once this is dropped.
+#[derive(Debug, PartialEq)]
+pub struct Batch {
+    /// Its number in the epoch, from 0.
+    pub number: usize,
+    /// The windows.
+    pub samples: Vec<Sample>,
+    /// Frames of a window.
+    pub frames: usize,
+    /// Points along a side of a frame, by modality.
+    pub sizes: Vec<usize>,
+    /// By modality, in the order of the options.
+    pub values: Vec<Values>,
+}
+
+/// The numbers of one modality on a device: windows, frames, y, x.
+#[derive(Clone)]
+pub struct ModalityTensors {
+    /// Normalised; 0 where missing.
+    pub values: Tensor,
+    /// 1 where there is a number, 0 where it is missing.
+    pub mask: Tensor,
+}
+
+impl Batch {
+    /// Its modalities on a device. From pinned memory the numbers travel beside the device's other work, and this does
+    /// not wait for them; the batch may be dropped meanwhile.
+    ///
+    /// # Errors
+    /// Where the numbers are not normalised, or the device fails.
+    pub fn to(&self, device: &Device) -> Result<Vec<ModalityTensors>, LoaderError> {
+        self.values.iter().zip(&self.sizes).map(|(values, size)| self.moved(values, *size, device)).collect()
+    }
+
+    fn moved(&self, values: &Values, size: usize, device: &Device) -> Result<ModalityTensors, LoaderError> {
+        let Values::Normalised { values, mask, missing } = values else {
+            let text = "stored numbers are for the host; expected normalise = true for a device";
+            return Err(LoaderError::Options(text.into()));
+        };
+        let shape = [self.samples.len(), self.frames, size, size];
+        let values = match values.memory() {
+            Some(memory) => Tensor::from_host(device, shape, memory)?,
+            None => Tensor::zeros(device, shape)?,
+        };
+        let mask = if *missing == 0 {
+            Tensor::full(device, shape, 1.0)?
+        } else {
+            Tensor::new(device, shape, &mask.iter().map(|there| f32::from(*there)).collect::<Vec<f32>>())?
+        };
+        Ok(ModalityTensors { values, mask })
+    }
+}

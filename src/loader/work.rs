@@ -1,0 +1,185 @@
+//! What the threads of an epoch do: frames are unpacked, turned and scaled one by one, while a cache holds them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::memory::{Numbers, Pool};
+use super::{Batch, LoaderError, LoaderOptions, Sample, Symmetry, Values};
+use crate::domain::{MISSING_CODE, MISSING_LEVEL, Turned};
+use crate::formats::zarr::events::{Element, EventArray, EventReader, Normalisation, Scratch};
+
+/// Numbers of which those that are missing are counted in 8 bits.
+const COUNTED: usize = 128;
+
+/// A whole number as stores hold it, little-endian.
+trait Level: Turned + PartialEq + Into<f32> {
+    const MISSING: Self;
+    fn native(self) -> Self;
+}
+
+impl Level for u8 {
+    const MISSING: u8 = MISSING_LEVEL;
+    fn native(self) -> u8 {
+        self
+    }
+}
+
+impl Level for i16 {
+    const MISSING: i16 = MISSING_CODE;
+    fn native(self) -> i16 {
+        i16::from_le(self)
+    }
+}
+
+/// What the threads of an epoch share.
+pub(super) struct Work {
+    pub(super) reader: Arc<EventReader>,
+    pub(super) options: Arc<LoaderOptions>,
+    pub(super) arrays: Arc<Vec<(usize, EventArray)>>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) jobs: Vec<Vec<Sample>>,
+}
+
+/// A batch, or why there is none, and its number.
+pub(super) type Numbered = (usize, Result<Batch, LoaderError>);
+
+impl Work {
+    /// Makes the batches whose numbers come, until no more come or nobody wants them.
+    pub(super) fn run(&self, numbers: &Receiver<usize>, filled: &Sender<Numbered>, stop: &AtomicBool) {
+        let mut scratch = Scratch::default();
+        for number in numbers {
+            if stop.load(Ordering::Relaxed) || filled.send((number, self.batch(number, &mut scratch))).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn batch(&self, number: usize, scratch: &mut Scratch) -> Result<Batch, LoaderError> {
+        let samples = self.jobs.get(number).cloned().unwrap_or_default();
+        let mut values = Vec::with_capacity(self.arrays.len());
+        for (place, array) in self.arrays.iter() {
+            let window = Windows { work: self, samples: &samples, place: *place, array };
+            let normalisation = array.normalisation.filter(|_| self.options.normalise);
+            values.push(match (normalisation, array.element()) {
+                (Some(with), Element::U8) => window.normalised::<u8>(with, scratch)?,
+                (Some(with), Element::I16) => window.normalised::<i16>(with, scratch)?,
+                (None, Element::U8) => Values::U8(window.stored(scratch)?),
+                (None, Element::I16) => Values::I16(window.stored(scratch)?),
+            });
+        }
+        let frames = self.options.windows.input + self.options.windows.target;
+        let sizes = self.arrays.iter().map(|(_, array)| array.size).collect();
+        Ok(Batch { number, samples, frames, sizes, values })
+    }
+}
+
+/// One modality of the windows of a batch.
+struct Windows<'a> {
+    work: &'a Work,
+    samples: &'a [Sample],
+    place: usize,
+    array: &'a EventArray,
+}
+
+impl Windows<'_> {
+    /// Numbers of all windows, and of one.
+    fn counts(&self) -> (usize, usize) {
+        let windows = self.work.options.windows;
+        let each = (windows.input + windows.target) * self.array.points();
+        (self.samples.len() * each, each)
+    }
+
+    /// Numbers as they are stored.
+    fn stored<T: Level>(&self, scratch: &mut Scratch) -> Result<Numbers<T>, LoaderError> {
+        let ((count, each), points) = (self.counts(), self.array.points());
+        let mut numbers = self.work.pool.take::<T>(count, false)?;
+        for (sample, window) in self.samples.iter().zip(numbers.fill()?.chunks_exact_mut(each)) {
+            if sample.symmetry == Symmetry::default() {
+                let bytes = bytemuck::cast_slice_mut(window);
+                self.work.reader.read(sample.event, self.place, sample.frames.clone(), scratch, bytes)?;
+                window.iter_mut().for_each(|number| *number = number.native());
+                continue;
+            }
+            let mut places = window.chunks_exact_mut(points);
+            self.frames::<T>(sample, scratch, |frame| match (frame, places.next()) {
+                (Some(frame), Some(out)) => sample.symmetry.place(frame, out, self.array.size, |from, to| {
+                    from.iter().zip(to).for_each(|(from, to)| *to = from.native());
+                }),
+                (None, Some(out)) => out.fill(T::MISSING),
+                (_, None) => (),
+            })?;
+        }
+        Ok(numbers)
+    }
+
+    /// Normalised numbers, 0 where they are missing.
+    fn normalised<T: Level>(&self, with: Normalisation, scratch: &mut Scratch) -> Result<Values, LoaderError> {
+        let ((count, each), points) = (self.counts(), self.array.points());
+        let (mut values, mut mask) =
+            (self.work.pool.take::<f32>(count, true)?, self.work.pool.take::<u8>(count, false)?);
+        let mut missing = 0;
+        let (there, ones) = mask.fill_frames(count / points.max(1))?;
+        let mut frames = values.fill()?.chunks_exact_mut(points).zip(there.chunks_exact_mut(points)).zip(ones);
+        for sample in self.samples {
+            self.frames::<T>(sample, scratch, |frame| {
+                if let Some(((values, mask), ones)) = frames.next() {
+                    missing += scaled(frame, values, (mask, ones), (sample.symmetry, self.array.size), with);
+                }
+            })?;
+        }
+        debug_assert_eq!(each * self.samples.len(), count);
+        Ok(Values::Normalised { values, mask, missing })
+    }
+
+    /// Hands out the frames of a window in order; `None` for one that is not there.
+    fn frames<T: Level>(
+        &self,
+        sample: &Sample,
+        scratch: &mut Scratch,
+        mut take: impl FnMut(Option<&[T]>),
+    ) -> Result<(), LoaderError> {
+        let take = |_, frame: Option<&[u8]>| take(frame.map(bytemuck::cast_slice));
+        Ok(self.work.reader.each_frame(sample.event, self.place, sample.frames.clone(), scratch, take)?)
+    }
+}
+
+/// Brings a frame to its place turned and normalised, and keeps its mask true; how many points are missing.
+fn scaled<T: Level>(
+    frame: Option<&[T]>,
+    values: &mut [f32],
+    (mask, ones): (&mut [u8], &mut bool),
+    (symmetry, size): (Symmetry, usize),
+    with: Normalisation,
+) -> usize {
+    let Some(frame) = frame else {
+        values.fill(0.0);
+        mask.fill(0);
+        *ones = false;
+        return mask.len();
+    };
+    let (factor, offset) = ((1.0 / with.scale) as f32, (-with.shift / with.scale) as f32);
+    symmetry.place(frame, values, size, |from, to| {
+        for (level, to) in from.iter().zip(to) {
+            let number = level.native().into() * factor + offset;
+            *to = if level.native() == T::MISSING { 0.0 } else { number };
+        }
+    });
+    let missing = missing(frame);
+    if missing > 0 {
+        symmetry.place(frame, mask, size, |from, to| {
+            from.iter().zip(to).for_each(|(level, to)| *to = u8::from(level.native() != T::MISSING));
+        });
+    } else if !*ones {
+        mask.fill(1);
+    }
+    *ones = missing == 0;
+    missing
+}
+
+/// How many points of a frame are missing.
+fn missing<T: Level>(frame: &[T]) -> usize {
+    let lost = |level: &T| u8::from(level.native() == T::MISSING);
+    frame.chunks(COUNTED).map(|part| usize::from(part.iter().map(lost).sum::<u8>())).sum()
+}
