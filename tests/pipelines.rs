@@ -20,7 +20,7 @@ use gustfront::domain::{FRAMES, Lead, Moment, Slot};
 use gustfront::formats::grib2::{headers, parse_index};
 use gustfront::formats::hdf5::Hdf5File;
 use gustfront::formats::zarr::Store;
-use gustfront::formats::zarr::events::EventReader;
+use gustfront::formats::zarr::events::{EventReader, Scratch};
 use gustfront::storage::{FileStore, ObjectStore};
 use gustfront::transforms::normalise::Normaliser;
 use gustfront::transforms::regrid::{Method, Weights};
@@ -455,7 +455,7 @@ fn storm_events_are_stored_as_their_files_hold_them() {
             let Some(wanted) = wanted else { continue };
             let width = reader.arrays()[array].element().width();
             let mut bytes = vec![0; wanted.len() * width];
-            reader.read(at, array, 0..FRAMES, &mut bytes).expect("frames");
+            reader.read(at, array, 0..FRAMES, &mut Scratch::default(), &mut bytes).expect("frames");
             let number = |bytes: &[u8]| bytes.try_into().map_or(bytes[0].into(), i16::from_le_bytes);
             let differs = bytes.chunks(width).zip(&wanted).position(|(found, wanted)| number(found) != *wanted);
             assert_eq!(differs, None, "{id} {array}: the first value that is another");

@@ -36,6 +36,8 @@ pub struct AdamW {
     parameters: Vec<Parameter>,
     options: AdamOptions,
     states: Vec<AdamState>,
+    /// How often each parameter's value had been replaced when its state was last brought up to it.
+    seen: Vec<u64>,
     steps: u64,
 }
 
@@ -53,22 +55,17 @@ pub struct AdamState {
 }
 
 impl AdamState {
-    fn new(parameter: &Parameter) -> Result<AdamState> {
-        let value = parameter.get().detach();
+    fn new(value: &Tensor) -> Result<AdamState> {
         value.expect_numbers(NAME)?;
         let zeros = || Tensor::zeros(value.device(), value.shape())?.to_layout(value.layout());
         let mut state = AdamState { master: None, mean: zeros()?, square: zeros()?, steps: 0 };
-        state.follow(&value)?;
+        state.follow(value)?;
         Ok(state)
     }
 
-    /// Keeps a value in f32 exactly where the parameter holds less: its precision may have changed.
-    fn follow(&mut self, held: &Tensor) -> Result<()> {
-        if held.dtype() == DType::F32 {
-            self.master = None;
-        } else if self.master.is_none() {
-            self.master = Some(held.to_dtype(DType::F32)?);
-        }
+    /// Goes on from a value: it is kept in f32 exactly where the parameter holds less.
+    fn follow(&mut self, value: &Tensor) -> Result<()> {
+        self.master = if value.dtype() == DType::F32 { None } else { Some(value.to_dtype(DType::F32)?) };
         Ok(())
     }
 }
@@ -85,8 +82,13 @@ impl AdamW {
         if let Some(twice) = parameters.iter().find(|parameter| !seen.insert(parameter.identity())) {
             return Err(TensorError::shape(NAME, twice.get().shape(), "every parameter once, not twice"));
         }
-        let states = parameters.iter().map(AdamState::new).collect::<Result<_>>()?;
-        Ok(AdamW { parameters, options, states, steps: 0 })
+        let (mut states, mut seen) = (Vec::with_capacity(parameters.len()), Vec::with_capacity(parameters.len()));
+        for parameter in &parameters {
+            let (value, changes) = parameter.value_and_changes();
+            states.push(AdamState::new(&value)?);
+            seen.push(changes);
+        }
+        Ok(AdamW { parameters, options, states, seen, steps: 0 })
     }
 
     /// How many steps were taken.
@@ -95,6 +97,7 @@ impl AdamW {
     }
 
     /// Takes one step with the gradients that the parameters hold, each in one pass; parameters without a gradient stay.
+    /// A value that was set since the last step, or since [`AdamW::restore`], is the one the step starts from.
     /// Returns the norm of all gradients before clipping, on their device, where the options ask for clipping.
     ///
     /// # Errors
@@ -115,11 +118,12 @@ impl AdamW {
                 _ => None,
             };
             self.steps += 1;
-            for ((parameter, state), gradient) in self.parameters.iter().zip(&mut self.states).zip(gradients) {
+            let states = self.states.iter_mut().zip(&mut self.seen);
+            for ((parameter, (state, seen)), gradient) in self.parameters.iter().zip(states).zip(gradients) {
                 if let Some(gradient) = gradient {
                     state.steps += 1;
                     let step = self.options.step(rate, state.steps);
-                    state.advance(parameter, &gradient, scale.as_ref(), step)?;
+                    *seen = state.advance(parameter, *seen, &gradient, scale.as_ref(), step)?;
                 }
             }
             Ok(norm)
@@ -136,7 +140,8 @@ impl AdamW {
         self.states.clone()
     }
 
-    /// Goes on from a checkpoint of [`AdamW::state`] after so many steps.
+    /// Goes on from a checkpoint of [`AdamW::state`] after so many steps. The parameters hold their values of that time
+    /// already: one that is set later is a new one, and what its state knew beyond bf16 is forgotten.
     ///
     /// # Errors
     /// Where there is not one state of the right shapes a parameter.
@@ -158,30 +163,35 @@ impl AdamW {
                 return Err(TensorError::shape("restore", mean.shape(), "a value in f32 where the parameter is bf16"));
             }
         }
-        self.states = states;
-        self.steps = steps;
+        self.seen = self.parameters.iter().map(|parameter| parameter.value_and_changes().1).collect();
+        (self.states, self.steps) = (states, steps);
         Ok(())
     }
 }
 
 impl AdamState {
+    /// One step; `seen` is how often the value had been replaced when the state was last brought up to it. Returns the
+    /// same number after the step.
     fn advance(
         &mut self,
         parameter: &Parameter,
+        seen: u64,
         gradient: &Tensor,
         scale: Option<&Tensor>,
         step: AdamStep,
-    ) -> Result<()> {
-        let held = parameter.get().detach();
-        self.follow(&held)?;
+    ) -> Result<u64> {
+        let (held, changes) = parameter.value_and_changes();
+        if changes != seen {
+            self.follow(&held)?;
+        }
         let value = self.master.as_ref().unwrap_or(&held);
         let [value, mean, square] = adam_step([value, &self.mean, &self.square], gradient, scale, step)?;
-        parameter.set(value.to_dtype(held.dtype())?)?;
+        let changes = parameter.replace(value.to_dtype(held.dtype())?)?;
         (self.mean, self.square) = (mean, square);
         if self.master.is_some() {
             self.master = Some(value);
         }
-        Ok(())
+        Ok(changes)
     }
 }
 
@@ -264,6 +274,24 @@ mod tests {
             }
             assert_eq!(changed.get().to_vec(), always.get().to_vec());
             assert_eq!(optimiser.state()[0].master.is_some(), then == DType::Bf16);
+        }
+    }
+
+    /// A value that is set counts, whatever the optimiser knew of the one before it beyond bf16.
+    #[test]
+    fn a_step_starts_from_the_value_that_was_set() {
+        let device = Cpu::device();
+        let options = AdamOptions { weight_decay: 0.0, betas: (0.0, 0.0), ..AdamOptions::default() };
+        for dtype in [DType::F32, DType::Bf16] {
+            let [changed, fresh] = [0, 1].map(|_| parameter(&device, dtype));
+            let mut optimiser = AdamW::new(vec![changed.clone()], options).expect("an optimiser");
+            step(&mut optimiser, &changed);
+            changed.set(fresh.get().detach()).expect("a value");
+            step(&mut optimiser, &changed);
+            let mut other = AdamW::new(vec![fresh.clone()], options).expect("an optimiser");
+            step(&mut other, &fresh);
+            assert_eq!(changed.get().to_vec(), fresh.get().to_vec(), "{dtype}");
+            assert_eq!(optimiser.state()[0].master.is_some(), dtype == DType::Bf16);
         }
     }
 

@@ -8,28 +8,48 @@ use super::{DType, Result, Tensor, TensorError};
 /// A trained tensor: its value is replaced step by step, its gradient gathers between steps. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    value: Arc<RwLock<Tensor>>,
+    held: Arc<RwLock<Held>>,
     node: Arc<Node>,
+}
+
+/// A value, and how many were there before it.
+#[derive(Debug)]
+struct Held {
+    value: Tensor,
+    changes: u64,
 }
 
 impl Parameter {
     /// A parameter that begins as `value`.
     pub fn new(value: Tensor) -> Self {
-        Parameter { value: Arc::new(RwLock::new(value.detach())), node: Node::leaf() }
+        let held = Held { value: value.detach(), changes: 0 };
+        Parameter { held: Arc::new(RwLock::new(held)), node: Node::leaf() }
     }
 
     /// The value, for use in a network: gradients flow back into the parameter, unless it holds indices.
     pub fn get(&self) -> Tensor {
-        let value = self.value.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (value, _) = self.value_and_changes();
         if is_recording() && value.dtype() != DType::I32 { value.on(self.node.clone()) } else { value }
     }
 
-    /// Replaces the value; numbers may be of another precision.
+    /// The value off the tape, and how often it was replaced.
+    pub(super) fn value_and_changes(&self) -> (Tensor, u64) {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        (held.value.clone(), held.changes)
+    }
+
+    /// Replaces the value; numbers may be of another precision. An optimiser goes on from it.
     ///
     /// # Errors
     /// Where the shapes or devices differ, or one is of numbers and the other of indices.
     pub fn set(&self, value: Tensor) -> Result<()> {
-        let mut held = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        self.replace(value).map(drop)
+    }
+
+    /// [`Parameter::set`], and how often the value was replaced by then.
+    pub(super) fn replace(&self, value: Tensor) -> Result<u64> {
+        let mut place = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let held = &place.value;
         if held.shape() != value.shape() {
             return Err(TensorError::shapes("set", held.shape(), value.shape(), "a value of the parameter's shape"));
         }
@@ -37,8 +57,8 @@ impl Parameter {
         if (held.dtype() == DType::I32) != (value.dtype() == DType::I32) {
             return Err(TensorError::DTypes { operation: "set", left: held.dtype(), right: value.dtype() });
         }
-        *held = value.detach();
-        Ok(())
+        *place = Held { value: value.detach(), changes: place.changes + 1 };
+        Ok(place.changes)
     }
 
     /// What tells this parameter, and its clones, from others.

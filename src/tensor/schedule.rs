@@ -2,31 +2,35 @@
 
 use std::f64::consts::PI;
 
+use super::{Result, TensorError};
+
+/// What schedules are called in errors.
+const NAME: &str = "a schedule of rates";
+
 /// A learning rate as a function of the step (or epoch), counted from 0; as PyTorch's schedulers of these names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// Always the base rate.
     Constant,
-    /// Half a cosine from the base rate to `least` at step `length`, and up again behind it; a length that is not above 0
-    /// leaves `least` alone.
+    /// Half a cosine from the base rate to `least` at step `length`, and up again behind it.
     Cosine {
-        /// Steps from the base rate to the least one.
+        /// Steps from the base rate to the least one; above 0.
         length: f64,
         /// The least rate.
         least: f64,
     },
     /// Half a cosine from the base rate to `least`, again and again (Loshchilov and Hutter, 2017).
     WarmRestarts {
-        /// Steps of the first run.
+        /// Steps of the first run; at least 1.
         length: u64,
-        /// How many times longer each run is than the one before.
+        /// How many times longer each run is than the one before; at least 1.
         growth: u64,
         /// The least rate, which is never quite reached.
         least: f64,
     },
     /// The base rate times `factor` once more after every `length` steps.
     Step {
-        /// Steps between two changes.
+        /// Steps between two changes; at least 1.
         length: u64,
         /// What the rate is multiplied by.
         factor: f64,
@@ -39,7 +43,7 @@ pub enum Schedule {
     /// A straight line from `start` times the base rate to all of it at step `length`; then another schedule, from its
     /// own step 0 on.
     WarmUp {
-        /// Steps of the rise.
+        /// Steps of the rise; none where it is 0.
         length: u64,
         /// The share of the base rate at step 0.
         start: f64,
@@ -50,21 +54,46 @@ pub enum Schedule {
 
 impl Schedule {
     /// The rate of a step, counted from 0.
-    pub fn rate(&self, base: f64, step: u64) -> f64 {
+    ///
+    /// # Errors
+    /// Where a length or a growth is out of its range: no rate is right then.
+    pub fn rate(&self, base: f64, step: u64) -> Result<f64> {
+        self.expect_fine()?;
+        Ok(self.rate_of(base, step))
+    }
+
+    /// The error that a number is out of its range, here or in what comes behind.
+    fn expect_fine(&self) -> Result<()> {
+        let positive =
+            |name: &'static str, found: u64| TensorError::unless(found > 0, NAME, (name, found as f64), "at least 1");
+        match self {
+            Schedule::Constant | Schedule::Exponential { .. } => Ok(()),
+            Schedule::Cosine { length, .. } => {
+                TensorError::unless(*length > 0.0, NAME, ("a length", *length), "above 0")
+            }
+            Schedule::WarmRestarts { length, growth, .. } => {
+                positive("a length", *length)?;
+                positive("a growth", *growth)
+            }
+            Schedule::Step { length, .. } => positive("a length", *length),
+            Schedule::WarmUp { then, .. } => then.expect_fine(),
+        }
+    }
+
+    fn rate_of(&self, base: f64, step: u64) -> f64 {
         match self {
             Schedule::Constant => base,
-            Schedule::Cosine { length, least } if *length <= 0.0 => *least,
             Schedule::Cosine { length, least } => half_cosine(base, *least, step as f64 / length),
             Schedule::WarmRestarts { length, growth, least } => {
-                let (into, of) = run_of(step, (*length).max(1), (*growth).max(1));
+                let (into, of) = run_of(step, *length, *growth);
                 half_cosine(base, *least, into as f64 / of as f64)
             }
-            Schedule::Step { length, factor } => base * power(*factor, step / (*length).max(1)),
+            Schedule::Step { length, factor } => base * power(*factor, step / length),
             Schedule::Exponential { factor } => base * power(*factor, step),
             Schedule::WarmUp { length, start, .. } if step < *length => {
                 base * (start + (1.0 - start) * step as f64 / *length as f64)
             }
-            Schedule::WarmUp { length, then, .. } => then.rate(base, step - length),
+            Schedule::WarmUp { length, then, .. } => then.rate_of(base, step - length),
         }
     }
 }
@@ -137,26 +166,28 @@ mod tests {
     fn a_warm_up_meets_what_comes_behind() {
         let cosine = Box::new(Schedule::Cosine { length: 10.0, least: 0.0 });
         let schedule = Schedule::WarmUp { length: 4, start: 0.0, then: cosine };
-        let rates: Vec<f64> = [0, 1, 4, 9, 14].iter().map(|step| schedule.rate(2.0, *step)).collect();
+        let rates = [0, 1, 4, 9, 14].map(|step| schedule.rate(2.0, step).expect("a rate"));
         let wanted = [0.0, 0.5, 2.0, 1.0, 0.0];
         assert!(rates.iter().zip(wanted).all(|(rate, wanted)| (rate - wanted).abs() < 1e-12), "{rates:?}");
     }
 
     #[test]
-    fn a_cosine_of_no_length_is_at_its_end() {
-        let schedule = Schedule::Cosine { length: 0.0, least: 0.25 };
-        assert_eq!([0, 1, 9].map(|step| schedule.rate(1.0, step)), [0.25; 3]);
+    fn lengths_of_nothing_are_refused() {
+        let cosine = |length| Schedule::Cosine { length, least: 0.25 };
+        let restarts = |length, growth| Schedule::WarmRestarts { length, growth, least: 0.0 };
+        let behind = Schedule::WarmUp { length: 4, start: 0.0, then: Box::new(cosine(0.0)) };
+        let nothing = [cosine(0.0), cosine(-1.0), cosine(f64::NAN), restarts(0, 1), restarts(1, 0), behind];
+        for schedule in nothing.into_iter().chain([Schedule::Step { length: 0, factor: 0.5 }]) {
+            assert!(schedule.rate(1.0, 0).is_err(), "{schedule:?}");
+        }
+        let told = cosine(0.0).rate(1.0, 0).expect_err("no length").to_string();
+        assert_eq!(told, "a schedule of rates with a length of 0: expected above 0");
+        assert_eq!(Schedule::WarmUp { length: 0, start: 0.0, then: Box::new(cosine(1.0)) }.rate(2.0, 0), Ok(2.0));
     }
 
     #[test]
     fn an_exponential_is_a_power() {
-        let rate = Schedule::Exponential { factor: 0.5 }.rate(8.0, 3);
+        let rate = Schedule::Exponential { factor: 0.5 }.rate(8.0, 3).expect("a rate");
         assert!((rate - 1.0).abs() < 1e-12, "{rate}");
-    }
-
-    #[test]
-    fn restarts_never_loop_for_ever() {
-        let schedule = Schedule::WarmRestarts { length: 0, growth: 0, least: 0.0 };
-        assert_eq!(schedule.rate(1.0, 7), 1.0);
     }
 }

@@ -178,6 +178,23 @@ fn a_training_step_allocates_nothing_after_the_first() {
     assert_eq!(allocations[1..], [allocations[0]; 3]);
 }
 
+/// Steps over images of many sizes: what is held stays near what one of them needs.
+#[test]
+fn memory_is_bounded_where_sizes_vary() {
+    let device = Cpu::device();
+    let (network, parameters) = network(&device, 3);
+    for size in [96, 104, 112, 120, 128, 136, 144, 136, 120, 104] {
+        let shape = [1, 7, size, size + 8];
+        let (x, noise) = (fields(&device, shape), normal(&device, shape));
+        let loss = squared_error(&network.forward(&x, &[20.0]).expect("noise"), &noise);
+        loss.backward().expect("gradients");
+        parameters.trained().for_each(|(_, parameter)| parameter.clear_gradient());
+        let used = device.memory_use();
+        assert!(used.held_bytes <= 2 * used.peak_bytes.max(8 << 20), "{size}: {used:?}");
+    }
+    assert!(device.memory_use().peak_bytes > 16 << 20, "{:?}", device.memory_use());
+}
+
 #[test]
 fn training_has_the_same_bits_for_any_number_of_threads() {
     let (one, _) = trained(1, 3);

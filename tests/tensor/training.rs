@@ -203,7 +203,7 @@ fn schedule(stored: &Stored<'_>) -> Option<Schedule> {
 fn rates(stored: &Stored<'_>) -> Option<Vec<f64>> {
     let base = stored.number("lr");
     if let Some(schedule) = schedule(stored) {
-        return Some((0..10).map(|step| schedule.rate(base, step)).collect());
+        return Some((0..10).map(|step| schedule.rate(base, step).expect("a rate")).collect());
     }
     if !stored.operation.ends_with("+plateau") {
         return None;

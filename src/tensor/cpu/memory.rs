@@ -1,6 +1,6 @@
 //! Host memory that is used again: after the first step of a loop nothing is asked of the system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::tensor::backend::{Gather, MemoryUse};
 use crate::tensor::memory::host_refusal;
-use crate::tensor::{Buffer, DType, HostMemory, Memory, Result, Slice, TensorError};
+use crate::tensor::{Buffer, DType, HostMemory, Memory, Result, Slice};
 
 use super::{Cpu, PIECE};
 
@@ -24,7 +24,14 @@ struct Line([u8; 64]);
 /// Bytes of a [`Line`].
 const LINE: usize = size_of::<Line>();
 
-/// Memory that waits to be used again, by its size.
+/// How many times the most memory that was in use at once is held from the system at most.
+const HELD: usize = 2;
+/// Memory that is held in any case: little enough for every machine, enough for small networks to ask but once.
+const LEAST_HELD: usize = 16 << 20;
+/// A block of up to so many times what is asked for serves where the system is not to be asked for more.
+const TOO_LARGE: usize = 2;
+
+/// Memory that waits to be used again: blocks of the sizes that are asked for, and no more of them than [`HELD`] says.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     state: Mutex<State>,
@@ -32,8 +39,18 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    free: BTreeMap<usize, Vec<Box<[Line]>>>,
+    /// By their lines; of one size the one that waits longest is in front.
+    free: BTreeMap<usize, VecDeque<Waiting>>,
     usage: MemoryUse,
+    /// Blocks that have come back so far.
+    returned: u64,
+}
+
+/// A block, and how many had come back before it.
+#[derive(Debug)]
+struct Waiting {
+    lines: Box<[Line]>,
+    since: u64,
 }
 
 /// Host memory of some bytes, aligned to a cache line.
@@ -56,19 +73,25 @@ impl Pool {
         Ok(Block { lines, bytes, pool: pool.clone() })
     }
 
-    /// New memory of the system; where it has none left, what waits in the pool is given back first.
+    /// New memory of the system, for which what waited longest makes room; where the system has none left, all that
+    /// waits is given back first.
     fn grow(&self, size: usize, bytes: usize) -> Result<Box<[Line]>> {
+        let given_back = self.lock().reserve(size);
+        drop(given_back);
         let asked = || try_zeroed_slice_box(size);
         let lines = asked().or_else(|()| {
             self.trim();
             asked()
         });
-        let lines = lines.map_err(|()| self.refusal(bytes))?;
         let mut state = self.lock();
-        state.usage.allocations += 1;
-        state.usage.held_bytes += size * LINE;
-        state.use_more(size);
-        Ok(lines)
+        if lines.is_ok() {
+            state.usage.allocations += 1;
+            state.usage.peak_bytes = state.usage.peak_bytes.max(state.usage.used_bytes);
+        } else {
+            state.usage.held_bytes -= size * LINE;
+            state.usage.used_bytes -= size * LINE;
+        }
+        lines.map_err(|()| host_refusal(bytes, state.usage.held_bytes))
     }
 
     /// Gives what waits in the pool back to the system.
@@ -77,11 +100,7 @@ impl Pool {
         let waiting = std::mem::take(&mut state.free);
         let lines: usize = waiting.iter().map(|(size, blocks)| size * blocks.len()).sum();
         state.usage.held_bytes -= lines * LINE;
-    }
-
-    fn refusal(&self, bytes: usize) -> TensorError {
-        let held = self.lock().usage.held_bytes;
-        host_refusal(bytes, held)
+        drop(state);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -90,16 +109,37 @@ impl Pool {
 }
 
 impl State {
-    /// Memory of a size that waits to be used again.
+    /// Memory that waits to be used again: of a size, or a little more where that much could not be added to the pool.
     fn find(&mut self, size: usize) -> Option<Box<[Line]>> {
-        let found = self.free.get_mut(&size)?.pop()?;
-        self.use_more(size);
-        Some(found)
-    }
-
-    fn use_more(&mut self, size: usize) {
+        let largest = if self.excess(size) == 0 { size } else { TOO_LARGE * size };
+        let (_, waiting) = self.free.range_mut(size..=largest).find(|(_, waiting)| !waiting.is_empty())?;
+        let lines = waiting.pop_back()?.lines;
         self.usage.used_bytes += size * LINE;
         self.usage.peak_bytes = self.usage.peak_bytes.max(self.usage.used_bytes);
+        Some(lines)
+    }
+
+    /// Bytes that would be held beyond what may be, with a new block of a size in use.
+    fn excess(&self, size: usize) -> usize {
+        let MemoryUse { used_bytes, peak_bytes, held_bytes, .. } = self.usage;
+        let most = HELD * peak_bytes.max(used_bytes + size * LINE);
+        (held_bytes + size * LINE).saturating_sub(most.max(LEAST_HELD))
+    }
+
+    /// Counts a new block of a size in use, and takes what waited longest out to make room for it.
+    fn reserve(&mut self, size: usize) -> Vec<Box<[Line]>> {
+        let mut out = Vec::new();
+        while self.excess(size) > 0 {
+            let oldest = |waiting: &VecDeque<Waiting>| waiting.front().map_or(u64::MAX, |block| block.since);
+            let Some((_, waiting)) = self.free.iter_mut().min_by_key(|(_, waiting)| oldest(waiting)) else { break };
+            let Some(Waiting { lines, .. }) = waiting.pop_front() else { break };
+            self.usage.held_bytes -= lines.len() * LINE;
+            out.push(lines);
+        }
+        self.free.retain(|_, waiting| !waiting.is_empty());
+        self.usage.held_bytes += size * LINE;
+        self.usage.used_bytes += size * LINE;
+        out
     }
 }
 
@@ -119,8 +159,10 @@ impl Drop for Block {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         let mut state = self.pool.lock();
-        state.usage.used_bytes -= lines.len() * LINE;
-        state.free.entry(lines.len()).or_default().push(lines);
+        state.usage.used_bytes -= size_class(self.bytes.div_ceil(LINE)) * LINE;
+        let since = state.returned;
+        state.returned += 1;
+        state.free.entry(lines.len()).or_default().push_back(Waiting { lines, since });
     }
 }
 
@@ -299,4 +341,53 @@ fn gather_regular<T: Pod + Send + Sync>(from: &[T], to: &mut [T], gather: Gather
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEBIBYTE: usize = 1 << 20;
+
+    /// Blocks of these sizes in use together, `rounds` times; asked of the system in the last round, and the use.
+    fn used(pool: &Arc<Pool>, sizes: impl Fn(usize) -> Vec<usize>, rounds: usize) -> (u64, MemoryUse) {
+        let mut asked = 0;
+        for round in 0..rounds {
+            let before = pool.lock().usage.allocations;
+            let taken = sizes(round).into_iter().map(|size| Pool::take(pool, size).expect("memory"));
+            drop(taken.collect::<Vec<_>>());
+            asked = pool.lock().usage.allocations - before;
+            let MemoryUse { held_bytes, peak_bytes, used_bytes, .. } = pool.lock().usage;
+            assert!(held_bytes <= (HELD * peak_bytes).max(LEAST_HELD), "{held_bytes} held, {peak_bytes} at most");
+            assert_eq!(used_bytes, 0);
+        }
+        (asked, pool.lock().usage)
+    }
+
+    #[test]
+    fn sizes_that_change_from_step_to_step_are_not_all_kept() {
+        let pool = Arc::default();
+        let (_, usage) = used(&pool, |round| vec![(round + 8) * MEBIBYTE, (40 - round) * MEBIBYTE / 2], 30);
+        assert!(usage.held_bytes > usage.peak_bytes / 2, "what waits serves again");
+    }
+
+    #[test]
+    fn the_same_sizes_ask_for_nothing_after_the_first_round() {
+        let sizes = |_| [9, 3, 17, 1, 9, 40].map(|size| size * MEBIBYTE).to_vec();
+        assert_eq!(used(&Arc::default(), sizes, 3).0, 0);
+        // One after the other, each of another size: together more than may be held.
+        let pool = Arc::default();
+        let alone: Vec<usize> = (0..12).map(|size| (20 + size) * MEBIBYTE).collect();
+        let asked = |_| alone.iter().map(|size| used(&pool, |_| vec![*size], 1).0).sum::<u64>();
+        let rounds: Vec<u64> = (0..4).map(asked).collect();
+        assert_eq!(rounds[1..], [0; 3], "{rounds:?}");
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_not_counted() {
+        let pool = Arc::default();
+        assert!(Pool::take(&pool, 1 << 60).is_err());
+        let MemoryUse { held_bytes, peak_bytes, used_bytes, allocations } = pool.lock().usage;
+        assert_eq!((held_bytes, peak_bytes, used_bytes, allocations), (0, 0, 0, 0));
+    }
 }
