@@ -400,16 +400,16 @@ fn plain_event(input: &Arc<dyn ObjectStore>, id: &str, parts: &Parts) -> [Option
     let places = || (0..FRAMES).flat_map(|t| (0..384).flat_map(move |y| (0..384).map(move |x| (t, y, x))));
     let vil = open("vil").map(|(file, row)| {
         let values = file.dataset("vil").expect("values").rows::<u8>(row..row + 1).expect("a row");
-        places().map(|(t, y, x)| values[(y * 384 + x) * FRAMES + t].into()).collect()
+        places().map(|(t, y, x)| i16::from(values[(y * 384 + x) * FRAMES + t])).collect()
     });
     let infrared = open("ir107").map(|(file, row)| {
         let values = file.dataset("ir107").expect("values").rows::<i16>(row..row + 1).expect("a row");
-        let value = |t, y, x| values[(y * 192 + x) * FRAMES + t];
+        let value = |t: usize, y: usize, x: usize| values[(y * 192 + x) * FRAMES + t];
         places().map(|(t, y, x)| between(|y, x| value(t, y, x), y, x)).collect()
     });
     let lightning = open("lght").map(|(file, _)| {
         let table = file.dataset(id).expect("a table");
-        let mut counts = vec![0; FRAMES * 48 * 48];
+        let mut counts = vec![0_i16; FRAMES * 48 * 48];
         for flash in table.rows::<f64>(0..table.length()).expect("flashes").chunks(5) {
             let (frame, x, y) = (((flash[0] + 7200.0) / 300.0).floor().clamp(0.0, 48.0), flash[3], flash[4]);
             if (0.0..48.0).contains(&x) && (0.0..48.0).contains(&y) {
