@@ -12,6 +12,8 @@ mod common {
 mod files;
 #[path = "sevir/own.rs"]
 mod own;
+#[path = "sevir/visible.rs"]
+mod visible;
 
 use std::fs;
 use std::net::TcpListener;

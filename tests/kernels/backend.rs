@@ -85,6 +85,19 @@ fn a_step_that_was_done_once_allocates_nothing() {
 }
 
 #[test]
+fn memory_of_the_host_becomes_a_tensor_and_may_be_written_again() {
+    let values = normal(1000, 5);
+    for device in [device(Order::Forward), Cpu::device()] {
+        let mut memory = device.host_memory(4000).expect("memory");
+        memory.bytes_mut().expect("bytes").copy_from_slice(bytemuck::cast_slice(&values));
+        let moved = Tensor::from_host(&device, [10, 100], &memory).expect("a tensor");
+        memory.bytes_mut().expect("bytes").fill(0);
+        assert_eq!(moved.to_vec().expect("values"), values, "{}", device.name());
+        assert!(Tensor::from_host(&device, [10, 99], &memory).is_err());
+    }
+}
+
+#[test]
 fn tensors_move_between_devices_with_their_dtype() {
     let (device, values) = (device(Order::Forward), normal(77, 1));
     let narrow = Tensor::new(&Cpu::device(), [7, 11], &values).and_then(|x| x.to_dtype(DType::Bf16)).expect("a tensor");

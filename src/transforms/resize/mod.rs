@@ -27,8 +27,6 @@ trait Code: Copy + PartialEq + Into<i32> {
     const MISSING: Self;
     /// The low bits of a number that is in range.
     fn from_i32(value: i32) -> Self;
-    /// The sum of two values.
-    fn pair(values: &[Self]) -> i32;
 }
 
 impl Code for u8 {
@@ -36,22 +34,12 @@ impl Code for u8 {
     fn from_i32(value: i32) -> u8 {
         value as u8
     }
-    #[inline(always)]
-    fn pair(values: &[u8]) -> i32 {
-        values.iter().map(|value| i32::from(*value)).sum()
-    }
 }
 
 impl Code for i16 {
     const MISSING: i16 = MISSING_CODE;
     fn from_i32(value: i32) -> i16 {
         value as i16
-    }
-    /// Both halves of one word: values side by side would have to be shuffled apart.
-    #[inline(always)]
-    fn pair(values: &[i16]) -> i32 {
-        let word: i32 = bytemuck::pod_read_unaligned(bytemuck::cast_slice(values));
-        (word >> 16) + ((word << 16) >> 16)
     }
 }
 
@@ -110,7 +98,12 @@ fn each_frame<T: Code>(values: &[T], from: usize, to: usize, kind: Kind) -> Vec<
                 }
             }
             Kind::Bilinear => bilinear::any(frame, from, out, to),
-            Kind::Mean if whole && from == 2 * to => area::halve(frame, from, out),
+            Kind::Mean if from == 2 * to => {
+                area::halve(frame, from, out);
+                if !whole {
+                    area::mend(frame, from, out);
+                }
+            }
             Kind::Mean => area::mean(frame, from, out, to),
             Kind::Repeat => repeat(frame, from, out, to),
         }

@@ -82,6 +82,11 @@ proptest! {
             let count = there.len() as i64;
             if count == 0 { MISSING_CODE } else { (2 * there.iter().sum::<i64>() + count).div_euclid(2 * count) as i16 }
         };
+        let (mut fast, mut general) = (vec![0; 16], vec![0; 16]);
+        area::halve(&frame, 8, &mut fast);
+        area::mend(&frame, 8, &mut fast);
+        area::mean(&frame, 8, &mut general, 4);
+        prop_assert_eq!(fast, general);
         for factor in [2, 4, 8] {
             let to = 8 / factor;
             let mut means = vec![0; to * to];
