@@ -219,7 +219,7 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
 }
 
 #define CONV_ARGUMENTS(T)                                                                                      \
-    const T *x, const T *w, const T *bias, const T *residual, T *y, T *before, Moments *moments,               \
+    const T *x, const T *w, const T *bias, const T *residual, T *y, float *before, Moments *moments,           \
         const Phase *phases, const Tap *taps, ConvSizes s
 #define CONV_TILE(m, n, suffix, T, warps_m, warps_n, ni, blocks)                                                \
     extern "C" __global__ void __launch_bounds__(THREADS, blocks) conv_tile_##m##_##n##_##suffix(CONV_ARGUMENTS(T)) { \

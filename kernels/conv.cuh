@@ -76,7 +76,8 @@ __device__ __forceinline__ Moments join(const Moments& x, const Moments& y) {
 template <class T>
 struct Tail {
     const T *bias, *residual;
-    T *y, *before;
+    T* y;
+    float* before;
     // Of each tile and channel how many, their mean and squared distances from it: (batch, tiles, channels).
     Moments* moments;
 };
@@ -104,11 +105,8 @@ __device__ __forceinline__ void finish_tile(float* held, int pitch, const TilePl
             const Neighbours residual = *reinterpret_cast<const Neighbours*>(tail.residual + at);
             for (int k = 0; k < UNIT; ++k) y.of[k] += to_float(residual.of[k]);
         }
+        if (tail.before) *reinterpret_cast<Pack<float, UNIT>*>(tail.before + at) = y;
         Neighbours rounded;
-        if (tail.before) {
-            for (int k = 0; k < UNIT; ++k) rounded.of[k] = from_float<T>(y.of[k]);
-            *reinterpret_cast<Neighbours*>(tail.before + at) = rounded;
-        }
         for (int k = 0; k < UNIT; ++k) {
             const float value = apply(s.function, y.of[k]);
             if (count == 0.0f) near[k] = value;

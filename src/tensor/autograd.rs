@@ -1,6 +1,7 @@
 //! Reverse mode: each result remembers what it was made of and how to pull a gradient back through itself.
 
 use std::cell::Cell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +15,63 @@ pub(crate) struct Node {
     operation: &'static str,
     inputs: Vec<Option<Arc<Node>>>,
     pull: Option<Pull>,
-    gradient: Mutex<Option<Tensor>>,
+    gradient: Mutex<Option<Gradient>>,
+}
+
+/// What backward passes have gathered in a leaf.
+#[derive(Clone)]
+struct Gradient {
+    /// In the dtype of the leaf.
+    rounded: Tensor,
+    /// The same in f32, where it is the sum of several passes and the leaf is bf16.
+    exact: Option<Tensor>,
+}
+
+impl Gradient {
+    /// Both together, rounded once.
+    fn add(&self, more: &Gradient) -> Result<Gradient> {
+        if self.rounded.dtype == DType::F32 {
+            return Ok(Gradient { rounded: self.rounded.add(&more.rounded)?, exact: None });
+        }
+        let exact = self.wide()?.add(&more.wide()?)?;
+        Ok(Gradient { rounded: exact.to_dtype(self.rounded.dtype)?, exact: Some(exact) })
+    }
+
+    fn wide(&self) -> Result<Tensor> {
+        self.exact.clone().map_or_else(|| self.rounded.wide(), Ok)
+    }
+}
+
+/// The gradient of a value that is used several times, within one backward pass: in bf16, too, the sum is rounded once.
+struct Sum {
+    dtype: DType,
+    /// All but the last: in f32 where they are more than one.
+    sum: Tensor,
+    /// The last one of bf16, which is added as the sum is rounded.
+    last: Option<Tensor>,
+}
+
+impl Sum {
+    fn new(first: Tensor) -> Sum {
+        Sum { dtype: first.dtype, sum: first, last: None }
+    }
+
+    fn add(&mut self, more: Tensor) -> Result<()> {
+        if self.dtype == DType::F32 {
+            self.sum = self.sum.add(&more)?;
+        } else if let Some(last) = self.last.replace(more) {
+            self.sum = self.sum.wide()?.add(&last.wide()?)?;
+        }
+        Ok(())
+    }
+
+    fn rounded(self) -> Result<Tensor> {
+        match self.last {
+            None => Ok(self.sum),
+            Some(last) if last.dtype == self.sum.dtype => self.sum.add(&last),
+            Some(last) => self.sum.add(&last.wide()?)?.to_dtype(self.dtype),
+        }
+    }
 }
 
 thread_local! {
@@ -48,7 +105,7 @@ impl Node {
     }
 
     pub(crate) fn gradient(&self) -> Option<Tensor> {
-        self.gradient.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.gradient.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|gradient| gradient.rounded.clone())
     }
 
     pub(crate) fn clear_gradient(&self) {
@@ -58,7 +115,7 @@ impl Node {
     /// Adds to the gradient of a leaf. The lock is not held while sums are worked out: a thread that waits for its share
     /// of one may begin another backward pass to the same leaf.
     fn accumulate(&self, more: Tensor) -> Result<()> {
-        let mut sum = more;
+        let mut sum = Gradient { rounded: more, exact: None };
         while let Some(held) = self.take_or_put(&sum) {
             sum = no_grad(|| held.add(&sum))?;
         }
@@ -66,7 +123,7 @@ impl Node {
     }
 
     /// Takes the gradient out, or puts this one in where there is none.
-    fn take_or_put(&self, sum: &Tensor) -> Option<Tensor> {
+    fn take_or_put(&self, sum: &Gradient) -> Option<Gradient> {
         let mut gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner);
         let held = gradient.take();
         if held.is_none() {
@@ -181,20 +238,20 @@ impl Tensor {
 }
 
 fn flow_back(root: &Arc<Node>, gradient: Tensor) -> Result<()> {
-    let mut gradients: HashMap<*const Node, Tensor> = HashMap::from([(Arc::as_ptr(root), gradient)]);
+    let mut gradients = HashMap::from([(Arc::as_ptr(root), Sum::new(gradient))]);
     for node in users_first(root) {
         let Some(gradient) = gradients.remove(&Arc::as_ptr(&node)) else { continue };
+        let gradient = gradient.rounded()?;
         let Some(pull) = &node.pull else {
             node.accumulate(gradient)?;
             continue;
         };
         for (input, more) in node.inputs.iter().zip(pull(&gradient)?) {
             let (Some(input), Some(more)) = (input, more) else { continue };
-            let sum = match gradients.remove(&Arc::as_ptr(input)) {
-                Some(sum) => sum.add(&more)?,
-                None => more,
-            };
-            gradients.insert(Arc::as_ptr(input), sum.detach());
+            match gradients.entry(Arc::as_ptr(input)) {
+                Entry::Occupied(mut sum) => sum.get_mut().add(more.detach())?,
+                Entry::Vacant(place) => drop(place.insert(Sum::new(more.detach()))),
+            }
         }
     }
     Ok(())
@@ -234,6 +291,35 @@ mod tests {
 
     use super::*;
     use crate::tensor::{Cpu, Parameter};
+
+    /// One of these alone is lost beside the 1 in bf16, from either end; both together are not.
+    const USES: [f32; 3] = [0.003, 1.0, 0.003];
+    const WHOLE: f32 = 1.007_812_5;
+
+    fn bf16(value: f32) -> Tensor {
+        Tensor::full(&Cpu::device(), [3], value).and_then(|x| x.to_dtype(DType::Bf16)).expect("a value")
+    }
+
+    #[test]
+    fn gradients_of_bf16_from_several_uses_are_rounded_once() {
+        let x = bf16(0.5).with_gradient();
+        let uses: Vec<Tensor> = USES.map(|c| x.mul_scalar(c).expect("a product")).into();
+        let y = Tensor::cat(&uses.iter().collect::<Vec<_>>(), 0).expect("all uses");
+        let ones = Tensor::full(x.device(), y.shape(), 1.0).and_then(|x| x.to_dtype(DType::Bf16)).expect("ones");
+        y.backward_with(&ones).expect("gradients");
+        let gradient = x.gradient().expect("a gradient");
+        assert_eq!((gradient.dtype(), gradient.to_vec()), (DType::Bf16, Ok(vec![WHOLE; 3])));
+    }
+
+    #[test]
+    fn gradients_of_bf16_from_several_passes_are_rounded_once() {
+        let x = bf16(0.5).with_gradient();
+        for c in USES {
+            let ones = bf16(1.0).to_device(x.device()).expect("ones");
+            x.mul_scalar(c).and_then(|y| y.backward_with(&ones)).expect("gradients");
+        }
+        assert_eq!(x.gradient().map(|gradient| gradient.to_vec()), Some(Ok(vec![WHOLE; 3])));
+    }
 
     #[test]
     fn parallel_backward_passes_to_one_leaf_end() {

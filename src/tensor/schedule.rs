@@ -181,7 +181,7 @@ mod tests {
             assert!(schedule.rate(1.0, 0).is_err(), "{schedule:?}");
         }
         let told = cosine(0.0).rate(1.0, 0).expect_err("no length").to_string();
-        assert_eq!(told, "a schedule of rates with a length of 0: expected above 0");
+        assert_eq!(told, "a schedule of rates with a length 0: expected above 0");
         assert_eq!(Schedule::WarmUp { length: 0, start: 0.0, then: Box::new(cosine(1.0)) }.rate(2.0, 0), Ok(2.0));
     }
 

@@ -1,5 +1,6 @@
 //! Every case of the list on every instruction set: values, precisions, layouts, gradients.
 
+mod exact;
 mod fixtures;
 mod gradients;
 mod limits;

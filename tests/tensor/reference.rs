@@ -10,24 +10,25 @@ use gustfront::tensor::{
 };
 use serde_json::Value;
 
+use crate::exact;
 use crate::fixtures::{Fixtures, pytorch, pytorch_in, write_pytorch};
 
 /// What f32 results are compared with stored ones to.
 const TOLERANCE: (f64, f64) = (1e-5, 1e-6);
 
-/// Gradients that f32 cannot hold to [`TOLERANCE`]: what may be added, as a share of the greatest element, and why.
-const EXCEPTIONS: &[(&str, &str, f64, &str)] = &[
-    ("conv2d", "w", 2e-7, STORED),
-    ("conv_transpose2d", "w", 2e-7, STORED),
-    ("torch_geometric GATConv", "lin.weight", 2e-7, SUMMED),
-    ("gelu_tanh", "x", 5e-7, "the stored f32 is 0.98 times the tolerance away from f64: left of -2 two terms cancel"),
+/// Gradients whose stored f32 is further from f64 than ours: where both differ by more than the tolerance, ours is right.
+/// How many tolerances each is away at most.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("conv2d", "w", "stored up to 1.94 tolerances from f64, ours 1.28"),
+    ("conv2d", "b", "stored up to 1.32 tolerances from f64, ours 0.19"),
+    ("conv_transpose2d", "w", "stored up to 1.85 tolerances from f64, ours 0.99"),
+    ("gelu_tanh", "x", "stored up to 0.98 tolerances from f64, ours 0.49"),
 ];
 
-/// Why f64 itself would not meet the tolerance; `tests/reference/rounding.py` shows it.
-const STORED: &str = "the stored f32 gradients are up to 1.94 (transposed: 1.85) times the tolerance away from f64";
-
-/// Why gradients of weights are off by roundings of their greatest elements.
-const SUMMED: &str = "a sum of hundreds of products that cancel is off by the rounding of its greatest partial sums";
+/// A gradient of which both, stored up to 0.62 of them and ours, are within the tolerance of f64 but not of each other:
+/// elements near 0 are sums of products as great as 14, each of which f32 rounds by half the tolerance.
+const APART: (&str, &str, &str) =
+    ("torch_geometric GATConv", "lin.weight", "stored and ours within the tolerance of f64, on its two sides");
 
 /// Operations that no network here uses.
 const NOT_OFFERED: &[(&str, &str)] = &[
@@ -79,7 +80,7 @@ struct Stored<'a> {
     leaves: BTreeMap<&'a str, Tensor>,
     /// Tensors that are off.
     wrong: RefCell<Vec<String>>,
-    /// Why tensors were allowed more than the tolerance, where they needed it.
+    /// Why tensors were right that are not what is stored.
     excepted: RefCell<BTreeSet<&'static str>>,
 }
 
@@ -136,25 +137,31 @@ impl<'a> Stored<'a> {
         self.arguments[key].as_bool().unwrap_or(false)
     }
 
-    /// Notes where a tensor is further from what is stored than the tolerance and an exception, a share of the greatest
-    /// with its reason.
-    fn check(&self, key: &str, found: &Tensor, exception: Option<(f64, &'static str)>) {
+    /// Notes where a tensor is further from what is stored than the tolerance, unless it is nearer to what f64 gives:
+    /// `exact` is that, with what is known of it.
+    fn check(&self, key: &str, found: &Tensor, exact: Option<(Vec<f64>, &'static str)>) {
         let (wanted, found) = (&self.fixtures.array(key).values, found.to_vec().expect("values"));
         assert_eq!(found.len(), wanted.len(), "{key}");
-        let greatest = wanted.iter().fold(0.0, |greatest: f64, x| greatest.max(x.abs()));
-        let worst = |more: f64| {
-            let allowed = |wanted: f64| TOLERANCE.0 * wanted.abs() + TOLERANCE.1 + more * greatest;
-            let error = |(found, wanted): (&f32, &f64)| (f64::from(*found) - wanted).abs() / allowed(*wanted);
-            let errors = found.iter().zip(wanted).map(error);
-            errors.fold(0.0, |worst, error| if error.is_nan() || error > worst { error } else { worst })
-        };
-        let (plain, worst) = (worst(0.0), worst(exception.map_or(0.0, |(share, _)| share)));
-        if let Some((_, reason)) = exception.filter(|_| plain > 1.0) {
-            self.excepted.borrow_mut().insert(reason);
+        let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+        let off = tolerances(&found, wanted);
+        if off <= 1.0 {
+            return;
         }
-        if worst.is_nan() || worst > 1.0 {
-            let off = format!("{worst:.2} times the tolerance off, elements up to {greatest:.1}");
-            self.wrong.borrow_mut().push(format!("{key} on {}: {off}", self.device.name()));
+        if self.operation.starts_with(APART.0) && key.ends_with(APART.1) && off <= 2.0 {
+            self.excepted.borrow_mut().insert(APART.2);
+            return;
+        }
+        let of = exact.map(|(exact, told)| (tolerances(&found, &exact), tolerances(wanted, &exact), told));
+        match of {
+            Some((ours, stored, told)) if ours < stored => {
+                println!("{key} on {}: {stored:.2} tolerances from f64 as stored, {ours:.2} here", self.device.name());
+                self.excepted.borrow_mut().insert(told);
+            }
+            _ => {
+                let of = of.map(|(ours, stored, _)| format!(", from f64 {ours:.2}, stored {stored:.2}"));
+                let off = format!("{off:.2} times the tolerance off{}", of.unwrap_or_default());
+                self.wrong.borrow_mut().push(format!("{key} on {}: {off}", self.device.name()));
+            }
         }
     }
 
@@ -172,11 +179,28 @@ impl<'a> Stored<'a> {
 
     fn check_gradient(&self, input: &str) {
         let key = format!("g.{}.{input}", self.name);
-        let excepted =
-            |(operation, of, ..): &&(&str, &str, f64, &str)| self.operation.starts_with(operation) && *of == input;
-        let exception = EXCEPTIONS.iter().find(excepted).map(|(_, _, share, reason)| (*share, *reason));
-        self.check(&key, &self.leaf(input).gradient().unwrap_or_else(|| panic!("{key}: none")), exception);
+        let excepted = |(operation, of, _): &&(&str, &str, &str)| *operation == self.operation && *of == input;
+        let exact = EXCEPTIONS.iter().find(excepted).map(|(.., told)| (self.exact_gradient(input), *told));
+        self.check(&key, &self.leaf(input).gradient().unwrap_or_else(|| panic!("{key}: none")), exact);
     }
+
+    /// What f64 gives for the gradient that is excepted of this operation.
+    fn exact_gradient(&self, input: &str) -> Vec<f64> {
+        let array = |input: &str| self.fixtures.array(&format!("in.{}.{input}", self.name));
+        let (x, dy) = (array("x"), array("d_y"));
+        match (self.operation, input) {
+            ("conv2d", "w") => exact::conv_weight(x, dy, &array("w").shape, &convolution(self)),
+            ("conv2d", _) => exact::conv_bias(dy),
+            ("conv_transpose2d", _) => exact::conv_weight(dy, x, &array("w").shape, &convolution(self)),
+            _ => exact::gelu_tanh(x, dy),
+        }
+    }
+}
+
+/// How many times [`TOLERANCE`] numbers are from others at most.
+fn tolerances(found: &[f64], wanted: &[f64]) -> f64 {
+    let off = |(found, wanted): (&f64, &f64)| (found - wanted).abs() / (TOLERANCE.0 * wanted.abs() + TOLERANCE.1);
+    found.iter().zip(wanted).map(off).fold(0.0, |worst, off| if off.is_nan() || off > worst { off } else { worst })
 }
 
 /// The strings of a list.
@@ -327,7 +351,7 @@ fn graph_attention(case: &Stored<'_>) -> Result<Outputs> {
     Ok(vec![("y", y), ("alpha", weights)])
 }
 
-/// What is wrong with a case, and why it was allowed more than the tolerance.
+/// What is wrong with a case, and why something else than what is stored was right.
 type Compared = (Vec<String>, BTreeSet<&'static str>);
 
 /// Runs a case and compares everything that is stored of it; `None` where it has no operation here.

@@ -7,6 +7,7 @@
 mod depthwise;
 mod epilogue;
 mod forward;
+mod long_sums;
 mod plan;
 mod source;
 mod tile;
@@ -18,6 +19,7 @@ use rayon::prelude::*;
 
 use crate::tensor::ops::conv::{Conv, ConvEpilogue, ConvSizes, Convolved};
 use crate::tensor::ops::norm::Normalised;
+use crate::tensor::ops::reduce::{Fold, Folding};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::memory::{Block, Values};
@@ -26,6 +28,7 @@ use super::{Cpu, PIECE};
 use depthwise::{DepthwiseRows, DepthwiseSums};
 use epilogue::Finish;
 use forward::Rows;
+use long_sums::Parts;
 use plan::Plan;
 use source::{Norm, Source};
 use weight::{Pieces, Sums};
@@ -93,19 +96,19 @@ impl Conv for Cpu {
     ) -> Result<(Buffer, Buffer)> {
         let plan = Plan::forward(sizes, self.level.width());
         let mut dw = self.take(sizes.channels_out * plan.from_channels * plan.kernel[0] * plan.kernel[1])?;
-        let mut bias = self.take(sizes.channels_out)?;
+        let (dy, pixels) = (self.read(dy)?, sizes.batch * plan.rows.to * plan.columns.to);
+        let bias = self.folded(Fold::Sum, &dy, Folding { outer: 1, folded: pixels, inner: sizes.channels_out })?;
         let in_kernel = winograd::weight::fits(&plan, self.level.width());
         let (values, norm) = self.input(x, norm, in_kernel)?;
         if sizes.batch == 0 {
             dw.values_mut().fill(0.0);
-            bias.values_mut().fill(0.0);
         } else if plan.is_depthwise() {
-            self.sum_depthwise(&values, &self.read(dy)?, &plan, dw.values_mut(), bias.values_mut())?;
+            self.sum_depthwise(&values, &dy, &plan, dw.values_mut())?;
         } else if in_kernel {
             let source = source(&values, &plan, norm.as_ref());
-            self.sum_winograd(source, &self.read(dy)?, &plan, dw.values_mut(), bias.values_mut())?;
+            self.sum_winograd(source, &dy, &plan, dw.values_mut())?;
         } else {
-            self.sum_weights(&values, &self.read(dy)?, plan, dw.values_mut(), bias.values_mut())?;
+            self.sum_weights(&values, &dy, plan, dw.values_mut())?;
         }
         Ok((self.finish(dw, x.dtype)?, self.finish(bias, x.dtype)?))
     }
@@ -166,8 +169,7 @@ impl Cpu {
             self.convolve_rows(source, [weights.values(), bias.values()], plan, form, task)
         })?;
         let moments = epilogue.moments.then(|| self.moments_of(&sums, plan, rows)).transpose()?;
-        let before = before.map(|before| self.finish(before, x.dtype)).transpose()?;
-        Ok(Convolved { y: self.finish(y, x.dtype)?, before, moments })
+        Ok(Convolved { y: self.finish(y, x.dtype)?, before: before.map(Buffer::Cpu), moments })
     }
 
     fn convolve_rows(
@@ -261,95 +263,73 @@ impl Cpu {
         Ok(packed)
     }
 
-    fn sum_weights(&self, x: &[f32], dy: &[f32], plan: Plan, dw: &mut [f32], bias: &mut [f32]) -> Result<()> {
+    fn sum_weights(&self, x: &[f32], dy: &[f32], plan: Plan, dw: &mut [f32]) -> Result<()> {
         let pieces = Pieces::new(plan);
         let (plan, rows) = (&pieces.plan, pieces.sums_rows());
         let (widest, per_part) = (2 * self.level.width(), plan.groups * plan.blocks.len());
-        let mut sums = self.take(pieces.parts * per_part * rows * widest)?;
-        sums.values_mut().par_chunks_exact_mut(rows * widest).enumerate().try_for_each(
-            |(task, sums)| -> Result<()> {
-                let (part, group) = (task / per_part, task % per_part / plan.blocks.len());
-                let block = &plan.blocks[task % plan.blocks.len()];
-                let [packed, copied] = pieces.scratch_len(block.width);
-                let (mut packed, mut copied) = (self.take(packed)?, self.take(copied)?);
-                let (packed, copied) = (packed.values_mut(), copied.values_mut());
-                let sums = &mut sums[..rows * block.width];
-                self.level.launch(Sums { pieces: &pieces, x, dy, part, group, block, sums, packed, copied });
-                Ok(())
-            },
-        )?;
-        let sums = sums.values();
+        let mut parts = Parts::new(self, pieces.parts * per_part, rows * widest, pieces.terms())?;
+        parts.each().into_par_iter().enumerate().try_for_each(|(task, sums)| -> Result<()> {
+            let (part, group) = (task / per_part, task % per_part / plan.blocks.len());
+            let block = &plan.blocks[task % plan.blocks.len()];
+            let [packed, copied] = pieces.scratch_len(block.width);
+            let (mut packed, mut copied) = (self.take(packed)?, self.take(copied)?);
+            let (packed, copied) = (packed.values_mut(), copied.values_mut());
+            self.level.launch(Sums { pieces: &pieces, x, dy, part, group, block, sums, packed, copied });
+            Ok(())
+        })?;
         let mut gradients = Vec::with_capacity(per_part);
-        let (mut dw, mut bias) = (dw, bias);
+        let mut dw = dw;
         for task in 0..per_part {
             let valid = plan.blocks[task % plan.blocks.len()].valid;
-            let (weights, rest) = std::mem::take(&mut dw).split_at_mut(valid * (rows - 1));
-            let (biases, others) = std::mem::take(&mut bias).split_at_mut(valid);
-            gradients.push((task, weights, biases));
-            (dw, bias) = (rest, others);
+            let (weights, rest) = std::mem::take(&mut dw).split_at_mut(valid * rows);
+            gradients.push((task, weights));
+            dw = rest;
         }
-        gradients.into_par_iter().for_each(|(task, weights, biases)| {
+        gradients.into_par_iter().for_each(|(task, weights)| {
             let width = plan.blocks[task % plan.blocks.len()].width;
-            let sum = |row: usize, lane: usize| {
-                let parts = sums.chunks_exact(rows * widest).skip(task).step_by(per_part);
-                parts.map(|sums| sums[row * width + lane]).sum::<f32>()
-            };
+            let first = task * rows * widest;
+            let sum = |row: usize, lane: usize| parts.total(first + row * width + lane, per_part * rows * widest);
             let (channels, taps) = (plan.from_channels, plan.kernel[0] * plan.kernel[1]);
-            for (lane, weights) in weights.chunks_exact_mut(rows - 1).enumerate() {
+            for (lane, weights) in weights.chunks_exact_mut(rows).enumerate() {
                 for (at, to) in weights.iter_mut().enumerate() {
-                    *to = sum(at % taps * channels + at / taps, lane);
+                    *to = sum(at % taps * channels + at / taps, lane) as f32;
                 }
             }
-            biases.iter_mut().enumerate().for_each(|(lane, to)| *to = sum(rows - 1, lane));
         });
         Ok(())
     }
 
-    fn sum_winograd(
-        &self,
-        source: Source<'_>,
-        dy: &[f32],
-        plan: &Plan,
-        dw: &mut [f32],
-        bias: &mut [f32],
-    ) -> Result<()> {
+    fn sum_winograd(&self, source: Source<'_>, dy: &[f32], plan: &Plan, dw: &mut [f32]) -> Result<()> {
         let (rows, columns, channels) = (plan.rows.to, plan.columns.to, plan.to_channels);
         let dy = Source { values: dy, rows, columns, channels, norm: None };
-        let len = winograd::weight::sums_len(plan);
-        let mut sums = self.take(winograd::weight::parts(plan) * len)?;
-        sums.values_mut().par_chunks_exact_mut(len).enumerate().try_for_each(|(part, sums)| -> Result<()> {
+        let [count, len, terms] = winograd::weight::parts(plan);
+        let mut parts = Parts::new(self, count, len, terms)?;
+        parts.each().into_par_iter().enumerate().try_for_each(|(part, sums)| -> Result<()> {
             let mut scratch = self.take(winograd::weight::scratch_len(plan, &source))?;
             let scratch = scratch.values_mut();
             self.level.launch(winograd::weight::Sums { plan, source, dy, part, sums, scratch });
             Ok(())
         })?;
-        let sums = sums.values();
-        let outputs = dw.par_chunks_exact_mut(9 * plan.from_channels).zip(bias).enumerate();
-        outputs.for_each(|(channel, (dw, bias))| {
-            *bias = winograd::weight::gradients(plan, sums, channel, dw);
-        });
+        let outputs = dw.par_chunks_exact_mut(9 * plan.from_channels).enumerate();
+        outputs.for_each(|(channel, dw)| winograd::weight::gradients(plan, &parts, channel, dw));
         Ok(())
     }
 
-    fn sum_depthwise(&self, x: &[f32], dy: &[f32], plan: &Plan, dw: &mut [f32], bias: &mut [f32]) -> Result<()> {
+    fn sum_depthwise(&self, x: &[f32], dy: &[f32], plan: &Plan, dw: &mut [f32]) -> Result<()> {
         let (rows, channels, taps) = (plan.batch * plan.rows.to, plan.groups, plan.kernel[0] * plan.kernel[1]);
-        let parts = rows.min(TASKS);
-        let len = (taps + 1) * channels;
-        let mut sums = self.take(parts * len)?;
-        sums.values_mut().par_chunks_exact_mut(len).enumerate().for_each(|(part, sums)| {
-            let rows = part * rows / parts..(part + 1) * rows / parts;
+        let (count, len) = (rows.min(TASKS), taps * channels);
+        let mut parts = Parts::new(self, count, len, rows.div_ceil(count) * plan.columns.to)?;
+        parts.each().into_par_iter().enumerate().for_each(|(part, sums)| {
+            let rows = part * rows / count..(part + 1) * rows / count;
             self.level.launch(DepthwiseSums { plan, x, dy, rows, sums });
         });
-        let sums = sums.values();
-        let sum = |at: usize| sums.iter().skip(at).step_by(len).sum::<f32>();
         let pieces = dw.par_chunks_mut((PIECE / taps).max(1) * taps).enumerate();
         pieces.for_each(|(piece, to)| {
             let first = piece * (PIECE / taps).max(1) * taps;
             for (at, to) in to.iter_mut().enumerate() {
-                *to = sum((first + at) % taps * channels + (first + at) / taps);
+                *to = parts.total((first + at) % taps * channels + (first + at) / taps, len) as f32;
             }
         });
-        bias.iter_mut().enumerate().for_each(|(channel, to)| *to = sum(taps * channels + channel));
         Ok(())
     }
 }

@@ -11,6 +11,8 @@ use super::{Cpu, PIECE};
 
 /// Nodes that one task works on.
 const NODES: usize = 16;
+/// Channels that are summed at once.
+const RUN: usize = 32;
 
 impl Edges<'_> {
     /// The edges that end in a node.
@@ -99,7 +101,8 @@ impl Graphs for Cpu {
         let (weight_values, node_values, level) = (self.read(weights)?, self.read(values)?, self.level);
         let sources = edges.sources.host::<i32>();
         let (heads, width) = (weights.len / sources.len().max(1), values.len / edges.nodes.max(1));
-        let channels = width / heads.max(1);
+        let channels = (width / heads.max(1)).max(1);
+        let runs = channels.div_ceil(RUN);
         let mut block = self.take(values.len)?;
         let tasks = block.values_mut().par_chunks_mut((NODES * width).max(1)).enumerate();
         tasks.for_each(|(task, to)| {
@@ -107,11 +110,14 @@ impl Graphs for Cpu {
                 #[inline(always)]
                 || {
                     for (node, to) in to.chunks_exact_mut(width).enumerate() {
-                        to.fill(0.0);
-                        for edge in edges.ending_in(task * NODES + node) {
-                            let weights = &weight_values[*edge as usize * heads..][..heads];
-                            let from = &node_values[sources[*edge as usize] as usize * width..][..width];
-                            add_scaled(to, from, weights, channels);
+                        let ending = edges.ending_in(task * NODES + node);
+                        for (run, to) in to.chunks_mut(channels).flat_map(|head| head.chunks_mut(RUN)).enumerate() {
+                            let (head, first) = (run / runs, run / runs * channels + run % runs * RUN);
+                            let term = |edge: &i32| {
+                                let from = sources[*edge as usize] as usize * width + first;
+                                (weight_values[*edge as usize * heads + head], &node_values[from..])
+                            };
+                            sum_scaled(ending.iter().map(term), to);
                         }
                     }
                 },
@@ -145,13 +151,15 @@ impl Graphs for Cpu {
     }
 }
 
-/// Adds `channels` values a head, each head times its weight.
+/// Σ weight · values over some edges, of at most [`RUN`] values each.
 #[inline(always)]
-fn add_scaled(to: &mut [f32], from: &[f32], weights: &[f32], channels: usize) {
-    let heads = to.chunks_exact_mut(channels).zip(from.chunks_exact(channels)).zip(weights);
-    for ((to, from), weight) in heads {
-        to.iter_mut().zip(from).for_each(|(to, x)| *to += weight * x);
+fn sum_scaled<'a>(terms: impl Iterator<Item = (f32, &'a [f32])>, to: &mut [f32]) {
+    let mut sums = [0f64; RUN];
+    let sums = &mut sums[..to.len()];
+    for (weight, values) in terms {
+        sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += f64::from(weight) * f64::from(*x));
     }
+    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as f32);
 }
 
 /// Distances in f64: differences of f32 are exact but for the last place, and equal distances are equal.

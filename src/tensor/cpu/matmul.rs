@@ -13,7 +13,7 @@ use super::gemm::{Apart, Matrix, Multiply, Tile, WHOLE, panel_width};
 use super::memory::{Values, ready};
 use super::pack::{PackRight, pack_left, pack_right, packed_len};
 use super::vector::{Kernel, Vector};
-use super::{Block, Cpu, PIECE};
+use super::{Block, Cpu};
 
 /// Steps of the inner dimension between two visits of the result: a left panel of them stays in the first cache.
 const DEPTH: usize = 384;
@@ -186,15 +186,16 @@ impl Cpu {
         )
     }
 
-    /// Sums of parts of long sums, one part after the other.
+    /// Sums of parts of long sums in f64, one part after the other.
     pub(super) fn add_parts(&self, partial: &[f32], to: &mut [f32]) {
         let len = to.len();
-        to.par_chunks_mut(PIECE).enumerate().for_each(|(piece, to)| {
-            let start = piece * PIECE;
-            to.copy_from_slice(&partial[start..start + to.len()]);
-            for part in partial.chunks_exact(len).skip(1) {
-                to.iter_mut().zip(&part[start..]).for_each(|(to, x)| *to += x);
+        to.par_chunks_mut(RUN).enumerate().for_each(|(run, to)| {
+            let mut sums = [0f64; RUN];
+            let sums = &mut sums[..to.len()];
+            for part in partial.chunks_exact(len) {
+                sums.iter_mut().zip(&part[run * RUN..]).for_each(|(sum, x)| *sum += f64::from(*x));
             }
+            to.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as f32);
         });
     }
 
@@ -314,26 +315,28 @@ impl Plan<'_> {
         )
     }
 
+    /// The right operand's panels for some steps of a part, packed into `own` where jobs do not share them.
+    #[inline(always)]
+    fn right_panels<'p, V: Vector>(&'p self, part: &Part, depth: Range<usize>, own: &'p mut [f32]) -> &'p [f32] {
+        let (Plan { sizes, .. }, Part { batch, columns, .. }) = (self, part);
+        let Some(packed) = &self.packed else {
+            let y = sizes.y.matrix(self.y, &sizes.batch, *batch);
+            pack_right(y, depth, columns.clone(), V::COLUMNS, own);
+            return own;
+        };
+        let block = sizes.block_len(COLUMNS, V::COLUMNS);
+        let index = batch % sizes.right_operands() * sizes.inner.div_ceil(DEPTH) + depth.start / DEPTH;
+        let index = index * self.column_blocks + columns.start / COLUMNS;
+        &packed.values()[index * block..][..block]
+    }
+
     /// Sets a part of the result, or adds to it behind the first steps.
     #[inline(always)]
     fn multiply<V: Vector>(&self, part: &Part, depth: Range<usize>, left: &mut [f32], right: &mut [f32]) {
         let Plan { sizes, .. } = self;
         let Part { batch, rows, columns, inner, .. } = part;
         let x = sizes.x.matrix(self.x, &sizes.batch, *batch);
-        let right: &[f32] = match &self.packed {
-            Some(packed) => {
-                let block = sizes.block_len(COLUMNS, V::COLUMNS);
-                let depths = sizes.inner.div_ceil(DEPTH);
-                let index = batch % sizes.right_operands() * depths + depth.start / DEPTH;
-                let index = index * self.column_blocks + columns.start / COLUMNS;
-                &packed.values()[index * block..][..block]
-            }
-            None => {
-                let y = sizes.y.matrix(self.y, &sizes.batch, *batch);
-                pack_right(y, depth.clone(), columns.clone(), V::COLUMNS, right);
-                right
-            }
-        };
+        let right = self.right_panels::<V>(part, depth.clone(), right);
         let right_step = depth.len() * V::COLUMNS;
         let add = depth.start > inner.start;
         let (line, sizes_of) = (sizes.columns, [rows.len(), columns.len()]);

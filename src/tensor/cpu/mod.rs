@@ -3,6 +3,11 @@
 //! Kernels see f32 alone: bf16 is widened as it is read and rounded once as it is written. Work is cut into pieces of
 //! fixed size, whatever the number of threads, and partial results are put together in one order: the same bits for
 //! any number of threads on one [`Level`].
+//!
+//! Long sums follow one rule: no number in f32 gathers more than [`SPAN`] terms, and what spans give is added in f64.
+//! Reductions, normalisations, losses and gradients of weights keep it by themselves; products of matrices gather at most
+//! 384 terms in a register, and their sums over many rows are cut into parts, put together in f64. An output of a
+//! convolution, or an element of a product, is otherwise as long a sum in f32 as its channels or columns make it.
 
 mod conv;
 mod attention;
@@ -52,6 +57,9 @@ use memory::{Pool, Values};
 /// Elements that one task works on where an operation treats each alone.
 const PIECE: usize = 1 << 14;
 
+/// Terms of a long sum that are added in f32 before their sum is added in f64.
+const SPAN: usize = 1 << 12;
+
 /// The CPU as a device.
 #[derive(Debug)]
 pub struct Cpu {
@@ -68,7 +76,11 @@ impl Cpu {
 
     /// The CPU with no wider instructions than those of a level; a level that it lacks becomes its best one.
     pub fn with_level(level: Level) -> Device {
-        Arc::new(Cpu { pool: Arc::default(), level: level.min(Level::best()), plans: fft::Plans::default() })
+        Arc::new(Cpu::at(level))
+    }
+
+    fn at(level: Level) -> Cpu {
+        Cpu { pool: Arc::default(), level: level.min(Level::best()), plans: fft::Plans::default() }
     }
 
     /// Memory for so many f32, holding anything.

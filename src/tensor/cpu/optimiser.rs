@@ -9,6 +9,10 @@ use super::{Cpu, PIECE};
 
 /// Sums kept side by side, so that additions need not wait for each other.
 const LANES: usize = 8;
+/// Elements from which on results are written past the caches, which could not keep them until they are used.
+const LARGE: usize = 1 << 20;
+/// Elements that are worked out in the first cache before they are written so.
+const RUN: usize = 512;
 
 impl Optimise for Cpu {
     fn adam_step(&self, state: [Slice<'_>; 4], scale: Option<Slice<'_>>, step: AdamStep) -> Result<[Buffer; 3]> {
@@ -28,7 +32,10 @@ impl Optimise for Cpu {
             let from = [&value[range.clone()], &gradient[range.clone()], &mean[range.clone()], &square[range]];
             level.run(
                 #[inline(always)]
-                || adam_piece(from, [values, means, squares], scale, step),
+                || match len < LARGE {
+                    true => adam_piece(from, [values, means, squares], scale, step),
+                    false => adam_large(from, [values, means, squares], scale, step),
+                },
             );
         });
         Ok(blocks.map(Buffer::Cpu))
@@ -75,6 +82,41 @@ fn adam_piece(from: [&[f32]; 4], to: [&mut [f32]; 3], scale: f32, step: AdamStep
     }
 }
 
+/// [`adam_piece`] for results that are not soon read: memory is not asked for what they overwrite.
+#[inline(always)]
+fn adam_large(from: [&[f32]; 4], mut to: [&mut [f32]; 3], scale: f32, step: AdamStep) {
+    let (len, mut held) = (to[0].len(), [[0f32; RUN]; 3]);
+    for first in (0..len).step_by(RUN) {
+        let range = first..len.min(first + RUN);
+        let parts = held.each_mut().map(|held| &mut held[..range.len()]);
+        adam_piece(from.map(|from| &from[range.clone()]), parts, scale, step);
+        for (to, held) in to.iter_mut().zip(&held) {
+            write_past_caches(&held[..range.len()], &mut to[range.clone()]);
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every machine of the architecture has SSE.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
+/// Copies numbers to memory; a fence belongs behind the last of them.
+#[inline(always)]
+fn write_past_caches(from: &[f32], to: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if to.as_ptr().cast::<std::arch::x86_64::__m128>().is_aligned() {
+        use std::arch::x86_64::{_mm_loadu_ps, _mm_stream_ps};
+        let ((from, rest), (to, rest_to)) = (from.as_chunks::<4>(), to.as_chunks_mut::<4>());
+        for (from, to) in from.iter().zip(to) {
+            // SAFETY: four numbers are read and four written; the first written one is aligned as the check found.
+            unsafe { _mm_stream_ps(to.as_mut_ptr(), _mm_loadu_ps(from.as_ptr())) }
+        }
+        return rest_to.copy_from_slice(rest);
+    }
+    to.copy_from_slice(from);
+}
+
 /// Σx² in f64, which holds the square of every f32.
 #[inline(always)]
 fn squares(piece: &[f32]) -> f64 {
@@ -85,4 +127,35 @@ fn squares(piece: &[f32]) -> f64 {
     }
     held.iter_mut().zip(rest).for_each(|(held, x)| *held += f64::from(*x) * f64::from(*x));
     held.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_steps_give_the_bits_of_small_ones() {
+        let numbers = |of: fn(f32) -> f32| (0..3 * RUN + 7).map(|i| of(i as f32)).collect::<Vec<f32>>();
+        let from =
+            [numbers(f32::sin), numbers(f32::cos), numbers(|x| (0.3 * x).sin()), numbers(|x| (0.7 * x).cos().abs())];
+        let step = AdamStep {
+            rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            decay: 0.01,
+            decoupled: true,
+            correction1: 0.5,
+            correction2: 0.7,
+        };
+        let given = || from.each_ref().map(|from| &from[1..]);
+        let worked_out = |work: fn([&[f32]; 4], [&mut [f32]; 3], f32, AdamStep), skipped: usize| {
+            let mut to = [0, 1, 2].map(|_| vec![0f32; from[0].len() - 1 + skipped]);
+            work(given(), to.each_mut().map(|to| &mut to[skipped..]), 0.5, step);
+            to.map(|to| to[skipped..].to_vec())
+        };
+        for skipped in 0..4 {
+            assert_eq!(worked_out(adam_large, skipped), worked_out(adam_piece, 0), "{skipped}");
+        }
+    }
 }

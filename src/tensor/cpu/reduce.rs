@@ -8,6 +8,7 @@ use crate::tensor::ops::reduce::{Fold, Folding, Reduce};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::gemm::Apart;
+use super::memory::Block;
 use super::{Cpu, PIECE};
 
 /// Numbers of a line whose results are kept side by side, so that none waits for the one before.
@@ -19,11 +20,19 @@ const STRIP: usize = 256;
 
 impl Reduce for Cpu {
     fn fold(&self, op: Fold, x: Slice<'_>, folding: Folding) -> Result<Buffer> {
-        let (values, level, cut) = (self.read(x)?, self.level, Cut::new(folding));
+        let block = self.folded(op, &self.read(x)?, folding)?;
+        self.finish(block, DType::F32)
+    }
+}
+
+impl Cpu {
+    /// [`Reduce::fold`] of numbers that have been read.
+    pub(super) fn folded(&self, op: Fold, values: &[f32], folding: Folding) -> Result<Block> {
+        let (level, cut) = (self.level, Cut::new(folding));
         let Folding { outer, inner, .. } = folding;
         let mut block = self.take(outer.saturating_mul(inner))?;
         if outer == 0 || inner == 0 {
-            return self.finish(block, DType::F32);
+            return Ok(block);
         }
         let mut parts = self.take(if cut.slabs > 1 { 2 * outer * cut.slabs * inner } else { 0 })?;
         let (to, of_slabs) = (Apart::new(block.values_mut()), Apart::new(parts.as_slice_mut::<f64>()));
@@ -34,7 +43,7 @@ impl Reduce for Cpu {
                 || {
                     let mut held = [0f64; STRIP];
                     for task in group * cut.least..tasks.min((group + 1) * cut.least) {
-                        let (start, len) = cut.fold(op, &values, folding, task, &mut held);
+                        let (start, len) = cut.fold(op, values, folding, task, &mut held);
                         match cut.slabs {
                             // SAFETY: each task has results of its own.
                             1 => narrow(&held[..len], unsafe { to.part(start, len) }),
@@ -48,7 +57,7 @@ impl Reduce for Cpu {
         if cut.slabs > 1 {
             join_slabs(op, parts.as_slice(), cut.slabs, inner, block.values_mut());
         }
-        self.finish(block, DType::F32)
+        Ok(block)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sums over elements of rows, and their greatest: some lanes side by side in f32, spans of them in f64.
 
-/// Elements that are summed in f32 before their sum is added in f64.
-const SPAN: usize = 1 << 12;
+use super::SPAN;
+
 /// Results kept side by side, so that no operation waits for the one before.
 const LANES: usize = 16;
 

@@ -4,11 +4,12 @@ mod plan;
 mod weight;
 
 use crate::tensor::ops::conv::{Conv, ConvEpilogue, ConvSizes, Convolved};
-use crate::tensor::ops::norm::{Affine, Norm, Normalised};
-use crate::tensor::{Buffer, DType, Memory, Result, Slice};
+use crate::tensor::ops::norm::{Norm, Normalised};
+use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::Cuda;
 use super::elementwise::aligned;
+use super::memory::whole;
 use super::reuse::Block;
 use plan::{DIRECT_CHANNELS, Plan, Setting, Way};
 
@@ -38,12 +39,12 @@ impl Conv for Cuda {
         let plan = Plan::forward(sizes, self.setting(wide, &epilogue));
         let found = self.convolve(wide, w, &plan, &epilogue)?;
         let len = sizes.shape_out().len();
-        let before = found.before.map(|before| self.narrowed(before, len, x.dtype)).transpose()?;
-        Ok(Convolved { y: self.narrowed(found.y, len, x.dtype)?, before, moments: found.moments })
+        Ok(Convolved { y: self.narrowed(found.y, len, x.dtype)?, ..found })
     }
 
     fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer> {
-        let epilogue = ConvEpilogue { bias, ..ConvEpilogue::default() };
+        let (epilogue, mut held) = (ConvEpilogue { bias, ..ConvEpilogue::default() }, None);
+        let w = if dy.dtype == DType::F32 { self.widened(w, &mut held)? } else { w };
         Ok(self.convolve(dy, w, &Plan::backward(sizes, self.setting(dy, &epilogue)), &epilogue)?.y)
     }
 
@@ -54,17 +55,16 @@ impl Conv for Cuda {
         dy: Slice<'_>,
         sizes: &ConvSizes,
     ) -> Result<(Buffer, Buffer)> {
-        let Some(norm) = norm else { return self.sum_weights(x, dy, sizes) };
-        let (x_buffer, mut held) = (self.normalised(x, norm)?, None);
-        let (dw, bias) = self.sum_weights(whole(&x_buffer, x.len), self.widened(dy, &mut held)?, sizes)?;
+        let (mut own_x, mut own_dy) = (None, None);
+        let wide = match norm {
+            None if x.dtype == dy.dtype => return self.sum_weights(x, dy, sizes),
+            None => self.widened(x, &mut own_x)?,
+            Some(norm) => whole(own_x.insert(self.normalised(x, norm)?), x.len),
+        };
+        let (dw, bias) = self.sum_weights(wide, self.widened(dy, &mut own_dy)?, sizes)?;
         let len = sizes.shape_weight().len();
         Ok((self.narrowed(dw, len, x.dtype)?, self.narrowed(bias, sizes.channels_out, x.dtype)?))
     }
-}
-
-/// All of a buffer of f32.
-fn whole(buffer: &Buffer, len: usize) -> Slice<'_> {
-    Slice { buffer, offset: 0, len, dtype: DType::F32 }
 }
 
 impl Cuda {
@@ -83,7 +83,7 @@ impl Cuda {
         let channels = (numbers.to_channels * numbers.groups) as usize;
         let len = numbers.batch as usize * numbers.to_size[0] as usize * numbers.to_size[1] as usize * channels;
         let y = self.take(len, x.dtype)?;
-        let before = epilogue.keep.then(|| self.take(len, x.dtype)).transpose()?;
+        let before = epilogue.keep.then(|| self.take(len, DType::F32)).transpose()?;
         let tiles = plan.tiles();
         let parts = numbers.batch as usize * tiles * channels * NUMBERS;
         let parts = epilogue.moments.then(|| self.take(parts, DType::F32)).transpose()?;
@@ -139,22 +139,7 @@ impl Cuda {
     /// The normalised input in f32: what is rounded once must not be rounded in between.
     fn normalised(&self, x: Slice<'_>, norm: &Normalised<'_>) -> Result<Buffer> {
         let (mut own_x, mut held) = (None, [const { None }; 5]);
-        let x = self.widened(x, &mut own_x)?;
-        let Affine { weight, bias, scale, shift, addend } = norm.affine;
-        let mut wide = [None; 5];
-        for ((wide, given), held) in wide.iter_mut().zip([weight, bias, scale, shift, addend]).zip(&mut held) {
-            *wide = given.map(|given| self.widened(given, held)).transpose()?;
-        }
-        let [weight, bias, scale, shift, addend] = wide;
-        let affine = Affine { weight, bias, scale, shift, addend };
+        let (x, affine) = (self.widened(x, &mut own_x)?, self.widened_affine(norm.affine, &mut held)?);
         self.norm(x, norm.moments, affine, norm.activation, &norm.sizes)
-    }
-
-    /// A result in f32, rounded where its dtype is narrower.
-    fn narrowed(&self, wide: Buffer, len: usize, dtype: DType) -> Result<Buffer> {
-        if dtype == DType::F32 {
-            return Ok(wide);
-        }
-        self.cast(whole(&wide, len), dtype)
     }
 }

@@ -7,6 +7,7 @@ use crate::tensor::{Buffer, DType, Memory, Result, Slice};
 
 use super::Cuda;
 use super::elementwise::{Function, aligned};
+use super::memory::whole;
 
 /// `MatmulSizes` of the kernel file.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -70,6 +71,29 @@ impl Lines {
     }
 }
 
+/// How a product is cut into tiles, and its sums into parts.
+struct Cut {
+    /// Rows and columns of a tile, and what kernels of it are called.
+    tile: [usize; 2],
+    told: &'static str,
+    /// Tiles of one batch.
+    tiles: usize,
+    parts: usize,
+    part_len: usize,
+}
+
+impl Cut {
+    fn new(sizes: &Product, dtype: DType, processors: u32) -> Self {
+        let (batches, processors) = (sizes.batch.iter().product::<usize>(), processors as usize);
+        let tiles = |[rows, columns]: [usize; 2]| sizes.rows.div_ceil(rows) * sizes.columns.div_ceil(columns);
+        let large = if dtype == DType::F32 { [128, 64] } else { [128, 128] };
+        let (tile, told) = if tiles(large) * batches >= processors { (large, "large") } else { ([64, 64], "small") };
+        let parts = (2 * processors / (tiles(tile) * batches)).min(sizes.inner / PART).clamp(1, MOST_PARTS);
+        let part_len = sizes.inner.div_ceil(parts).next_multiple_of(CHUNK_BYTES / dtype.bytes()).max(1);
+        Cut { tile, told, tiles: tiles(tile), parts: sizes.inner.div_ceil(part_len).max(1), part_len }
+    }
+}
+
 impl Matmul for Cuda {
     fn matmul(
         &self,
@@ -91,10 +115,6 @@ impl Matmul for Cuda {
         };
         self.multiply(x, y, sizes, epilogue, dtype)
     }
-}
-
-fn whole(buffer: &Buffer, len: usize) -> Slice<'_> {
-    typed(buffer, len, DType::F32)
 }
 
 fn typed(buffer: &Buffer, len: usize, dtype: DType) -> Slice<'_> {
@@ -123,13 +143,7 @@ impl Cuda {
         }
         let left = Lines::new(sizes.x.column, sizes.x.row, sizes.inner);
         let right = Lines::new(sizes.y.row, sizes.y.column, sizes.inner);
-        let processors = self.machine().multiprocessors() as usize;
-        let tiles = |[rows, columns]: [usize; 2]| sizes.rows.div_ceil(rows) * sizes.columns.div_ceil(columns) * batches;
-        let large = if x.dtype == DType::F32 { [128, 64] } else { [128, 128] };
-        let (size, told) = if tiles(large) >= processors { (large, "large") } else { ([64, 64], "small") };
-        let parts = (2 * processors / tiles(size)).min(sizes.inner / PART).clamp(1, MOST_PARTS);
-        let part_len = sizes.inner.div_ceil(parts).next_multiple_of(CHUNK_BYTES / x.dtype.bytes()).max(1);
-        let parts = sizes.inner.div_ceil(part_len).max(1);
+        let Cut { tile, told, tiles, parts, part_len } = Cut::new(sizes, x.dtype, self.machine().multiprocessors());
         let numbers = MatmulSizes {
             batch: sizes.batch.map(|size| size as i64),
             x_batch: sizes.x.batch.map(|step| step as i64),
@@ -149,9 +163,9 @@ impl Cuda {
             batches: batches as i64,
         };
         let name = format!("matmul_{}{}_{told}", t_or_n(left.outer), t_or_n(!right.outer));
-        let bytes = STAGES * (left.bytes(size[0], x.dtype) + right.bytes(size[1], x.dtype));
-        let bytes = bytes.max(size[0] * (size[1] + 4) * size_of::<f32>());
-        let grid = (tiles(size) / batches, parts, batches.min(MOST_BATCHES));
+        let bytes = STAGES * (left.bytes(tile[0], x.dtype) + right.bytes(tile[1], x.dtype));
+        let bytes = bytes.max(tile[0] * (tile[1] + 4) * size_of::<f32>());
+        let grid = (tiles, parts, batches.min(MOST_BATCHES));
         let launch = self.kernel("matmul", &name, x.dtype).grid(grid.0, grid.1, grid.2).shared(bytes);
         let launch = launch.input(x).input(y).maybe(tail.bias).maybe(tail.residual);
         if parts == 1 {

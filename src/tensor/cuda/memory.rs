@@ -107,8 +107,21 @@ impl Cuda {
             return Ok(x);
         }
         let buffer = held.insert(self.cast(x, DType::F32)?);
-        Ok(Slice { buffer, offset: 0, len: x.len, dtype: DType::F32 })
+        Ok(whole(buffer, x.len))
     }
+
+    /// A result in f32, rounded where its dtype is narrower.
+    pub(super) fn narrowed(&self, wide: Buffer, len: usize, dtype: DType) -> Result<Buffer> {
+        if dtype == DType::F32 {
+            return Ok(wide);
+        }
+        self.cast(whole(&wide, len), dtype)
+    }
+}
+
+/// All of a buffer of f32.
+pub(super) fn whole(buffer: &Buffer, len: usize) -> Slice<'_> {
+    Slice { buffer, offset: 0, len, dtype: DType::F32 }
 }
 
 impl Memory for Cuda {

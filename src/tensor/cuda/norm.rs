@@ -101,6 +101,9 @@ impl Norm for Cuda {
         activation: Option<Map>,
         sizes: &NormSizes,
     ) -> Result<NormGradients> {
+        if x.dtype != dy.dtype {
+            return self.norm_grad_wide(x, dy, moments, affine, activation, sizes);
+        }
         let factors = self.factors(x.dtype, moments, affine, sizes)?;
         let of_tensor = view(sizes, &[x, dy]);
         let pass = |view| PassSizes { view, function: activation.into(), padding: 0 };
@@ -139,6 +142,38 @@ impl Cuda {
     /// Memory for so many f64.
     pub(super) fn take_wide(&self, len: usize) -> Result<Block> {
         self.take(2 * len, DType::F32)
+    }
+
+    /// The same numbers in f32, which `held` keeps where they had to be widened.
+    pub(super) fn widened_affine<'a>(
+        &self,
+        affine: Affine<'a>,
+        held: &'a mut [Option<Buffer>; 5],
+    ) -> Result<Affine<'a>> {
+        let Affine { weight, bias, scale, shift, addend } = affine;
+        let mut wide = [None; 5];
+        for ((wide, given), held) in wide.iter_mut().zip([weight, bias, scale, shift, addend]).zip(held) {
+            *wide = given.map(|given| self.widened(given, held)).transpose()?;
+        }
+        let [weight, bias, scale, shift, addend] = wide;
+        Ok(Affine { weight, bias, scale, shift, addend })
+    }
+
+    /// [`Norm::norm_grad`] for a gradient that is not rounded to the dtype of x.
+    fn norm_grad_wide(
+        &self,
+        x: Slice<'_>,
+        dy: Slice<'_>,
+        moments: Slice<'_>,
+        affine: Affine<'_>,
+        activation: Option<Map>,
+        sizes: &NormSizes,
+    ) -> Result<NormGradients> {
+        let (mut own_x, mut own_dy, mut held) = (None, None, [const { None }; 5]);
+        let (wide, dy) = (self.widened(x, &mut own_x)?, self.widened(dy, &mut own_dy)?);
+        let affine = self.widened_affine(affine, &mut held)?;
+        let found = self.norm_grad(wide, dy, moments, affine, activation, sizes)?;
+        Ok(NormGradients { x: self.narrowed(found.x, x.len, x.dtype)?, ..found })
     }
 
     fn factors(&self, dtype: DType, moments: Slice<'_>, affine: Affine<'_>, sizes: &NormSizes) -> Result<Factors> {

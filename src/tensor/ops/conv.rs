@@ -75,7 +75,7 @@ pub struct ConvEpilogue<'a> {
 pub struct Convolved {
     /// The output.
     pub y: Buffer,
-    /// The values before the activation, where they are kept.
+    /// The values before the activation in f32, where they are kept.
     pub before: Option<Buffer>,
     /// What `Norm::moments` gives of the output, where it is asked for.
     pub moments: Option<Buffer>,
@@ -93,9 +93,10 @@ pub trait Conv {
         sizes: &ConvSizes,
         epilogue: &ConvEpilogue<'_>,
     ) -> Result<Convolved>;
-    /// The gradient of the input for `dy` and `w`, plus a bias for each of its channels.
+    /// The gradient of the input for `dy` and `w`, plus a bias for each of its channels; in the dtype of `dy`, which
+    /// may be f32 where the others are not.
     fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer>;
-    /// The gradients of the weights and of the bias for `x` and `dy`.
+    /// The gradients of the weights and of the bias for `x` and `dy`; in the dtype of `x`, where `dy` may be f32.
     fn conv2d_weight(
         &self,
         x: Slice<'_>,
@@ -379,5 +380,24 @@ mod tests {
         assert_eq!(y.shape(), Shape::from([0, 2, 2, 2]));
         y.backward_with(&beside(&x, [0, 2, 2, 2])).expect("gradients");
         assert_eq!(w.gradient().expect("a gradient").to_vec().expect("values"), vec![0.0; 54]);
+    }
+
+    /// Images so big that sums in f32 alone would lose the small numbers behind the great ones.
+    #[test]
+    fn gradients_of_biases_are_summed_exactly() {
+        for (channels, groups) in [(8, 1), (3, 1), (8, 8)] {
+            let x = zeros([1, channels, 160, 200]);
+            let w = beside(&x, [channels, channels / groups, 3, 3]).with_gradient();
+            let bias = beside(&x, [channels]).with_gradient();
+            let how = Conv2d { padding: [1; 2], groups, ..Conv2d::default() };
+            let y = x.conv2d(&w, Some(&bias), &how).expect("images");
+            let values: Vec<f32> = (0..y.len()).map(|i| 1.0 + (i as f32 * 0.618_034).fract()).collect();
+            let wanted = values.chunks(160 * 200).map(|plane| plane.iter().map(|x| f64::from(*x)).sum::<f64>());
+            y.backward_with(&Tensor::new(x.device(), y.shape(), &values).expect("gradients")).expect("gradients");
+            let found = bias.gradient().and_then(|gradient| gradient.to_vec().ok()).expect("a gradient");
+            for (found, wanted) in found.into_iter().zip(wanted) {
+                assert!((f64::from(found) - wanted).abs() < 1e-7 * wanted, "{found}, expected {wanted}");
+            }
+        }
     }
 }

@@ -103,7 +103,7 @@ pub trait Norm {
         activation: Option<Map>,
         sizes: &NormSizes,
     ) -> Result<Buffer>;
-    /// The gradients of [`Norm::norm`].
+    /// The gradients of [`Norm::norm`]; `dy` may be f32 where the others are not.
     fn norm_grad(
         &self,
         x: Slice<'_>,
@@ -424,7 +424,8 @@ impl Normal {
         if self.held[4].is_some() {
             let positions: Vec<isize> = (2..x.shape.rank() as isize).collect();
             let none = positions.is_empty();
-            gradients.push(Some(if none { dy.clone() } else { dy.sum(&positions, false)? }));
+            let sum = if none { dy.clone() } else { dy.sum(&positions, false)? };
+            gradients.push(Some(sum.to_dtype(x.dtype)?));
         }
         Ok(gradients)
     }

@@ -7,13 +7,12 @@ use std::ops::Range;
 use crate::tensor::cpu::vector::{Kernel, Vector};
 
 use super::epilogue::Finish;
+use super::long_sums::LongSums;
 use super::plan::{Phase, Plan, Tap};
 use super::window::Image;
 
 /// Columns whose sums are added before the next tap: their numbers stay in the nearest cache.
 const COLUMNS: usize = 32;
-/// The other factor of the bias' sums: a number for each of four vectors.
-const ONES: [f32; 64] = [1.0; 64];
 /// Pixels whose sums are kept side by side, so that additions need not wait for each other.
 const PIXELS: usize = 4;
 
@@ -136,20 +135,20 @@ impl Pixels<'_> {
     }
 }
 
-/// Sums over some output rows of all images: a row of channels for each tap, and one for the bias.
+/// Sums over some output rows of all images: a row of channels for each tap.
 pub(super) struct DepthwiseSums<'a> {
     pub(super) plan: &'a Plan,
     pub(super) x: &'a [f32],
     pub(super) dy: &'a [f32],
     /// Rows, counted through all images.
     pub(super) rows: Range<usize>,
-    pub(super) sums: &'a mut [f32],
+    pub(super) sums: LongSums<'a>,
 }
 
 /// Gradients of neighbouring pixels and the pixels that a tap meets.
 struct Products<'a> {
-    /// The first pixel's channels; ones where there are none.
-    x: Option<&'a [f32]>,
+    /// The first pixel's channels.
+    x: &'a [f32],
     dy: &'a [f32],
     x_step: usize,
     channels: usize,
@@ -158,11 +157,11 @@ struct Products<'a> {
 
 impl Kernel for DepthwiseSums<'_> {
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector>(mut self) {
         let plan = self.plan;
         let (channels, columns) = (plan.groups, plan.columns.to);
         let Some((row_taps, column_taps)) = plan.rows.phases.first().zip(plan.columns.phases.first()) else { return };
-        self.sums.fill(0.0);
+        self.sums.clear();
         for row in self.rows {
             let dy = &self.dy[row * columns * channels..][..columns * channels];
             let (image, row) = (row / plan.rows.to, row % plan.rows.to);
@@ -172,8 +171,7 @@ impl Kernel for DepthwiseSums<'_> {
             };
             for start in (0..columns).step_by(COLUMNS) {
                 let piece = start..(start + COLUMNS).min(columns);
-                let (taps, bias) = self.sums.split_at_mut(row_taps.len() * column_taps.len() * channels);
-                let mut taps = taps.chunks_exact_mut(channels);
+                let mut taps = self.sums.before(piece.len()).chunks_exact_mut(channels);
                 for row_tap in row_taps {
                     let x = x_row(row_tap).map(|row| &self.x[row * plan.columns.from * channels..]);
                     for (column_tap, sums) in column_taps.iter().zip(&mut taps) {
@@ -182,8 +180,6 @@ impl Kernel for DepthwiseSums<'_> {
                         }
                     }
                 }
-                let (dy, count) = (&dy[start * channels..], piece.len());
-                Products { x: None, dy, x_step: 0, channels, count }.add::<V>(bias);
             }
         }
     }
@@ -196,13 +192,7 @@ fn products<'a>(plan: &Plan, x: &'a [f32], dy: &'a [f32], offset: isize, columns
     let beyond = (plan.columns.from as isize - offset).max(0).unsigned_abs().div_ceil(step);
     let end = beyond.clamp(first, columns.end);
     let start = if first < end { ((first * step) as isize + offset) as usize * channels } else { 0 };
-    Products {
-        x: Some(&x[start..]),
-        dy: &dy[first * channels..],
-        x_step: step * channels,
-        channels,
-        count: end - first,
-    }
+    Products { x: &x[start..], dy: &dy[first * channels..], x_step: step * channels, channels, count: end - first }
 }
 
 impl Products<'_> {
@@ -225,12 +215,8 @@ impl Products<'_> {
     #[inline(always)]
     fn add_at<V: Vector, const Z: usize>(&self, channel: usize, sums: &mut [f32]) {
         let sums = sums[channel..channel + Z * V::WIDTH].as_mut_ptr();
-        let x = match self.x {
-            Some(x) => x.as_ptr().wrapping_add(channel),
-            None => ONES.as_ptr(),
-        };
-        // SAFETY: `channel` begins Z vectors of channels of the sums and of each of the `count` pixels of x and dy; the
-        // ones are as many as four vectors hold.
+        let x = self.x.as_ptr().wrapping_add(channel);
+        // SAFETY: `channel` begins Z vectors of channels of the sums and of each of the `count` pixels of x and dy.
         unsafe {
             let mut held = [V::zero(); Z];
             for pixel in 0..self.count {

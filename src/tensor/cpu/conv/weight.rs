@@ -1,15 +1,14 @@
-//! Gradients of weights and bias: sums over pixels, for tiles of input channels times output channels.
+//! Gradients of weights: sums over pixels, for tiles of input channels times output channels.
 
 use crate::tensor::cpu::vector::{Kernel, Vector};
 
-use super::plan::{Block, Plan};
+use super::long_sums::LongSums;
+use super::plan::{Block, Phase, Plan};
 use super::tile::{Run, Tile, pixels};
 use super::window::{Image, Window};
 
-/// Columns of the output that are summed before a sum is written.
-const COLUMNS: usize = 128;
-/// Pixels of the output that are summed before a sum is written.
-const PIXELS: usize = 128;
+/// Pixels of the output that are summed before a sum is written: at least, where there are so many, and at most.
+const PIXELS: [usize; 2] = [8, 128];
 /// The most parts that an image's pixels are summed in.
 const PARTS: usize = 32;
 /// More input channels than this are taken some at a time.
@@ -41,11 +40,13 @@ pub(super) struct Pieces {
 impl Pieces {
     pub(super) fn new(plan: Plan) -> Self {
         let (rows, columns) = (plan.rows.to, plan.columns.to);
-        let across = columns.div_ceil(COLUMNS);
-        let width = columns.div_ceil(across);
-        let height = (PIXELS / width).clamp(1, rows);
-        let counts = [rows.div_ceil(height), across];
         let wanted = PARTS / (plan.groups * plan.blocks.len()).min(PARTS);
+        // Parts of few pixels are short sums in f32, and parts are put together in f64.
+        let pixels = (plan.batch * rows * columns / wanted).clamp(PIXELS[0], PIXELS[1]);
+        let across = columns.div_ceil(pixels);
+        let width = columns.div_ceil(across);
+        let height = (pixels / width).clamp(1, rows);
+        let counts = [rows.div_ceil(height), across];
         let parts = wanted.min(plan.batch * counts[0] * counts[1]).max(1);
         Pieces { plan, counts, sizes: [height, width], parts }
     }
@@ -57,10 +58,16 @@ impl Pieces {
         Piece { image: index / (down * across), row, column, rows, columns }
     }
 
-    /// Sums of one block: a row for each tap and input channel, and one for the bias.
+    /// Pixels that a part sums over at most.
+    pub(super) fn terms(&self) -> usize {
+        let pieces = self.plan.batch * self.counts[0] * self.counts[1];
+        pieces.div_ceil(self.parts) * self.sizes[0] * self.sizes[1]
+    }
+
+    /// Sums of one block: a row for each tap and input channel.
     pub(super) fn sums_rows(&self) -> usize {
         let taps = self.plan.phases.first().map_or(0, |phase| phase.taps);
-        taps * self.plan.from_channels + 1
+        taps * self.plan.from_channels
     }
 
     /// Numbers that a task takes for its block's gradients of the output, and for copied pixels.
@@ -85,7 +92,7 @@ pub(super) struct Sums<'a> {
     pub(super) part: usize,
     pub(super) group: usize,
     pub(super) block: &'a Block,
-    pub(super) sums: &'a mut [f32],
+    pub(super) sums: LongSums<'a>,
     /// Rooms of [`Pieces::scratch_len`].
     pub(super) packed: &'a mut [f32],
     pub(super) copied: &'a mut [f32],
@@ -96,11 +103,11 @@ impl Kernel for Sums<'_> {
     fn run<V: Vector>(mut self) {
         let pieces = self.pieces;
         let all = pieces.plan.batch * pieces.counts[0] * pieces.counts[1];
-        self.sums.fill(0.0);
+        self.sums.clear();
         for index in self.part * all / pieces.parts..(self.part + 1) * all / pieces.parts {
             let piece = pieces.piece(index);
             self.pack(&piece);
-            self.bias::<V>(&piece);
+            self.sums.before(piece.rows * piece.columns);
             let channels = pieces.plan.from_channels;
             let each = if channels > CHANNELS { SOME_CHANNELS } else { channels };
             for first in (0..channels).step_by(each) {
@@ -129,16 +136,6 @@ impl Sums<'_> {
     }
 
     #[inline(always)]
-    fn bias<V: Vector>(&mut self, piece: &Piece) {
-        let runs = [Run { x: 0, panel: 0, len: piece.rows * piece.columns }];
-        let one = 1.0;
-        let last = (self.pieces.sums_rows() - 1) * self.block.width;
-        let tile = self.tile(&runs, &one, [0, 0], last);
-        // SAFETY: every step reads the same one; the panel and the last row of the sums are there.
-        unsafe { tile.sum::<V>(1, self.block.width) }
-    }
-
-    #[inline(always)]
     fn tile<'r>(&mut self, runs: &'r [Run], x: *const f32, steps: [usize; 2], sums: usize) -> Tile<'r> {
         let width = self.block.width;
         Tile {
@@ -148,17 +145,17 @@ impl Sums<'_> {
             across: steps[1],
             panel: self.packed.as_ptr(),
             start: None,
-            y: self.sums[sums..].as_mut_ptr(),
+            y: self.sums.before(0)[sums..].as_mut_ptr(),
             y_step: width,
             valid: width,
         }
     }
 
-    /// All taps of some input channels.
+    /// Where the pixels of some input channels lie from the first tap's on: in the image, or copied with zeros around; and
+    /// the steps from row to row and from pixel to pixel.
     #[inline(always)]
-    fn channels<V: Vector>(&mut self, piece: &Piece, first: usize, count: usize) {
+    fn pixels_of(&mut self, piece: &Piece, phase: &Phase, first: usize, count: usize) -> (*const f32, usize, usize) {
         let plan = &self.pieces.plan;
-        let Some(phase) = plan.phases.first() else { return };
         let [rows, columns] = self.pieces.window_sizes(piece.rows, piece.columns);
         let corner = [piece.row * plan.rows.step_from, piece.column * plan.columns.step_from];
         let (row, column) = (corner[0] as isize + phase.first[0], corner[1] as isize + phase.first[1]);
@@ -168,39 +165,55 @@ impl Sums<'_> {
         let values = &self.x[piece.image * image..(piece.image + 1) * image];
         let x = Image { values, rows: plan.rows.from, columns: plan.columns.from, channels: all };
         let channel = self.group * plan.from_channels + first;
-        let (from, row_step, pixel) = if count == plan.from_channels && x.holds(&window) {
-            (&x.values[x.at(row as usize, column as usize, channel)..], x.columns * all, all)
-        } else {
-            x.copy(&window, channel..channel + count, columns * count, self.copied);
-            (&*self.copied, columns * count, count)
-        };
-        let from = from.as_ptr();
+        if count == plan.from_channels && x.holds(&window) {
+            return (x.values[x.at(row as usize, column as usize, channel)..].as_ptr(), x.columns * all, all);
+        }
+        x.copy(&window, channel..channel + count, columns * count, self.copied);
+        (self.copied.as_ptr(), columns * count, count)
+    }
+
+    /// All taps of some input channels.
+    #[inline(always)]
+    fn channels<V: Vector>(&mut self, piece: &Piece, first: usize, count: usize) {
+        let plan = &self.pieces.plan;
+        let Some(phase) = plan.phases.first() else { return };
+        let (from, row_step, pixel) = self.pixels_of(piece, phase, first, count);
         let runs: Vec<Run> = (0..piece.rows)
             .map(|row| Run { x: row * plan.rows.step_from * row_step, panel: row * piece.columns, len: piece.columns })
             .collect();
         let steps = [plan.columns.step_from * pixel, 1];
-        let most = V::SUMS / (self.block.width / V::WIDTH);
-        let mut tap = 0;
         let (row_taps, column_taps) = (&plan.rows.phases[0], &plan.columns.phases[0]);
         // Neighbouring taps of whole pixels lie side by side, in the image and in the sums.
         let together =
             if pixel == plan.from_channels && phase.extent[1] == column_taps.len() { column_taps.len() } else { 1 };
+        let mut tap = 0;
         for row in row_taps {
             for column in column_taps.iter().step_by(together) {
                 let at = (row.offset - phase.first[0]) as usize * row_step
                     + (column.offset - phase.first[1]) as usize * pixel;
-                let mut done = 0;
-                while done < together * count {
-                    let rows = pixels(together * count - done, most);
-                    let sums = (tap * plan.from_channels + first + done) * self.block.width;
-                    // SAFETY: the window holds every tap of the piece's pixels, and `done + rows` channels of each.
-                    let tile = self.tile(&runs, unsafe { from.add(at + done) }, steps, sums);
-                    // SAFETY: as above; the panel was packed for the piece, and `sums` has a row for each channel.
-                    unsafe { tile.sum::<V>(rows, self.block.width) }
-                    done += rows;
-                }
+                let sums = tap * plan.from_channels + first;
+                // SAFETY: the window holds every tap of the piece's pixels, and `count` channels of each.
+                unsafe { self.rows::<V>(&runs, from.add(at), steps, sums, together * count) }
                 tap += together;
             }
+        }
+    }
+
+    /// Adds to `count` rows of the sums from the `first` on: a row for each number of x from `x` on.
+    ///
+    /// # Safety
+    /// The runs reach pixels of x, each of `count` numbers.
+    #[inline(always)]
+    unsafe fn rows<V: Vector>(&mut self, runs: &[Run], x: *const f32, steps: [usize; 2], first: usize, count: usize) {
+        let width = self.block.width;
+        let mut done = 0;
+        while done < count {
+            let rows = pixels(count - done, V::SUMS / (width / V::WIDTH));
+            // SAFETY: the caller's contract.
+            let tile = self.tile(runs, unsafe { x.add(done) }, steps, (first + done) * width);
+            // SAFETY: as above; the panel was packed for the piece, and the sums have a row for each channel of each tap.
+            unsafe { tile.sum::<V>(rows, width) }
+            done += rows;
         }
     }
 }

@@ -42,7 +42,7 @@ struct Kept {
     x: Tensor,
     norm: Option<Normal>,
     w: Tensor,
-    /// The values before the activation, and it.
+    /// The activation, and the values before it in f32.
     activation: Option<(Map, Tensor)>,
     sizes: ConvSizes,
     /// Whether gradients of x or of its normalisation, and of w or the bias, are wanted.
@@ -52,31 +52,38 @@ struct Kept {
 }
 
 impl Kept {
-    /// The gradients of x, w, the bias, the residual, and of the tensors of the normalisation.
+    /// The gradients of x, w, the bias, the residual, and of the tensors of the normalisation. What lies between them
+    /// stays f32: each is rounded once.
     fn pull(&self, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
-        let mut dy = dy.to_layout(Layout::Channels)?;
-        if let Some((op, before)) = &self.activation {
-            let inner = dy.device.map_grad(*op, before.slice(), dy.slice())?;
-            dy = before.derive(inner, before.shape, before.layout);
-        }
+        let dz = self.before_activation(&dy.to_layout(Layout::Channels)?)?;
         let (x, norm) = (&self.x, self.norm.as_ref().map(Normal::slices));
-        let weights = || weight_gradients(x, norm.as_ref(), &dy, &self.sizes);
+        let weights = || weight_gradients(x, norm.as_ref(), &dz, &self.sizes);
         let [dw, dbias] = if self.wanted[1] { weights()? } else { [None, None] };
-        let mut of_norm = if self.wanted[0] { self.pull_input(&dy)? } else { vec![None] };
+        let mut of_norm = if self.wanted[0] { self.pull_input(&dz)? } else { vec![None] };
         let mut gradients = vec![of_norm.remove(0), dw];
         gradients.extend(self.has_bias.then_some(dbias));
-        gradients.extend(self.has_residual.then_some(Some(dy)));
+        if self.has_residual {
+            gradients.push(Some(dz.to_dtype(x.dtype)?));
+        }
         gradients.append(&mut of_norm);
         Ok(gradients)
     }
 
+    /// The gradient of what goes into the activation, in f32; `dy` where there is none.
+    fn before_activation(&self, dy: &Tensor) -> Result<Tensor> {
+        let Some((op, before)) = &self.activation else { return Ok(dy.clone()) };
+        let dz = dy.device.map_grad(*op, before.slice(), dy.wide()?.slice())?;
+        Ok(before.derive(dz, before.shape, before.layout))
+    }
+
     /// The gradients of x and of the tensors of the normalisation.
-    fn pull_input(&self, dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn pull_input(&self, dz: &Tensor) -> Result<Vec<Option<Tensor>>> {
         let x = &self.x;
-        let dx = x.device.conv2d_data(dy.slice(), self.w.slice(), &self.sizes, None)?;
-        let dx = x.derive(dx, x.shape, Layout::Channels);
+        let dz = if self.norm.is_some() { dz.wide()? } else { dz.clone() };
+        let dx = x.device.conv2d_data(dz.slice(), self.w.slice(), &self.sizes, None)?;
+        let dx = dz.derive(dx, x.shape, Layout::Channels);
         match &self.norm {
-            None => Ok(vec![Some(dx)]),
+            None => Ok(vec![Some(dx.to_dtype(x.dtype)?)]),
             Some(norm) => norm.gradients(x, &dx),
         }
     }
@@ -129,7 +136,8 @@ impl Convolved {
         let image = |buffer| x.derive(buffer, sizes.shape_out(), Layout::Channels);
         let of_channels = Shape::from([3, sizes.batch, sizes.channels_out]);
         let moments = |buffer| Tensor::dense(&x.device, buffer, of_channels, Layout::Rows, DType::F32);
-        (Fused { y: image(self.y), moments: self.moments.map(moments) }, self.before.map(image))
+        let wide = |buffer| Tensor::dense(&x.device, buffer, sizes.shape_out(), Layout::Channels, DType::F32);
+        (Fused { y: image(self.y), moments: self.moments.map(moments) }, self.before.map(wide))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::tensor::cpu::vector::{Kernel, Vector};
 
+use super::super::long_sums::{LongSums, Parts};
 use super::super::plan::{Block, Plan};
 use super::super::source::Source;
 use super::super::tile::{Run, Tile, pixels};
 use super::super::window::{Image, Window};
-use super::{CENTRE, PLACES, Sheet, TILES, at, spread};
+use super::{PLACES, Sheet, TILES, at, spread};
 
 /// Rows of a sheet: there are sheets for every part.
 const ROWS: usize = 16;
@@ -48,14 +49,13 @@ impl Cut {
     }
 }
 
-/// Parts that are summed apart, to be put together in one order.
-pub(in crate::tensor::cpu::conv) fn parts(plan: &Plan) -> usize {
-    Cut::new(plan).sheets(plan).clamp(1, PARTS)
-}
-
-/// Numbers of a part's sums: for each block a row for each input channel at each place, and one for the bias.
-pub(in crate::tensor::cpu::conv) fn sums_len(plan: &Plan) -> usize {
-    (PLACES * plan.from_channels + 1) * plan.padded
+/// Parts that are summed apart, to be put together in one order; the sums of a part, for each block a row for each input
+/// channel at each place; and the tiles that each is over, at most.
+pub(in crate::tensor::cpu::conv) fn parts(plan: &Plan) -> [usize; 3] {
+    let cut = Cut::new(plan);
+    let sheets = cut.sheets(plan);
+    let parts = sheets.clamp(1, PARTS);
+    [parts, PLACES * plan.from_channels * plan.padded, sheets.div_ceil(parts) * cut.rows.div_ceil(2) * TILES]
 }
 
 /// Numbers that a task takes beside its sums.
@@ -77,7 +77,7 @@ pub(in crate::tensor::cpu::conv) struct Sums<'a> {
     /// The gradients of the outputs of all images.
     pub(in crate::tensor::cpu::conv) dy: Source<'a>,
     pub(in crate::tensor::cpu::conv) part: usize,
-    pub(in crate::tensor::cpu::conv) sums: &'a mut [f32],
+    pub(in crate::tensor::cpu::conv) sums: LongSums<'a>,
     /// Room for [`scratch_len`] numbers.
     pub(in crate::tensor::cpu::conv) scratch: &'a mut [f32],
 }
@@ -85,15 +85,15 @@ pub(in crate::tensor::cpu::conv) struct Sums<'a> {
 impl Kernel for Sums<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Sums { plan, source, dy, part, sums, scratch } = self;
-        let (cut, parts) = (Cut::new(plan), parts(plan));
+        let Sums { plan, source, dy, part, mut sums, scratch } = self;
+        let (cut, [parts, ..]) = (Cut::new(plan), parts(plan));
         let (factors, scratch) = scratch.split_at_mut(source.scratch_len());
         let [input_len, output_len, spread_len, _] = lens(plan);
         let (input, scratch) = scratch.split_at_mut(input_len);
         let (output, scratch) = scratch.split_at_mut(output_len);
         let (spread_input, spread_output) = scratch.split_at_mut(spread_len);
         let all = cut.sheets(plan);
-        sums.fill(0.0);
+        sums.clear();
         for index in part * all / parts..(part + 1) * all / parts {
             let (image, sheet) = cut.sheet(plan, index);
             let [down, across] = sheet.tiles();
@@ -104,7 +104,7 @@ impl Kernel for Sums<'_> {
             for row in 0..down {
                 spread::<V>(&input[2 * row * row_step..], row_step, plan.from_channels, across, spread_input);
                 let of_row = &output[4 * row * across * plan.to_channels..];
-                add_row::<V>(plan, [spread_input, of_row], across, spread_output, sums);
+                add_row::<V>(plan, [spread_input, of_row], across, spread_output, sums.before(across));
             }
         }
     }
@@ -123,7 +123,7 @@ fn outputs(dy: &Image<'_>, sheet: &Sheet, to: &mut [f32]) {
 fn add_row<V: Vector>(plan: &Plan, [x, dy]: [&[f32]; 2], tiles: usize, spread: &mut [f32], sums: &mut [f32]) {
     let mut rest = sums;
     for block in &plan.blocks {
-        let (own, others) = std::mem::take(&mut rest).split_at_mut((PLACES * plan.from_channels + 1) * block.width);
+        let (own, others) = std::mem::take(&mut rest).split_at_mut(PLACES * plan.from_channels * block.width);
         rest = others;
         spread_output::<V>(dy, plan.to_channels, block, tiles, spread);
         add_products::<V>(x, spread, [tiles, plan.from_channels, block.width], own);
@@ -164,26 +164,23 @@ fn spread_pair<V: Vector>(a: V, b: V) -> [V; 4] {
     [a, a.plus(b), a.minus(b), V::zero().minus(b)]
 }
 
-/// Adds the products of input channels with a block's channels at every place, and the block's bias.
+/// Adds the products of input channels with a block's channels at every place.
 #[inline(always)]
 fn add_products<V: Vector>(x: &[f32], dy: &[f32], [tiles, channels, width]: [usize; 3], sums: &mut [f32]) {
     let (x, dy) = (&x[..PLACES * tiles * channels], &dy[..PLACES * tiles * width]);
-    let sums = &mut sums[..(PLACES * channels + 1) * width];
-    let (runs, one) = ([Run { x: 0, panel: 0, len: tiles }], 1.0);
+    let sums = &mut sums[..PLACES * channels * width];
+    let runs = [Run { x: 0, panel: 0, len: tiles }];
     let mut tile = Tile {
         runs: &runs,
-        x: &one,
-        along: 0,
-        across: 0,
-        panel: dy[CENTRE * tiles * width..].as_ptr(),
+        x: x.as_ptr(),
+        along: 4 * channels,
+        across: 1,
+        panel: dy.as_ptr(),
         start: None,
-        y: sums[PLACES * channels * width..].as_mut_ptr(),
+        y: sums.as_mut_ptr(),
         y_step: width,
         valid: width,
     };
-    // SAFETY: every step reads the same one; the centre has `width` numbers for each tile, the last row of sums too.
-    unsafe { tile.sum::<V>(1, width) }
-    (tile.along, tile.across) = (4 * channels, 1);
     for place in 0..PLACES {
         tile.panel = dy[place * tiles * width..].as_ptr();
         let mut channel = 0;
@@ -199,27 +196,25 @@ fn add_products<V: Vector>(x: &[f32], dy: &[f32], [tiles, channels, width]: [usi
     }
 }
 
-/// The gradients of the weights of an output channel, put together from the sums of all parts in order; that of the
-/// bias is returned.
-pub(in crate::tensor::cpu::conv) fn gradients(plan: &Plan, sums: &[f32], channel: usize, dw: &mut [f32]) -> f32 {
-    let rows = PLACES * plan.from_channels + 1;
+/// The gradients of the weights of an output channel, put together from the sums of all parts in order.
+pub(in crate::tensor::cpu::conv) fn gradients(plan: &Plan, sums: &Parts, channel: usize, dw: &mut [f32]) {
+    let rows = PLACES * plan.from_channels;
     let before = |block: &&Block| block.start + block.width <= channel;
     let skipped: usize = plan.blocks.iter().take_while(before).map(|block| block.width).sum();
     let width = plan.blocks.iter().find(|block| !before(block)).map_or(0, |block| block.width);
-    let parts = || sums.chunks_exact(sums_len(plan)).map(|sums| &sums[rows * skipped + channel - skipped..]);
-    let sum = |row: usize| parts().map(|sums| sums[row * width]).sum::<f32>();
+    let (first, [_, step, _]) = (rows * skipped + channel - skipped, parts(plan));
     for (from, dw) in dw.chunks_exact_mut(9).enumerate() {
-        let at = |place: usize| sum(place * plan.from_channels + from);
+        let at = |place: usize| sums.total(first + (place * plan.from_channels + from) * width, step);
         let places = std::array::from_fn(|row| std::array::from_fn(|column| at(4 * row + column)));
-        dw.copy_from_slice(gathered(places).as_flattened());
+        let gathered = gathered(places);
+        dw.iter_mut().zip(gathered.as_flattened()).for_each(|(to, sum)| *to = *sum as f32);
     }
-    sum(rows - 1)
 }
 
 /// Gᵀ·s·G of the sums of one pair of channels.
-fn gathered(sums: [[f32; 4]; 4]) -> [[f32; 3]; 3] {
-    let fold = |[a, b, c, d]: [f32; 4]| [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d];
+fn gathered(sums: [[f64; 4]; 4]) -> [[f64; 3]; 3] {
+    let fold = |[a, b, c, d]: [f64; 4]| [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d];
     let wide = sums.map(fold);
-    let columns: [[f32; 3]; 3] = std::array::from_fn(|column| fold(wide.map(|row| row[column])));
+    let columns: [[f64; 3]; 3] = std::array::from_fn(|column| fold(wide.map(|row| row[column])));
     std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]))
 }
