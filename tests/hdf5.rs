@@ -223,7 +223,7 @@ fn chunks_across_events_are_fetched_once_and_cut_one_by_one() {
     }
     for opened in both(folder.path(), "crossing.h5") {
         let many = opened.dataset("many").expect("a dataset").rows::<u8>(70..71).expect("an event");
-        assert!(many.iter().enumerate().all(|(k, value)| usize::from(*value) == k / (48 * 384 * 2) + 1));
+        assert!(many.iter().enumerate().all(|(k, value)| usize::from(*value) == k / (12 * 96 * 2) + 1));
         let error = opened.dataset("huge").expect("its header").rows::<u8>(0..1).expect_err("too large").to_string();
         assert!(error.contains("300×1000×1000") && error.contains("256 MB"), "{error}");
     }

@@ -131,14 +131,14 @@ def elsewhere(name, libver):
 
 
 def crossing(name):
-    """Chunks that many events share, some of them large once unpacked."""
+    """Chunks that many events share, and one too large to be unpacked."""
     with h5py.File(os.path.join(folder, name), "w") as f:
         noise = random.integers(0, 4, (40, 16, 16, 49), dtype="u1")
         note(name, f.create_dataset("shared", data=noise, chunks=(17, 5, 16, 7), compression="gzip"))
         note(name, f.create_dataset("plain", data=noise, chunks=(17, 5, 16, 7)))
-        many = f.create_dataset("many", (120, 384, 384, 2), "u1", chunks=(120, 48, 384, 2), compression="gzip")
+        many = f.create_dataset("many", (120, 96, 96, 2), "u1", chunks=(120, 12, 96, 2), compression="gzip")
         for k in range(8):
-            many[:, k * 48 : k * 48 + 48] = k + 1
+            many[:, k * 12 : k * 12 + 12] = k + 1
         f.create_dataset("huge", (300, 1000, 1000), "u1", chunks=(300, 1000, 1000), compression="gzip")
 
 

@@ -265,6 +265,9 @@ mod tests {
                     let stored: Vec<Bytes> =
                         bytes[from..from + needed.len()].iter().cloned().map(Bytes::from).collect();
                     let unpacked = rows.unpack(&[], needed, &stored).expect("unfiltered chunks");
+                    let padded: u64 = shape.iter().zip(chunk).skip(1).map(|(s, c)| s.next_multiple_of(*c)).product();
+                    let held: usize = unpacked.iter().map(Bytes::len).sum();
+                    assert_eq!(held as u64, (end - start) * padded * 2, "no more than the rows themselves");
                     let mut out = vec![0; ((end - start) * row * 2) as usize];
                     rows.gather(needed, &unpacked, &mut out);
                     let expected: Vec<u8> = (start * row..end * row).flat_map(|i| (i as u16).to_le_bytes()).collect();

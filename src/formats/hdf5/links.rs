@@ -155,7 +155,8 @@ fn link(body: &[u8], name: &str) -> Option<Link> {
         (flags & flag > 0).then_some(from)
     };
     let kind = skip(8, 1).and_then(|at| number(body, at, 1))?;
-    (skip(4, 8), skip(16, 1));
+    skip(4, 8);
+    skip(16, 1);
     let width = 1 << (flags & 3) as usize;
     let length = usize::try_from(number(body, at, width)?).ok()?;
     let found = body.get(at + width..)?.get(..length)?;
