@@ -236,6 +236,24 @@ fn storm_events_are_made_stored_and_inspected() {
 }
 
 #[test]
+fn inspect_shows_what_packed_lightning_stands_for() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/glm");
+    let Some(file) = fs::read_dir(&folder).ok().and_then(|mut files| files.next()?.ok()) else {
+        return println!("skipped: no {}", folder.display());
+    };
+    let shown = gustfront(&["inspect", text(&file.path())]).with(0).out;
+    assert!(shown.contains("Geostationary Lightning Mapper, level 2"), "{shown}");
+    let lines = gustfront(&["inspect", "--json", text(&file.path())]).with(0).out;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (name, within) in [("event_lat", -70.0..70.0), ("event_lon", -160.0..10.0), ("event_energy", 0.0..1e-9)] {
+        let line = lines.iter().find(|line| line["dataset"] == name).expect("a dataset");
+        let ends = ["min", "max"].map(|end| line[end].as_f64().expect("a number"));
+        assert!(line["packed"] == true && ends[0] < ends[1], "{line}");
+        assert!(within.contains(&ends[0]) && within.contains(&ends[1]), "{line}");
+    }
+}
+
+#[test]
 fn inspect_shows_objects_indexes_and_stores() {
     let (folder, bucket) = folder();
     let output = folder.path().join("archive");

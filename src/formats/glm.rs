@@ -3,6 +3,8 @@
 //! The files are NetCDF-4, which is HDF5; numbers are packed by the CF conventions: whole numbers that may be meant
 //! unsigned, times a scale, plus an offset.
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDateTime;
 
 use super::hdf5::{Element, Hdf5Error, Hdf5File, Value};
@@ -114,22 +116,55 @@ fn same_length(dataset: String, found: usize, other: &str, expected: usize) -> R
     Err(GlmError::Length { dataset, found, expected, other: other.to_string() })
 }
 
+/// How the numbers of a dataset stand for values, by the CF conventions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Packing {
+    scale: f64,
+    offset: f64,
+    turn: f64,
+    fill: Option<f64>,
+}
+
+impl Packing {
+    /// The packing that the attributes of a dataset speak of.
+    pub fn of(element: &Element, attributes: &BTreeMap<String, Value>) -> Packing {
+        let number = |key: &str| attributes.get(key).and_then(Value::number);
+        let is_unsigned = attributes.get("_Unsigned").and_then(Value::text) == Some("true");
+        Packing {
+            scale: number("scale_factor").unwrap_or(1.0),
+            offset: number("add_offset").unwrap_or(0.0),
+            turn: if is_unsigned { turn(element) } else { 0.0 },
+            fill: number("_FillValue"),
+        }
+    }
+
+    /// Whether values are other numbers than those that are stored.
+    pub fn changes(&self) -> bool {
+        (self.scale, self.offset, self.turn) != (1.0, 0.0, 0.0)
+    }
+
+    /// The value that a stored number stands for; NaN where it is missing.
+    pub fn value(&self, stored: f64) -> f64 {
+        match self.fill {
+            Some(fill) if stored == fill => f64::NAN,
+            _ => (if stored < 0.0 { stored + self.turn } else { stored }) * self.scale + self.offset,
+        }
+    }
+}
+
 /// The values of a dataset as the CF conventions unpack them; missing ones are NaN.
 ///
 /// # Errors
 /// No such dataset, or one that holds no numbers.
 pub fn unpacked(file: &Hdf5File, name: &str) -> Result<Vec<f64>, Hdf5Error> {
     let (dataset, attributes) = (file.dataset(name)?, file.attributes(name)?);
-    let number = |key: &str| attributes.get(key).and_then(Value::number);
-    let is_unsigned = attributes.get("_Unsigned").and_then(Value::text) == Some("true");
-    let turn = if is_unsigned { turn(&dataset.element) } else { 0.0 };
-    let (scale, offset) = (number("scale_factor").unwrap_or(1.0), number("add_offset").unwrap_or(0.0));
-    let fill = number("_FillValue");
-    let value = |raw: f64| match fill {
-        Some(fill) if raw == fill => f64::NAN,
-        _ => (if raw < 0.0 { raw + turn } else { raw }) * scale + offset,
-    };
-    Ok(dataset.numbers(0..dataset.length())?.into_iter().map(value).collect())
+    let packing = Packing::of(&dataset.element, &attributes);
+    Ok(dataset.numbers(0..dataset.length())?.into_iter().map(|stored| packing.value(stored)).collect())
+}
+
+/// Whether datasets of these names are those of the mapper's level 2.
+pub fn is_lightning(names: &[&str]) -> bool {
+    [Level::Flash, Level::Group, Level::Event].iter().all(|level| names.contains(&level.times()))
 }
 
 /// What is added to a negative number that is meant unsigned.

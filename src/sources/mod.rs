@@ -80,6 +80,8 @@ pub enum RejectReason {
     MissingData,
     /// Data of another shape or type than expected.
     WrongShape,
+    /// It is sound, in a form that is not read.
+    Unsupported,
 }
 
 impl RejectReason {
@@ -97,6 +99,7 @@ impl RejectReason {
             RejectReason::Contradiction => "contradiction",
             RejectReason::MissingData => "missing_data",
             RejectReason::WrongShape => "wrong_shape",
+            RejectReason::Unsupported => "unsupported",
         }
     }
 }

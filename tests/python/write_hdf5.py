@@ -102,6 +102,49 @@ def keyed(name):
         expected["counts"] = {"datasets": 1500, "empty": sum(k % 11 == 0 for k in range(1500))}
 
 
+def elsewhere(name, libver):
+    """Values that are not where the file's own bytes are, or nowhere."""
+    path = os.path.join(folder, name)
+    with h5py.File(f"{path}.other.h5", "w", libver=libver) as f:
+        f["values"] = np.arange(24, dtype="<i2").reshape(4, 6)
+    with h5py.File(path, "w", libver=libver) as f:
+        f.create_dataset("external", (4, 6), "<i2", external=[(f"{path}.bin", 0, h5py.h5f.UNLIMITED)])[...] = 3
+        layout = h5py.VirtualLayout((4, 6), "<i2")
+        layout[:] = h5py.VirtualSource(f"{name}.other.h5", "values", (4, 6))
+        f.create_virtual_dataset("virtual", layout)
+        f.create_dataset("never", (4, 6), "<i2")
+        f.create_dataset("never_chunked", (4, 6), "<i2", chunks=(1, 6))
+        f.create_dataset("in_part", (4, 6), "<i2", chunks=(1, 3))[1:3] = 5
+        f.create_dataset("filled", (4, 6), "<i2", chunks=(1, 6), fillvalue=-32768)[1] = 5
+    with h5py.File(f"{path}.soft.h5", "w", libver=libver) as f:
+        f["here"] = np.full((4, 6), 777, "<i2")
+        f["soft"] = h5py.SoftLink("/again")
+        f["again"] = h5py.SoftLink("/here")
+        f["lost"] = h5py.SoftLink("/nothing")
+        f["round"] = h5py.SoftLink("/round")
+    # A group with a link to another file is of the new kind in any file.
+    with h5py.File(f"{path}.linked.h5", "w", libver=libver) as f:
+        f["here"] = np.full((4, 6), 777, "<i2")
+        f["soft"] = h5py.SoftLink("/here")
+        f["other"] = h5py.ExternalLink(f"{name}.other.h5", "/values")
+        f["gone"] = h5py.ExternalLink("gone.h5", "/values")
+
+
+def crossing(name):
+    """Chunks that many events share, and one too large to be unpacked."""
+    with h5py.File(os.path.join(folder, name), "w") as f:
+        noise = random.integers(0, 4, (40, 16, 16, 49), dtype="u1")
+        note(name, f.create_dataset("shared", data=noise, chunks=(17, 5, 16, 7), compression="gzip"))
+        note(name, f.create_dataset("plain", data=noise, chunks=(17, 5, 16, 7)))
+        many = f.create_dataset("many", (120, 96, 96, 2), "u1", chunks=(120, 12, 96, 2), compression="gzip")
+        for k in range(8):
+            many[:, k * 12 : k * 12 + 12] = k + 1
+        f.create_dataset("huge", (300, 1000, 1000), "u1", chunks=(300, 1000, 1000), compression="gzip")
+
+
+elsewhere("elsewhere.h5", "earliest")
+elsewhere("elsewhere_late.h5", ("v114", "v114"))
+crossing("crossing.h5")
 dense("early.h5", "earliest")
 dense("late.h5", ("v114", "v114"))
 dense("latest.h5", ("latest", "latest"))

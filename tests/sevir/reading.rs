@@ -105,6 +105,17 @@ fn what_the_catalogue_and_the_file_disagree_on_is_told() {
         file.new_dataset::<i16>().shape(shape).create("ir107").expect("a dataset");
         ids.iter().for_each(|ids| write_ids(&file, ids));
     }
+    for (name, fill) in [("never.h5", None), ("other_fill.h5", Some(5_i16)), ("missing_fill.h5", Some(i16::MIN))] {
+        let file = create(&ir(name));
+        let dataset = file.new_dataset::<i16>().chunk((1, 192, 192, 7)).shape((1, 192, 192, 49));
+        let dataset = if let Some(fill) = fill { dataset.fill_value(fill) } else { dataset };
+        dataset.create("ir107").expect("a dataset");
+        write_ids(&file, &["S1"]);
+    }
+    let linked = create(&ir("linked.h5"));
+    linked.link_external("good.h5", "/ir107", "ir107").expect("a link");
+    write_ids(&linked, &["S1", "S2"]);
+    drop(linked);
     fs::write(ir("text.h5"), "no HDF5 at all").expect("a file");
     let whole = fs::read(ir("good.h5")).expect("a file");
     // The length that the file says it has is longer now.
@@ -120,6 +131,10 @@ fn what_the_catalogue_and_the_file_disagree_on_is_told() {
         ("flat.h5", 0, Some((RejectReason::WrongShape, "expected events×192×192×49"))),
         ("few.h5", 0, Some((RejectReason::WrongShape, "1 entries for 2 rows"))),
         ("none.h5", 0, Some((RejectReason::MissingData, "`id`"))),
+        ("never.h5", 0, Some((RejectReason::MissingData, "never written"))),
+        ("other_fill.h5", 0, Some((RejectReason::MissingData, "a fill value of -32768"))),
+        ("missing_fill.h5", 0, None),
+        ("linked.h5", 0, Some((RejectReason::Unsupported, "one file alone"))),
         ("text.h5", 0, Some((RejectReason::Unreadable, "text.h5"))),
         ("cut.h5", 0, Some((RejectReason::Unreadable, "cut.h5"))),
         ("absent.h5", 0, Some((RejectReason::MissingData, "absent.h5"))),

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
-use gustfront::formats::hdf5::{Dataset, Element, Hdf5File, Layout, Value};
+use gustfront::formats::glm::{self, Packing};
+use gustfront::formats::hdf5::{Dataset, Element, Hdf5Error, Hdf5File, Layout, Value};
 use gustfront::storage::{FileStore, ObjectStore, S3Options, open_existing};
 use serde_json::json;
 
@@ -95,6 +95,9 @@ impl Content {
         if let Some((row, events)) = dense.and_then(|row| Some((row, row.shape.first()?))) {
             return format!("dense SEVIR, {}, events: {events}", row.name);
         }
+        if glm::is_lightning(&rows.iter().map(|row| &*row.name).collect::<Vec<_>>()) {
+            return "lightning of the Geostationary Lightning Mapper, level 2 (LCFA)".into();
+        }
         let of_netcdf = |row: &Row| row.attributes.contains_key("_Netcdf4Dimid");
         let is_netcdf = attributes.contains_key("Conventions")
             || attributes.contains_key("Metadata_Conventions")
@@ -151,6 +154,10 @@ struct Row {
     filters: Vec<String>,
     /// The least and greatest value, and of how many rows out of how many.
     range: Option<([f64; 2], [u64; 2])>,
+    /// Whether those are not the stored numbers but what these stand for, by `scale_factor`, `add_offset`, `_Unsigned`.
+    packed: bool,
+    /// Whether some values were never written, so that there is no such range.
+    unwritten: bool,
     /// The first few texts.
     examples: Vec<String>,
     attributes: BTreeMap<String, Value>,
@@ -163,15 +170,19 @@ impl Row {
             Ok(dataset) => dataset,
             Err(error) => return Row::unreadable(name, error.to_string()),
         };
-        let (mut range, mut examples, mut fault) = (None, Vec::new(), None);
+        let attributes = file.attributes(name).unwrap_or_default();
+        let packing = Packing::of(&dataset.element, &attributes);
+        let (mut range, mut examples, mut fault, mut unwritten) = (None, Vec::new(), None, false);
         match dataset.element {
             Element::Text(_) | Element::VariableText => match dataset.texts(0..dataset.length().min(5)) {
                 Ok(texts) => examples = texts,
+                Err(Hdf5Error::Unwritten { .. }) => unwritten = true,
                 Err(error) => fault = Some(error.to_string()),
             },
             Element::Other(_) => (),
-            _ => match span(&dataset) {
+            _ => match span(&dataset, packing) {
                 Ok(found) => range = found,
+                Err(Hdf5Error::Unwritten { .. }) => unwritten = true,
                 Err(error) => fault = Some(error.to_string()),
             },
         }
@@ -182,10 +193,12 @@ impl Row {
             shape_text: dataset.shape_text(),
             layout: dataset.layout.to_string(),
             filters: dataset.filters.iter().map(ToString::to_string).collect(),
-            attributes: file.attributes(name).unwrap_or_default(),
+            attributes,
             shape: dataset.shape,
             chunk,
             range,
+            packed: packing.changes(),
+            unwritten,
             examples,
             fault,
         }
@@ -201,6 +214,8 @@ impl Row {
             chunk: None,
             filters: Vec::new(),
             range: None,
+            packed: false,
+            unwritten: false,
             examples: Vec::new(),
             attributes: BTreeMap::new(),
             fault: Some(fault),
@@ -209,13 +224,15 @@ impl Row {
 
     fn cells(&self) -> Vec<String> {
         let end = |k: usize| self.range.map_or("-".into(), |(range, _)| number(range[k]));
-        let of = self.range.map_or("-".into(), |(_, [looked, all])| match looked == all {
-            true => "all".to_string(),
-            false => format!("{looked} of {all} rows"),
-        });
+        let of = match self.range {
+            _ if self.unwritten => "never written".into(),
+            None => "-".into(),
+            Some((_, [looked, all])) if looked == all => "all".to_string(),
+            Some((_, [looked, all])) => format!("{looked} of {all} rows"),
+        };
         vec![
             self.name.clone(),
-            self.element.clone(),
+            if self.packed { format!("{}, packed", self.element) } else { self.element.clone() },
             self.shape_text.clone(),
             self.layout.clone(),
             if self.filters.is_empty() { "-".into() } else { self.filters.join(", ") },
@@ -239,6 +256,8 @@ impl Row {
             "filters": self.filters,
             "min": self.range.map(|(range, _)| range[0]).filter(|v| v.is_finite()),
             "max": self.range.map(|(range, _)| range[1]).filter(|v| v.is_finite()),
+            "packed": self.packed,
+            "never_written": self.unwritten,
             "rows_looked_at": self.range.map(|(_, [looked, _])| looked),
             "examples": self.examples,
             "attributes": attributes,
@@ -248,16 +267,16 @@ impl Row {
 }
 
 /// The least and greatest value, and of how many rows out of how many; `None` where there is no value but NaN.
-fn span(dataset: &Dataset) -> anyhow::Result<Option<([f64; 2], [u64; 2])>> {
+fn span(dataset: &Dataset, packing: Packing) -> Result<Option<([f64; 2], [u64; 2])>, Hdf5Error> {
     let length = dataset.length();
     let row_bytes = dataset.shape.iter().skip(1).product::<u64>() * dataset.element.size().unwrap_or(1) as u64;
     let is_small = length.saturating_mul(row_bytes) <= LOOKED_THROUGH;
     let rows: Vec<u64> =
         if is_small { Vec::new() } else { (0..SAMPLED_ROWS).map(|k| k * (length - 1) / (SAMPLED_ROWS - 1)).collect() };
     let mut range = [f64::INFINITY, f64::NEG_INFINITY];
-    let mut look = |rows: std::ops::Range<u64>| -> anyhow::Result<()> {
-        let numbers = dataset.numbers(rows.clone()).with_context(|| format!("rows {rows:?}"))?;
-        range = numbers.iter().fold(range, |[low, high], v| [low.min(*v), high.max(*v)]);
+    let mut look = |rows: std::ops::Range<u64>| -> Result<(), Hdf5Error> {
+        let values = dataset.numbers(rows)?.into_iter().map(|stored| packing.value(stored));
+        range = values.fold(range, |[low, high], value| [low.min(value), high.max(value)]);
         Ok(())
     };
     if is_small {

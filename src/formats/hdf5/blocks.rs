@@ -17,12 +17,13 @@ const KEPT: usize = 1024;
 /// What is longer is data and not kept.
 const LONGEST: usize = 16 * BLOCK as usize;
 
-/// Blocks of one object.
+/// Blocks of one object; clones share what is kept.
+#[derive(Clone)]
 pub(super) struct Blocks {
     objects: Arc<dyn ObjectStore>,
     key: String,
     size: u64,
-    kept: Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 /// Blocks by their number, each with when it was last asked for.
@@ -35,7 +36,7 @@ struct Kept {
 impl Blocks {
     /// The blocks of an object of `size` bytes.
     pub(super) fn new(objects: Arc<dyn ObjectStore>, key: &str, size: u64) -> Blocks {
-        Blocks { objects, key: key.to_string(), size, kept: Mutex::default() }
+        Blocks { objects, key: key.to_string(), size, kept: Arc::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

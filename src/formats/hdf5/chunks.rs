@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::filters::{Filter, undo};
+use super::kept;
 
 /// Where one stored chunk is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,26 +61,52 @@ impl Rows<'_> {
         usize::try_from(elements).ok()?.checked_mul(self.width)
     }
 
-    /// Unpacks every chunk, all cores sharing the work.
-    pub(super) fn unpack<'b>(
-        &self,
-        filters: &[Filter],
-        needed: &[Chunk],
-        stored: &'b [Bytes],
-    ) -> Result<Vec<Cow<'b, [u8]>>, String> {
+    /// The rows asked for that a chunk of these first elements reaches.
+    fn held(&self, first: &[u64]) -> Range<u64> {
+        let first = first.first().copied().unwrap_or(0);
+        let end = self.chunk.first().map_or(first, |rows| first.saturating_add(*rows));
+        first.max(self.rows.start)..end.min(self.rows.end)
+    }
+
+    /// Whether a chunk has rows that are not asked for.
+    pub(super) fn is_shared(&self, chunk: &Chunk) -> bool {
+        let all = Rows { rows: 0..self.shape.first().copied().unwrap_or(1), ..*self };
+        self.held(&chunk.first) != all.held(&chunk.first)
+    }
+
+    /// Unpacks what every chunk has of the rows, all cores sharing the work.
+    pub(super) fn unpack(&self, filters: &[Filter], needed: &[Chunk], stored: &[Bytes]) -> Result<Vec<Bytes>, String> {
         let length = self.chunk_length().ok_or("chunks too large for this machine")?;
-        let one = |(chunk, bytes): (&Chunk, &'b Bytes)| {
-            undo(filters, chunk.skipped, bytes, self.width, length)
+        let one = |(chunk, bytes): (&Chunk, &Bytes)| {
+            self.unpack_one(filters, chunk, bytes, length)
                 .map_err(|reason| format!("the chunk of {:?} at byte {}: {reason}", chunk.first, chunk.address))
         };
         needed.par_iter().zip(stored).map(one).collect()
     }
 
-    /// Puts the rows together in `out` from the unpacked chunks that hold them, all in the order of their places.
+    fn unpack_one(&self, filters: &[Filter], chunk: &Chunk, stored: &Bytes, length: usize) -> Result<Bytes, String> {
+        let rows = self.chunk.first().copied().unwrap_or(1);
+        let held = self.held(&chunk.first);
+        let is_whole = held.end - held.start == rows;
+        let _room = (!is_whole).then(|| kept::room(length));
+        let unpacked = undo(filters, chunk.skipped, stored, self.width, length)?;
+        if is_whole {
+            return Ok(match unpacked {
+                Cow::Owned(bytes) => bytes.into(),
+                Cow::Borrowed(_) => stored.clone(),
+            });
+        }
+        let row = length as u64 / rows;
+        let first = chunk.first.first().copied().unwrap_or(0);
+        let part = ((held.start - first) * row) as usize..((held.end - first) * row) as usize;
+        unpacked.get(part).map(Bytes::copy_from_slice).ok_or_else(|| "it ends before the rows".to_string())
+    }
+
+    /// Puts the rows together in `out` from what [`Rows::unpack`] made of the chunks, all in the order of their places.
     ///
     /// `out` is cut into lines, the values that share the first one or two indices: each is written once, by one
     /// thread, from all the chunks that it crosses.
-    pub(super) fn gather(&self, needed: &[Chunk], unpacked: &[Cow<[u8]>], out: &mut [u8]) {
+    pub(super) fn gather(&self, needed: &[Chunk], unpacked: &[Bytes], out: &mut [u8]) {
         let outer = (self.shape.len() - 1).min(2);
         let size = |axis: usize| if axis == 0 { self.rows.end - self.rows.start } else { self.shape[axis] };
         let line = (outer..self.shape.len()).map(size).product::<u64>() as usize * self.width;
@@ -106,34 +133,38 @@ impl Rows<'_> {
     /// Copies what a chunk holds of the line at `place`.
     fn copy(&self, chunk: &Chunk, bytes: &[u8], place: &[u64], out: &mut [u8]) {
         let outer = place.len();
-        let within =
-            place.iter().enumerate().fold(0, |at, (axis, index)| at * self.chunk[axis] + index - chunk.first[axis]);
-        let part = self.chunk[outer..].iter().product::<u64>() as usize * self.width;
+        let held: Vec<Range<u64>> = (0..self.shape.len()).map(|axis| self.unpacked(axis, &chunk.first)).collect();
+        let size = |axis: usize| held[axis].end - held[axis].start;
+        let within = place.iter().enumerate().fold(0, |at, (axis, index)| at * size(axis) + index - held[axis].start);
+        let part = (outer..held.len()).map(size).product::<u64>() as usize * self.width;
         let source = &bytes[within as usize * part..][..part];
-        let axes: Vec<Axis> = (outer..self.shape.len()).map(|axis| self.axis(axis, chunk.first[axis])).collect();
+        let axes: Vec<Axis> = held.iter().enumerate().skip(outer).map(|(axis, held)| self.axis(axis, held)).collect();
         copy_box(&axes, self.width, source, out);
     }
 
-    /// Where a chunk that begins at `first` and a line overlap along an axis.
-    fn axis(&self, axis: usize, first: u64) -> Axis {
+    /// Which elements along an axis are in an unpacked chunk: of the rows those asked for, of the rest all.
+    fn unpacked(&self, axis: usize, first: &[u64]) -> Range<u64> {
+        if axis == 0 { self.held(first) } else { first[axis]..first[axis].saturating_add(self.chunk[axis]) }
+    }
+
+    /// Where the elements of an unpacked chunk and a line overlap along an axis.
+    fn axis(&self, axis: usize, held: &Range<u64>) -> Axis {
         let (begin, end) = if axis == 0 { (self.rows.start, self.rows.end) } else { (0, self.shape[axis]) };
-        let (low, high) = (first.max(begin), first.saturating_add(self.chunk[axis]).min(end));
         Axis {
-            source: self.chunk[axis] as usize,
+            source: (held.end - held.start) as usize,
             target: (end - begin) as usize,
-            source_at: (low - first) as usize,
-            target_at: (low - begin) as usize,
-            count: high.saturating_sub(low) as usize,
+            target_at: (held.start - begin) as usize,
+            count: held.end.min(end).saturating_sub(held.start) as usize,
         }
     }
 }
 
-/// One dimension of a box that is copied: the sizes of source and target, where it begins in each, and its extent.
+/// One dimension of a box that is copied: the sizes of source and target, where it begins in the target, and its extent;
+/// in the source it begins at its beginning.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
     source: usize,
     target: usize,
-    source_at: usize,
     target_at: usize,
     count: usize,
 }
@@ -141,18 +172,18 @@ struct Axis {
 /// Copies a box of elements of `width` bytes between two arrays in C order.
 fn copy_box(axes: &[Axis], width: usize, source: &[u8], target: &mut [u8]) {
     let [axis, rest @ ..] = axes else { return };
-    let [from, to] = [axis.source_at, axis.target_at];
+    let to = axis.target_at;
     match rest {
         [] => {
             let length = axis.count * width;
-            target[to * width..][..length].copy_from_slice(&source[from * width..][..length]);
+            target[to * width..][..length].copy_from_slice(&source[..length]);
         }
         [last] if last.count == 1 => column(axis, last, width, source, target),
         _ => {
             let stride = |size: fn(&Axis) -> usize| rest.iter().map(size).product::<usize>() * width;
             let (inner, outer) = (stride(|a| a.source), stride(|a| a.target));
             for k in 0..axis.count {
-                copy_box(rest, width, &source[(from + k) * inner..][..inner], &mut target[(to + k) * outer..][..outer]);
+                copy_box(rest, width, &source[k * inner..][..inner], &mut target[(to + k) * outer..][..outer]);
             }
         }
     }
@@ -160,10 +191,8 @@ fn copy_box(axes: &[Axis], width: usize, source: &[u8], target: &mut [u8]) {
 
 /// Copies one element a row: a chunk of one time step into values with time innermost.
 fn column(axis: &Axis, last: &Axis, width: usize, source: &[u8], target: &mut [u8]) {
-    let source = &source[axis.source_at * last.source * width..];
     let target = &mut target[axis.target_at * last.target * width..];
-    let steps = [last.source * width, last.target * width];
-    let at = [last.source_at * width, last.target_at * width];
+    let (steps, at) = ([last.source * width, last.target * width], last.target_at * width);
     match width {
         1 => strided::<1>(source, target, steps, at, axis.count),
         2 => strided::<2>(source, target, steps, at, axis.count),
@@ -171,18 +200,18 @@ fn column(axis: &Axis, last: &Axis, width: usize, source: &[u8], target: &mut [u
         8 => strided::<8>(source, target, steps, at, axis.count),
         _ => {
             for k in 0..axis.count {
-                let element = &source[k * steps[0] + at[0]..][..width];
-                target[k * steps[1] + at[1]..][..width].copy_from_slice(element);
+                let element = &source[k * steps[0]..][..width];
+                target[k * steps[1] + at..][..width].copy_from_slice(element);
             }
         }
     }
 }
 
 /// As the general case, for a width that the compiler knows.
-fn strided<const WIDTH: usize>(source: &[u8], target: &mut [u8], steps: [usize; 2], at: [usize; 2], count: usize) {
+fn strided<const WIDTH: usize>(source: &[u8], target: &mut [u8], steps: [usize; 2], at: usize, count: usize) {
     let rows = source.chunks(steps[0]).zip(target.chunks_mut(steps[1]));
     for (source, target) in rows.take(count) {
-        target[at[1]..][..WIDTH].copy_from_slice(&source[at[0]..][..WIDTH]);
+        target[at..][..WIDTH].copy_from_slice(&source[..WIDTH]);
     }
 }
 
@@ -236,6 +265,9 @@ mod tests {
                     let stored: Vec<Bytes> =
                         bytes[from..from + needed.len()].iter().cloned().map(Bytes::from).collect();
                     let unpacked = rows.unpack(&[], needed, &stored).expect("unfiltered chunks");
+                    let padded: u64 = shape.iter().zip(chunk).skip(1).map(|(s, c)| s.next_multiple_of(*c)).product();
+                    let held: usize = unpacked.iter().map(Bytes::len).sum();
+                    assert_eq!(held as u64, (end - start) * padded * 2, "no more than the rows themselves");
                     let mut out = vec![0; ((end - start) * row * 2) as usize];
                     rows.gather(needed, &unpacked, &mut out);
                     let expected: Vec<u8> = (start * row..end * row).flat_map(|i| (i as u16).to_le_bytes()).collect();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::chunks::{Chunk, Rows};
 use super::element::{fixed_text, for_number};
 use super::filters::known;
+use super::kept;
 use super::ranged::Ranged;
 use super::structure::{Description, Structure, sizes};
 use super::{Element, Filter, Hdf5Error, Layout, Number, Opened};
@@ -19,6 +20,11 @@ const GAP: u64 = 64 << 10;
 const SMALLEST: u64 = 1100;
 /// … unless it is about no more than this many bytes, all of which may be the fill value.
 const HARMLESS: u64 = 1 << 28;
+
+/// A chunk may be this long once unpacked: 35 events of VIL, four of visible images.
+const LARGEST_CHUNK: usize = 256 << 20;
+/// Stored bytes that are fetched at a time, of chunks that are not longer.
+const AT_A_TIME: u64 = 32 << 20;
 
 /// A dataset whose structure is known; reading rows touches no header again.
 pub struct Dataset {
@@ -35,12 +41,14 @@ pub struct Dataset {
     plain: bool,
     opened: Arc<Opened>,
     chunks: OnceLock<Vec<Chunk>>,
+    fill: OnceLock<Option<Vec<u8>>>,
 }
 
 impl Dataset {
     pub(super) fn new(opened: Arc<Opened>, name: &str, description: Description) -> Dataset {
         let Description { shape, element, layout, filters, plain } = description;
-        Dataset { name: name.to_string(), shape, element, layout, filters, plain, opened, chunks: OnceLock::new() }
+        let (name, chunks, fill) = (name.to_string(), OnceLock::new(), OnceLock::new());
+        Dataset { name, shape, element, layout, filters, plain, opened, chunks, fill }
     }
 
     /// Rows along the leading dimension; a single value is one row.
@@ -113,10 +121,92 @@ impl Dataset {
                 if self.length_of(&rows, 1)? == 0 {
                     return Ok(Vec::new());
                 }
+                self.check_written(&rows)?;
                 self.opened.structure.texts(&self.name, rows).map_err(|reason| self.fault(reason))
             }
             _ => Err(self.wrong_type("texts")),
         }
+    }
+
+    /// Whether all places of some rows were written; what was not reads as the fill value.
+    ///
+    /// # Errors
+    /// A damaged index of the chunks.
+    pub fn is_written(&self, rows: &Range<u64>) -> Result<bool, Hdf5Error> {
+        match &self.layout {
+            _ if rows.is_empty() || self.shape.contains(&0) => Ok(true),
+            Layout::Unwritten => Ok(false),
+            Layout::Chunked { shape: chunk } => {
+                let chunks = self.chunks(chunk)?;
+                Ok(Rows { shape: &self.shape, chunk, width: 1, rows: rows.clone() }.needed(chunks).is_some())
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// The bytes of the element that stands where nothing was written, where the file says one.
+    ///
+    /// `None` where all is written, and where it is zero: files that state none have that.
+    ///
+    /// # Errors
+    /// A damaged header.
+    pub fn fill(&self) -> Result<Option<&[u8]>, Hdf5Error> {
+        if let Some(known) = self.fill.get() {
+            return Ok(known.as_deref());
+        }
+        let fill = self.read_fill()?.filter(|element| element.iter().any(|byte| *byte != 0));
+        Ok(self.fill.get_or_init(|| fill).as_deref())
+    }
+
+    fn read_fill(&self) -> Result<Option<Vec<u8>>, Hdf5Error> {
+        let Some(width) = self.element.size() else { return Ok(None) };
+        let Some(place) = self.first_unwritten()? else { return Ok(None) };
+        let row = place.first().copied().unwrap_or(0);
+        self.length_of(&(row..row + 1), width)?;
+        let bytes = self.converted(row..row + 1).map_err(|reason| self.fault(reason))?;
+        let at = place.iter().zip(&self.shape).skip(1).fold(0, |at, (index, size)| at * size + index) as usize;
+        Ok(bytes.chunks_exact(width.max(1)).nth(at).map(<[u8]>::to_vec))
+    }
+
+    /// The first place that was never written.
+    fn first_unwritten(&self) -> Result<Option<Vec<u64>>, Hdf5Error> {
+        match &self.layout {
+            Layout::Unwritten => Ok(Some(vec![0; self.shape.len()])),
+            Layout::Chunked { shape } => Ok(first_gap(self.chunks(shape)?, &self.shape, shape)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Fails where some of the rows were never written and nothing says what stands there: zeros would be made up.
+    fn check_written(&self, rows: &Range<u64>) -> Result<(), Hdf5Error> {
+        if self.is_written(rows)? || self.fill()?.is_some() {
+            return Ok(());
+        }
+        Err(Hdf5Error::Unwritten { file: self.opened.told(), dataset: self.name.clone(), rows: rows.clone() })
+    }
+
+    /// Fails where the values are not in this file, or in pieces too large to be read a few at a time.
+    fn check_layout(&self) -> Result<(), Hdf5Error> {
+        let reason = match &self.layout {
+            Layout::External | Layout::Virtual => format!(
+                "its values are {}, and a dataset is read from one file alone; write them into this one (h5py: \
+                 `new[name] = old[name][()]`)",
+                self.layout
+            ),
+            Layout::Chunked { shape } if self.is_too_large(shape) => format!(
+                "each of its chunks of {} is more than the {} MB that are unpacked at a time; `h5repack -l CHUNK=…` \
+                 writes smaller ones, best of one event",
+                sizes(shape),
+                LARGEST_CHUNK >> 20
+            ),
+            _ => return Ok(()),
+        };
+        Err(Hdf5Error::Unsupported { file: self.opened.told(), dataset: self.name.clone(), reason })
+    }
+
+    fn is_too_large(&self, chunk: &[u64]) -> bool {
+        let bytes = chunk.iter().copied().fold(self.element.size().unwrap_or(1) as u64, u64::saturating_mul);
+        bytes > LARGEST_CHUNK as u64
     }
 
     /// Bytes of some rows, checked against the file so that a damaged header asks for no impossible amount of memory.
@@ -125,6 +215,7 @@ impl Dataset {
             let (file, dataset) = (self.opened.told(), self.name.clone());
             return Err(Hdf5Error::Rows { file, dataset, rows: rows.clone(), length: self.length() });
         }
+        self.check_layout()?;
         let sizes = self.shape.iter().skip(1).copied().chain([width as u64]);
         let length = sizes.fold(rows.end - rows.start, u64::saturating_mul);
         if length > self.opened.size.saturating_mul(SMALLEST).max(HARMLESS) {
@@ -151,7 +242,11 @@ impl Dataset {
 
     /// Fills `out` with the values of some rows that are not one run of the file.
     fn gather(&self, rows: Range<u64>, out: &mut [u8]) -> Result<(), Hdf5Error> {
-        if out.is_empty() || self.fill_from_chunks(&rows, out)? {
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.check_written(&rows)?;
+        if self.fill_from_chunks(&rows, out)? {
             return Ok(());
         }
         let bytes = self.converted(rows).map_err(|reason| self.fault(reason))?;
@@ -189,11 +284,33 @@ impl Dataset {
         let chunks = self.chunks(chunk)?;
         let rows = Rows { shape: &self.shape, chunk, width, rows: rows.clone() };
         let Some(needed) = rows.needed(chunks) else { return Ok(false) };
-        let ranges: Vec<Range<u64>> = needed.iter().map(Chunk::bytes).collect();
-        let stored = get_ranges(&*self.opened.objects, &self.opened.key, &ranges, GAP)?;
-        let unpacked = rows.unpack(&self.filters, needed, &stored).map_err(|reason| self.fault(reason))?;
+        let mut unpacked = Vec::with_capacity(needed.len());
+        let mut left = needed;
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(at_a_time(left));
+            let stored = self.stored(&rows, some)?;
+            unpacked.extend(rows.unpack(&self.filters, some, &stored).map_err(|reason| self.fault(reason))?);
+            left = rest;
+        }
         rows.gather(needed, &unpacked, out);
         Ok(true)
+    }
+
+    /// The stored bytes of some chunks; those that other rows have a part in are kept for them.
+    fn stored(&self, rows: &Rows, chunks: &[Chunk]) -> Result<Vec<Bytes>, Hdf5Error> {
+        let Opened { number, objects, key, .. } = &*self.opened;
+        let mut stored: Vec<Option<Bytes>> = chunks.iter().map(|chunk| kept::find(*number, chunk)).collect();
+        let missing = chunks.iter().zip(&mut stored).filter(|(_, stored)| stored.is_none());
+        let (missing, places): (Vec<&Chunk>, Vec<&mut Option<Bytes>>) = missing.unzip();
+        let ranges: Vec<Range<u64>> = missing.iter().map(|chunk| chunk.bytes()).collect();
+        let fetched = get_ranges(&**objects, key, &ranges, GAP)?;
+        for ((chunk, place), bytes) in missing.into_iter().zip(places).zip(fetched) {
+            if rows.is_shared(chunk) {
+                kept::keep(*number, chunk, &bytes);
+            }
+            *place = Some(bytes);
+        }
+        Ok(stored.into_iter().flatten().collect())
     }
 
     /// Every stored chunk in the order of their places; read once.
@@ -230,4 +347,34 @@ impl Dataset {
     fn fault(&self, reason: String) -> Hdf5Error {
         Hdf5Error::Values { file: self.opened.told(), dataset: self.name.clone(), reason }
     }
+}
+
+/// How many of some chunks are fetched together: one at least.
+fn at_a_time(chunks: &[Chunk]) -> usize {
+    let mut bytes = 0_u64;
+    let fits = |chunk: &&Chunk| {
+        bytes = bytes.saturating_add(chunk.size);
+        bytes <= AT_A_TIME
+    };
+    chunks.iter().take_while(fits).count().max(1)
+}
+
+/// The first element of the first chunk that was never stored, of all in the order of their places.
+fn first_gap(chunks: &[Chunk], shape: &[u64], chunk: &[u64]) -> Option<Vec<u64>> {
+    let bands: Vec<u64> = shape.iter().zip(chunk).map(|(size, chunk)| size.div_ceil(*chunk)).collect();
+    let mut place = vec![0; shape.len()];
+    let first = |place: &[u64]| place.iter().zip(chunk).map(|(band, chunk)| band * chunk).collect::<Vec<u64>>();
+    for stored in chunks {
+        if stored.first != first(&place) {
+            break;
+        }
+        for (band, bands) in place.iter_mut().zip(&bands).rev() {
+            *band = (*band + 1) % bands;
+            if *band > 0 {
+                break;
+            }
+        }
+    }
+    let total = bands.iter().fold(1_u64, |total, bands| total.saturating_mul(*bands));
+    ((chunks.len() as u64) < total).then(|| first(&place))
 }

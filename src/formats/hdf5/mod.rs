@@ -9,6 +9,8 @@ mod chunks;
 mod dataset;
 mod element;
 mod filters;
+mod kept;
+mod links;
 mod ranged;
 mod reference;
 mod structure;
@@ -24,11 +26,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{ObjectStore, StorageError};
 use ranged::Ranged;
 use reference::Reference;
-use structure::Structure;
+use structure::{Refusal, Structure};
 
 /// An HDF5 file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,29 @@ pub enum Hdf5Error {
         dataset: String,
         /// The library's own words.
         reason: String,
+    },
+    /// A dataset in a form that is not read, or not here.
+    #[error("{file}: `{dataset}` is there, but {reason}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// The dataset.
+        dataset: String,
+        /// The form, and what to do.
+        reason: String,
+    },
+    /// Rows with places that were never written, in a file that does not say by a fill value what stands there.
+    #[error(
+        "{file}: the rows {rows:?} of `{dataset}` have places that were never written, and the file states no fill \
+         value but zero; expected values at all of them"
+    )]
+    Unwritten {
+        /// The file.
+        file: String,
+        /// The dataset.
+        dataset: String,
+        /// The rows asked for.
+        rows: Range<u64>,
     },
     /// Elements of another type than asked for.
     #[error("{file}: `{dataset}` holds {found}, expected {expected}")]
@@ -96,8 +122,13 @@ pub struct Hdf5File {
     opened: Arc<Opened>,
 }
 
+/// How many files were opened so far.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
 /// The file and what knows its structure.
 struct Opened {
+    /// Tells it from every other that this process opens.
+    number: u64,
     /// Where the file is.
     objects: Arc<dyn ObjectStore>,
     /// Its key there.
@@ -143,7 +174,8 @@ impl Hdf5File {
     }
 
     fn of(objects: Arc<dyn ObjectStore>, key: &str, size: u64, structure: Box<dyn Structure>) -> Hdf5File {
-        Hdf5File { opened: Arc::new(Opened { objects, key: key.to_string(), size, structure }) }
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        Hdf5File { opened: Arc::new(Opened { number, objects, key: key.to_string(), size, structure }) }
     }
 
     /// The length of the file in bytes.
@@ -167,11 +199,14 @@ impl Hdf5File {
     /// What a dataset is and where its bytes lie.
     ///
     /// # Errors
-    /// No such dataset, or a damaged header.
+    /// No such dataset, a damaged header, a form that is not read.
     pub fn dataset(&self, name: &str) -> Result<Dataset, Hdf5Error> {
         let described = self.opened.structure.describe(name);
         let (file, dataset) = (|| self.opened.told(), name.to_string());
-        let description = described.map_err(|reason| Hdf5Error::NoDataset { file: file(), dataset, reason })?;
+        let description = described.map_err(|refusal| match refusal {
+            Refusal::Absent(reason) => Hdf5Error::NoDataset { file: file(), dataset, reason },
+            Refusal::Unsupported(reason) => Hdf5Error::Unsupported { file: file(), dataset, reason },
+        })?;
         Ok(Dataset::new(self.opened.clone(), name, description))
     }
 

@@ -4,65 +4,150 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use hdf5_pure::{AttrValue, Datatype, DatatypeByteOrder, File, FloatingPointLayout, Group};
+use hdf5_pure::{AttrValue, Datatype, DatatypeByteOrder, Error, File, FloatingPointLayout, FormatError, Group};
 
 use super::blocks::Blocks;
 use super::chunks::Chunk;
 use super::element::for_number;
-use super::structure::{Description, Structure, Value};
+use super::links::{Groups, Link, leads_out};
+use super::structure::{Description, Refusal, Structure, Value};
 use super::{Element, Filter, Layout};
 use crate::storage::ObjectStore;
 
 /// Groups inside groups are followed so far: links may lead back.
 const DEEPEST: usize = 16;
+/// Soft links are followed so often: they may lead in a circle.
+const FOLLOWED: usize = 16;
 
 /// A file open for ranged reading.
 pub(super) struct Ranged {
     file: File,
+    blocks: Blocks,
 }
 
 impl Ranged {
     /// Reads the head of an object of `size` bytes.
     pub(super) fn open(objects: Arc<dyn ObjectStore>, key: &str, size: u64) -> Result<Ranged, String> {
-        let file = File::from_source(Blocks::new(objects, key, size)).map_err(told)?;
+        let blocks = Blocks::new(objects, key, size);
+        let file = File::from_source(blocks.clone()).map_err(told)?;
         let end = file.superblock().eof_address;
         if end > size {
             return Err(format!("it ends at byte {size}, its own header says at {end}"));
         }
-        Ok(Ranged { file })
+        Ok(Ranged { file, blocks })
     }
 
     fn dataset(&self, name: &str) -> Result<hdf5_pure::Dataset, String> {
-        self.file.dataset(name).map_err(told)
+        self.find(name).map_err(Refusal::reason)
+    }
+
+    /// The dataset of a name, or the one that soft links in the root lead from it to.
+    fn find(&self, name: &str) -> Result<hdf5_pure::Dataset, Refusal> {
+        let mut name = name.to_string();
+        for _ in 0..FOLLOWED {
+            let error = match self.file.dataset(&name) {
+                Ok(dataset) => return Ok(dataset),
+                Err(error) => error,
+            };
+            match self.link(&name, &error) {
+                Some(Link::Soft(target)) => name = target.trim_start_matches('/').to_string(),
+                Some(Link::External(file)) => return Err(Refusal::Unsupported(leads_out(&file))),
+                None => return Err(refusal(error)),
+            }
+        }
+        Err(Refusal::Absent("its soft links lead in a circle".into()))
+    }
+
+    /// The link in the root that the reader could not follow.
+    fn link(&self, name: &str, error: &Error) -> Option<Link> {
+        // It sees the soft links of symbol tables, as objects beyond the end, and no others.
+        let is_in_table = !matches!(error, Error::Format(FormatError::PathNotFound(_)));
+        let root = self.file.superblock().root_group_address;
+        self.groups()?.find(root, name.trim_start_matches('/'), is_in_table)
+    }
+
+    /// The groups of a file whose places are numbers of eight bytes, as in all but the oldest and smallest files.
+    fn groups(&self) -> Option<Groups<'_>> {
+        let head = self.file.superblock();
+        let is_known = (head.offset_size, head.length_size) == (8, 8);
+        is_known.then(|| Groups { blocks: &self.blocks, base: head.base_address.get() })
+    }
+
+    /// As [`Structure::names`], of a root whose table has soft links, which the reader does not get over.
+    fn names_beside_links(&self) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for name in self.groups()?.names(self.file.superblock().root_group_address)? {
+            if self.find(&name).is_ok() {
+                names.push(name);
+            } else if let Ok(group) = self.file.group(&name) {
+                walk(&group, &format!("{name}/"), 1, &mut names).ok()?;
+            }
+        }
+        Some(names)
+    }
+
+    /// How the values of a dataset lie; those in other files have the layout of what was never written.
+    fn layout(dataset: &hdf5_pure::Dataset) -> Result<Layout, Error> {
+        let layout = layout(dataset.layout()?);
+        let is_external = |error| matches!(error, Error::Format(FormatError::UnsupportedExternalStorage));
+        let is_elsewhere = layout == Layout::Unwritten && dataset.read_raw_rows(0, 0).is_err_and(is_external);
+        Ok(if is_elsewhere { Layout::External } else { layout })
     }
 }
 
-fn told(error: hdf5_pure::Error) -> String {
+fn told(error: Error) -> String {
     error.to_string()
+}
+
+/// What is newer than this reader is not damaged: it says what can be done.
+fn refusal(error: Error) -> Refusal {
+    use FormatError as Format;
+    match error {
+        Error::Format(Format::InvalidLayoutVersion(version @ 5..)) => Refusal::Unsupported(format!(
+            "in the data layout version {version}, of HDF5 2.0, which is read from a folder, not from a bucket; \
+             `h5repack FILE NEW` (of HDF5 2.0 or newer) writes it in an older one"
+        )),
+        Error::Format(
+            Format::UnsupportedMessage(_)
+            | Format::UnsupportedFilteredHeapObject
+            | Format::UnsupportedSohmReference
+            | Format::UnresolvedSharedMessage(_),
+        ) => Refusal::Unsupported(format!(
+            "in a form that is read from a folder, not from a bucket ({error}); `h5repack FILE NEW` may write a simpler one"
+        )),
+        _ => Refusal::Absent(told(error)),
+    }
 }
 
 impl Structure for Ranged {
     fn names(&self) -> Result<Vec<String>, String> {
         let mut names = Vec::new();
-        walk(&self.file.root(), "", 0, &mut names)?;
-        Ok(names)
+        match walk(&self.file.root(), "", 0, &mut names) {
+            Ok(()) => Ok(names),
+            Err(reason) => self.names_beside_links().ok_or(reason),
+        }
     }
 
-    fn describe(&self, name: &str) -> Result<Description, String> {
-        let dataset = self.dataset(name)?;
-        let (element, plain) = element(&dataset.datatype().map_err(told)?);
+    fn describe(&self, name: &str) -> Result<Description, Refusal> {
+        let dataset = self.find(name)?;
+        let (element, plain) = element(&dataset.datatype().map_err(refusal)?);
         let filters = dataset.filter_pipeline();
         Ok(Description {
-            shape: dataset.shape().map_err(told)?,
+            shape: dataset.shape().map_err(refusal)?,
             element,
-            layout: layout(dataset.layout().map_err(told)?),
+            layout: Ranged::layout(&dataset).map_err(refusal)?,
             filters: filters.iter().map(|filter| Filter::of(filter.id.into(), &filter.client_data)).collect(),
             plain,
         })
     }
 
     fn chunks(&self, name: &str) -> Result<Vec<Chunk>, String> {
-        let chunks = self.dataset(name)?.chunks().map_err(told)?;
+        let chunks = self.dataset(name)?.chunks().map_err(|error| match told(error) {
+            reason if reason.contains("version 2 B-tree") => format!(
+                "{reason} in a bucket, only in a folder; `h5repack FILE NEW` (without `--low`) writes an index that can"
+            ),
+            reason => reason,
+        })?;
         let place = |chunk: hdf5_pure::Chunk| Chunk {
             first: chunk.offset,
             address: chunk.address,
@@ -92,7 +177,7 @@ impl Structure for Ranged {
     fn attributes(&self, name: &str) -> Result<BTreeMap<String, Value>, String> {
         let attributes = match name {
             "/" => self.file.root().attrs(),
-            _ => match self.file.dataset(name) {
+            _ => match self.find(name) {
                 Ok(dataset) => dataset.attrs(),
                 Err(_) => self.file.group(name).and_then(|group| group.attrs()),
             },

@@ -8,12 +8,16 @@ use std::path::Path;
 
 use hdf5::datatype::Datatype;
 use hdf5::types::{FixedAscii, FixedUnicode, FloatSize, IntSize, TypeDescriptor, VarLenAscii, VarLenUnicode};
-use hdf5::{Attribute, Container, File, Group, H5Type, Hyperslab, LocationType, SliceOrIndex};
+use hdf5::{
+    Attribute, Container, File, Group, H5Type, Hyperslab, IndexType, IterationOrder, LinkType, Location, LocationType,
+    SliceOrIndex,
+};
 use ndarray::{ArrayD, IxDyn};
 
 use super::chunks::Chunk;
 use super::element::for_number;
-use super::structure::{Description, Structure, Value};
+use super::links::leads_out;
+use super::structure::{Description, Refusal, Structure, Value};
 use super::{Element, Filter, Layout};
 
 /// Groups inside groups are followed so far: links may lead back.
@@ -24,17 +28,43 @@ const WIDEST: usize = 1024;
 /// A file open for reading.
 pub(super) struct Reference {
     file: File,
+    /// What the library calls the file: objects that a link finds in another one bear another number.
+    number: u64,
 }
 
 impl Reference {
     /// Opens a file without locking it.
     pub(super) fn open(path: &Path) -> Result<Reference, String> {
         let file = File::with_options().with_fapl(|access| access.file_locking(false)).open(path).map_err(told)?;
-        Ok(Reference { file })
+        let number = file.loc_info().map_err(told)?.fileno;
+        Ok(Reference { file, number })
     }
 
     fn dataset(&self, name: &str) -> Result<hdf5::Dataset, String> {
-        self.file.dataset(name).map_err(told)
+        self.find(name).map_err(Refusal::reason)
+    }
+
+    fn find(&self, name: &str) -> Result<hdf5::Dataset, Refusal> {
+        let dataset = self.file.dataset(name).map_err(|error| self.why_absent(name, error))?;
+        self.check_place(&dataset).map(|()| dataset)
+    }
+
+    /// Refuses an object that a link found in another file, whose bytes are not at these places of this one.
+    fn check_place(&self, object: &Location) -> Result<(), Refusal> {
+        let place = object.loc_info().map_err(|error| Refusal::Absent(told(error)))?;
+        if place.fileno == self.number { Ok(()) } else { Err(Refusal::Unsupported(leads_out(&object.filename()))) }
+    }
+
+    /// A link that leads nowhere is told from a name that is not there.
+    fn why_absent(&self, name: &str, error: hdf5::Error) -> Refusal {
+        let kind = self.file.find_link(IndexType::Name, IterationOrder::Native, |found, link| {
+            Ok((found == name.trim_start_matches('/')).then_some(link.link_type))
+        });
+        match kind {
+            Ok(Some(LinkType::External)) => Refusal::Unsupported(leads_out("not found")),
+            Ok(Some(LinkType::Soft)) => Refusal::Absent("a soft link that leads nowhere".into()),
+            _ => Refusal::Absent(told(error)),
+        }
     }
 }
 
@@ -49,26 +79,8 @@ impl Structure for Reference {
         Ok(names)
     }
 
-    fn describe(&self, name: &str) -> Result<Description, String> {
-        let dataset = self.dataset(name)?;
-        let created = dataset.create_plist().map_err(told)?;
-        let (element, plain) = element(&dataset.dtype().map_err(told)?);
-        let layout = match created.get_layout().map_err(told)? {
-            hdf5::dataset::Layout::Compact => Layout::Compact,
-            hdf5::dataset::Layout::Contiguous => {
-                // Behind a user's block the library has an offset for what was never written, too.
-                let offset = dataset.offset().filter(|_| dataset.storage_size() > 0);
-                offset.map_or(Layout::Unwritten, |offset| Layout::Contiguous { offset })
-            }
-            hdf5::dataset::Layout::Chunked => {
-                let shape = created.get_chunk().map_err(told)?.ok_or("chunks without a shape")?;
-                Layout::Chunked { shape: shape.into_iter().map(|size| size as u64).collect() }
-            }
-            hdf5::dataset::Layout::Virtual => Layout::Virtual,
-        };
-        let shape = dataset.get_shape().map_err(told)?.into_iter().map(|size| size as u64).collect();
-        let filters = created.get_filters().map_err(told)?.iter().map(filter).collect();
-        Ok(Description { shape, element, layout, filters, plain })
+    fn describe(&self, name: &str) -> Result<Description, Refusal> {
+        description(&self.find(name)?).map_err(Refusal::Absent)
     }
 
     fn chunks(&self, name: &str) -> Result<Vec<Chunk>, String> {
@@ -105,22 +117,48 @@ impl Structure for Reference {
     }
 
     fn attributes(&self, name: &str) -> Result<BTreeMap<String, Value>, String> {
-        let of_all = |place: &hdf5::Location| -> Result<BTreeMap<String, Value>, String> {
+        let of_all = |place: &Location| -> Result<BTreeMap<String, Value>, String> {
             let names = place.attr_names().map_err(told)?;
             names.into_iter().map(|name| Ok((name.clone(), value(&place.attr(&name).map_err(told)?)?))).collect()
         };
         match self.file.dataset(name) {
-            Ok(dataset) => of_all(&dataset),
-            Err(_) => of_all(&*self.file.group(name).map_err(told)?),
+            Ok(dataset) => self.check_place(&dataset).map_err(Refusal::reason).and_then(|()| of_all(&dataset)),
+            Err(_) => {
+                let group = self.file.group(name).map_err(told)?;
+                self.check_place(&group).map_err(Refusal::reason).and_then(|()| of_all(&group))
+            }
         }
     }
 }
 
+fn description(dataset: &hdf5::Dataset) -> Result<Description, String> {
+    let created = dataset.create_plist().map_err(told)?;
+    let (element, plain) = element(&dataset.dtype().map_err(told)?);
+    let layout = match created.get_layout().map_err(told)? {
+        hdf5::dataset::Layout::Compact => Layout::Compact,
+        hdf5::dataset::Layout::Contiguous if !created.get_external().map_err(told)?.is_empty() => Layout::External,
+        hdf5::dataset::Layout::Contiguous => {
+            // Behind a user's block the library has an offset for what was never written, too.
+            let offset = dataset.offset().filter(|_| dataset.storage_size() > 0);
+            offset.map_or(Layout::Unwritten, |offset| Layout::Contiguous { offset })
+        }
+        hdf5::dataset::Layout::Chunked => {
+            let shape = created.get_chunk().map_err(told)?.ok_or("chunks without a shape")?;
+            Layout::Chunked { shape: shape.into_iter().map(|size| size as u64).collect() }
+        }
+        hdf5::dataset::Layout::Virtual => Layout::Virtual,
+    };
+    let shape = dataset.get_shape().map_err(told)?.into_iter().map(|size| size as u64).collect();
+    let filters = created.get_filters().map_err(told)?.iter().map(filter).collect();
+    Ok(Description { shape, element, layout, filters, plain })
+}
+
 fn walk(group: &Group, path: &str, depth: usize, names: &mut Vec<String>) -> hdf5::Result<()> {
     let mut groups = Vec::new();
-    group.iter_visit_default(|name, _| {
-        // A link that leads nowhere is no dataset.
+    group.iter_visit_default(|name, link| {
+        // A link that leads nowhere is no dataset; one to another file is listed, to be told when it is looked at.
         match group.loc_type_by_name(name) {
+            _ if link.link_type == LinkType::External => names.push(format!("{path}{name}")),
             Ok(LocationType::Dataset) => names.push(format!("{path}{name}")),
             Ok(LocationType::Group) => groups.push(name.to_string()),
             _ => (),

@@ -22,9 +22,11 @@ pub enum Layout {
     },
     /// Inside the dataset's header.
     Compact,
-    /// Contiguous, but nothing was ever written: every value is the fill value, or lies in another file.
+    /// Contiguous, but nothing was ever written: every value is the fill value.
     Unwritten,
-    /// Made of parts of other datasets.
+    /// In other files, which this one names.
+    External,
+    /// Made of parts of other datasets, which may be in other files.
     Virtual,
 }
 
@@ -35,6 +37,7 @@ impl fmt::Display for Layout {
             Layout::Chunked { shape } => write!(f, "chunks of {}", sizes(shape)),
             Layout::Compact => f.write_str("in the header"),
             Layout::Unwritten => f.write_str("nothing written"),
+            Layout::External => f.write_str("in other files"),
             Layout::Virtual => f.write_str("parts of other datasets"),
         }
     }
@@ -104,12 +107,29 @@ pub(super) struct Description {
     pub(super) plain: bool,
 }
 
+/// Why a library does not tell what a dataset is, in its own words.
+pub(super) enum Refusal {
+    /// There is none of that name, or its header is damaged.
+    Absent(String),
+    /// It is there, in a form that is not read.
+    Unsupported(String),
+}
+
+impl Refusal {
+    /// The words.
+    pub(super) fn reason(self) -> String {
+        match self {
+            Refusal::Absent(reason) | Refusal::Unsupported(reason) => reason,
+        }
+    }
+}
+
 /// A library that knows a file's structure; failures are said in its own words.
 pub(super) trait Structure: Send + Sync {
     /// The path of every dataset, in any order.
     fn names(&self) -> Result<Vec<String>, String>;
     /// What a dataset is.
-    fn describe(&self, name: &str) -> Result<Description, String>;
+    fn describe(&self, name: &str) -> Result<Description, Refusal>;
     /// Every stored chunk of a dataset, in any order.
     fn chunks(&self, name: &str) -> Result<Vec<Chunk>, String>;
     /// The values of some rows as this machine's numbers, or fixed texts, read by the library itself.

@@ -22,12 +22,13 @@ pub(super) struct Failure {
 impl From<Hdf5Error> for Failure {
     fn from(error: Hdf5Error) -> Self {
         let reason = match &error {
-            Hdf5Error::Storage(StorageError::NotFound { .. }) | Hdf5Error::NoDataset { .. } => {
-                RejectReason::MissingData
-            }
+            Hdf5Error::Storage(StorageError::NotFound { .. })
+            | Hdf5Error::NoDataset { .. }
+            | Hdf5Error::Unwritten { .. } => RejectReason::MissingData,
             Hdf5Error::Storage(StorageError::Short { .. }) => RejectReason::Unreadable,
             Hdf5Error::Storage(_) => RejectReason::FetchFailed,
             Hdf5Error::File { .. } | Hdf5Error::Values { .. } => RejectReason::Unreadable,
+            Hdf5Error::Unsupported { .. } => RejectReason::Unsupported,
             Hdf5Error::Type { .. } | Hdf5Error::Rows { .. } => RejectReason::WrongShape,
         };
         Failure { reason, detail: error.to_string() }

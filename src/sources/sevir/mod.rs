@@ -22,7 +22,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::domain::{Cube, Event, Levels, Modality, Part};
+use crate::domain::{Cube, Event, Levels, MISSING_CODE, MISSING_LEVEL, Modality, Part};
+use crate::formats::hdf5::Dataset;
 use crate::sources::{RejectReason, SourceError};
 use crate::storage::{ObjectStore, StorageError};
 
@@ -147,7 +148,12 @@ impl Sevir {
             let detail = format!("`{}` is {found}; expected points×{LIGHTNING_COLUMNS}", event.id);
             return Err(file.fails(RejectReason::WrongShape, detail));
         }
-        let points = points.numbers(0..points.length())?;
+        let all = 0..points.length();
+        if !points.is_written(&all)? {
+            let detail = format!("`{}` was never written in part; expected all its points", event.id);
+            return Err(file.fails(RejectReason::MissingData, detail));
+        }
+        let points = points.numbers(all)?;
         Ok(Levels::I16(count_lightning(&points, self.options.lightning)))
     }
 }
@@ -158,10 +164,28 @@ fn frames(event: &Event, part: &Part, modality: Modality, file: &Opened) -> Resu
     let row = part.index;
     let wrong = |detail| Err(file.fails(RejectReason::Contradiction, detail));
     match dense.ids.get(row) {
-        Some(id) if **id == *event.id => Ok(dense.values.bytes(row as u64..row as u64 + 1)?),
+        Some(id) if **id == *event.id => written(modality, file, &dense.values, row as u64),
         Some(id) => wrong(format!("row {row} is of `{id}`; expected the `{}` of the catalogue", event.id)),
         None => wrong(format!("the catalogue names row {row}; the file has {}", dense.ids.len())),
     }
+}
+
+/// The encoded frames of a row; what was never written is missing only if the file's fill value says so.
+fn written(modality: Modality, file: &Opened, values: &Dataset, row: u64) -> Result<Bytes, Failure> {
+    let missing = match modality {
+        Modality::Vil => MISSING_LEVEL.to_le_bytes().to_vec(),
+        _ => MISSING_CODE.to_le_bytes().to_vec(),
+    };
+    let rows = row..row + 1;
+    if !values.is_written(&rows)? && values.fill()?.is_some_and(|fill| fill != missing) {
+        let detail = format!(
+            "row {row} of `{modality}` has places that were never written, and the fill value is not the one of missing \
+             pixels; expected values at all of them, or a fill value of {}",
+            if modality == Modality::Vil { i32::from(MISSING_LEVEL) } else { i32::from(MISSING_CODE) }
+        );
+        return Err(file.fails(RejectReason::MissingData, detail));
+    }
+    Ok(values.bytes(rows)?)
 }
 
 impl EventSource for Sevir {
