@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::domain::{Levels, Modality};
+use crate::domain::{Levels, MISSING_CODE, Modality};
 use crate::formats::zarr::ZarrError;
 use crate::formats::zarr::events::{Element, EventArray, EventReader, Normalisation};
 use crate::transforms::frames::{WindowError, WindowRule};
@@ -271,7 +271,10 @@ impl Work {
             }
             Levels::I16(values) => {
                 for (sample, values) in samples.iter().zip(values.chunks_exact_mut(each)) {
-                    self.reader.read(sample.event, place, sample.frames.clone(), bytemuck::cast_slice_mut(values))?;
+                    let (lacking, frames) = sample.frames_of(array.modality);
+                    let (before, there) = values.split_at_mut(lacking * array.points());
+                    before.fill(MISSING_CODE.to_le());
+                    self.reader.read(sample.event, place, frames, bytemuck::cast_slice_mut(there))?;
                     values.iter_mut().for_each(|value| *value = i16::from_le(*value));
                     sample.symmetry.apply(values, array.size);
                 }

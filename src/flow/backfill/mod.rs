@@ -106,9 +106,9 @@ pub fn backfill(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicB
     })
 }
 
-/// Makes the store visible once every shard is there.
+/// Makes the store visible once every shard is there; what is visible already is left alone.
 fn finish(plan: &Plan) -> Result<(), RunError> {
-    if plan.totals.now().is_through() {
+    if plan.totals.now().is_through() && !plan.store.is_published().map_err(SinkError::from)? {
         plan.store.publish().map_err(SinkError::from)?;
     }
     clear_partial(&plan.pipeline.output)?;

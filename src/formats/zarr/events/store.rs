@@ -81,6 +81,15 @@ impl EventStore {
         objects.chain(documents::metadata(&self.spec)).try_for_each(|object| self.put_object(object))
     }
 
+    /// Whether the store is visible as it would be published now.
+    ///
+    /// # Errors
+    /// Where the object store fails.
+    pub fn is_published(&self) -> Result<bool, ZarrError> {
+        let Some((key, root)) = documents::metadata(&self.spec).pop() else { return Ok(false) };
+        Ok(self.objects.get(&format!("{}{key}", self.prefix))?.is_some_and(|found| found == root))
+    }
+
     /// The error of a shard that cannot be packed.
     pub fn unpackable(&self, array: usize, shard: u64, reason: String) -> ZarrError {
         let modality = self.spec.arrays.get(array).map_or("", |array| array.modality.label());
