@@ -69,6 +69,7 @@ fn what_cannot_be_meant_ends_with_64_and_says_what_was_expected() {
         (vec!["inspect", "a", "b", "--png", "c.png"], &["expected one FILE"]),
         (vec!["inspect", "a", "--field", "2"], &["--png"]),
         (vec!["synth", "hrrr", "--output", "x", "--start", "2026-05-20", "--size", "9"], &["`9` is no size"]),
+        (vec!["synth", "sevir", "--output", "x", "--modalities", "lght", "--flaws"], &["vil is needed"]),
     ] {
         refused(&arguments, 64, words);
     }
@@ -215,6 +216,11 @@ fn status_is_told_as_text_and_as_json_and_changes_nothing() {
     assert!(under_way.exists(), "status removed what a run is writing");
     run("hrrr_archive", &bucket, &output, &ONE_LEAD).0.with(0);
     assert!(!under_way.exists(), "a run leaves what a killed one was writing");
+    let taken = folder.path().join("taken");
+    std::fs::create_dir_all(taken.join("archive.zarr/t2m")).expect("a folder");
+    std::fs::write(taken.join("archive.zarr/t2m/zarr.json"), "{}").expect("another's store");
+    let told = run("hrrr_archive", &bucket, &taken, &ONE_LEAD).0.with(64).err;
+    assert!(told.contains("`archive.zarr/t2m/zarr.json` is there, and no ledger"), "{told}");
 }
 
 #[test]

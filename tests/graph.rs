@@ -3,6 +3,7 @@
 use std::fs;
 
 use gustfront::config::{Document, Pipeline, Stage};
+use gustfront::domain::Moment;
 
 fn mistakes(text: &str) -> Vec<String> {
     let checked = Document::parse("p.toml", text).and_then(|document| Pipeline::check(&document).map(|_| ()));
@@ -69,6 +70,27 @@ fn edges_are_checked_for_names_circles_and_kinds() {
 }
 
 #[test]
+fn storm_events_are_chosen_by_short_names_whole_days_and_seconds() {
+    let text = std::fs::read_to_string("pipelines/sevir_backfill.toml").expect("a pipeline");
+    let chosen = |sets: &[&str]| {
+        let mut document = Document::parse("p.toml", &text).expect("TOML");
+        sets.iter().for_each(|set| document.set(set).unwrap_or_else(|mistake| panic!("{mistake}")));
+        Pipeline::check(&document).expect("a pipeline").events().expect("events").clone()
+    };
+    let options = chosen(&["years=2018-2019", "modalities=vil", "kinds=Hail", "to=2018-12-31"]);
+    assert_eq!(
+        (options.years, options.modalities.len(), options.kinds),
+        (vec![2018, 2019], 1, vec!["Hail".to_string()])
+    );
+    let told = |moment: Option<Moment>| moment.map(|moment| moment.calendar().to_string()).unwrap_or_default();
+    assert_eq!(told(options.period.to), "2018-12-31 23:59:59 UTC");
+    let options = chosen(&["from=2018-12-31", "to=2018-12-31T06:07:08Z", "validation_from=2019-01-01T00:00:01"]);
+    assert_eq!(told(options.period.from), "2018-12-31 00:00:00 UTC");
+    assert_eq!(told(options.period.to), "2018-12-31 06:07:08 UTC");
+    assert_eq!(told(chosen(&["to=2018-12-31T06"]).period.to), "2018-12-31 06:00:00 UTC");
+}
+
+#[test]
 fn a_text_that_is_not_toml_is_told_by_line() {
     let all = mistakes("name = \"p\"\n[sources\n");
     assert!(all[0].starts_with("p.toml:2: this is not TOML"), "{all:?}");
@@ -77,15 +99,19 @@ fn a_text_that_is_not_toml_is_told_by_line() {
 #[test]
 fn options_are_overridden_by_path_or_by_their_last_part() {
     let mut document = Document::parse("p.toml", &with(SINK)).expect("TOML");
-    for set in ["leads=3,6", "sources.hrrr.connections=2", "state_lead=1", "title=My archive"] {
+    for set in
+        ["leads=3,6", "sources.hrrr.connections=2", "state_lead=1", "title=My archive", "optional=t2m", "tilte=x"]
+    {
         document.set(set).unwrap_or_else(|mistake| panic!("{mistake}"));
     }
-    // `title` is in no table yet: it lands at the top, where nobody knows it.
+    // What no stage knows lands at the top, where nobody knows it either.
     let all = Pipeline::check(&document).expect_err("an unknown key");
-    assert!(all.len() == 1 && all[0].to_string().starts_with("--set title=My archive: "), "{all:?}");
+    assert!(all.iter().any(|mistake| mistake.to_string().starts_with("--set tilte=x: ")), "{all:?}");
     let mut document = Document::parse("p.toml", &with(SINK)).expect("TOML");
-    document.set("leads=3,6").expect("one such key");
-    document.set("sinks.store.title=My archive").expect("a path");
+    // `title` is in no table yet: the one stage that knows it takes it.
+    for set in ["leads=3,6", "title=My archive"] {
+        document.set(set).unwrap_or_else(|mistake| panic!("{mistake}"));
+    }
     let pipeline = Pipeline::check(&document).expect("a pipeline");
     let source = pipeline.source().expect("a source");
     assert_eq!(source.leads.as_ref().map(Vec::len), Some(2));

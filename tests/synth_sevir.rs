@@ -13,7 +13,7 @@ use std::sync::Arc;
 use common::python;
 use gustfront::domain::{Modality, Moment};
 use gustfront::formats::hdf5::Hdf5File;
-use gustfront::sources::synth::{SevirOptions, SevirStorage, write_sevir};
+use gustfront::sources::synth::{SevirOptions, SevirStorage, SynthError, write_sevir};
 use gustfront::storage::FileStore;
 use serde_json::Value;
 
@@ -55,21 +55,38 @@ fn a_seed_gives_the_same_bytes_and_nothing_is_written_over() {
     let options = SevirOptions { events: 1, modalities: [Modality::Vil, Modality::Lght].into(), ..options() };
     let [first, second] = [(), ()].map(|()| tempfile::tempdir().expect("a folder"));
     for folder in [&first, &second] {
-        write_sevir(folder.path(), &options, &mut |_| ()).expect("events");
+        write_sevir(folder.path(), &options, &mut |_| true).expect("events");
     }
     assert!(files(first.path()) == files(second.path()));
-    let error = write_sevir(first.path(), &options, &mut |_| ()).expect_err("a folder that is taken").to_string();
+    let error = write_sevir(first.path(), &options, &mut |_| true).expect_err("a folder that is taken").to_string();
     assert!(error.contains("what is in it"), "{error}");
     let other = SevirOptions { seed: 4, force: true, ..options };
-    write_sevir(second.path(), &other, &mut |_| ()).expect("forced");
+    write_sevir(second.path(), &other, &mut |_| true).expect("forced");
     assert!(files(first.path()) != files(second.path()));
+}
+
+#[test]
+fn what_was_not_finished_is_taken_away_and_flaws_need_something_to_damage() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("sevir");
+    let options = SevirOptions { modalities: [Modality::Lght].into(), ..options() };
+    let mut begun = 0;
+    let stopped = write_sevir(&folder, &options, &mut |done| {
+        begun += files(&folder).len();
+        done < 1
+    });
+    assert!(matches!(stopped, Err(SynthError::Stopped(1))), "{stopped:?}");
+    assert!(begun > 0 && !folder.exists(), "{begun}");
+    let flawed = SevirOptions { flaws: true, ..options };
+    let error = write_sevir(&folder, &flawed, &mut |_| true).expect_err("nothing to damage").to_string();
+    assert!(error.contains("vil is needed") && !folder.exists(), "{error}");
 }
 
 #[test]
 fn h5py_finds_the_layout_of_sevir_and_one_storm_in_all_modalities() {
     let Some(python) = python::python() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let summary = write_sevir(folder.path(), &options(), &mut |_| ()).expect("events");
+    let summary = write_sevir(folder.path(), &options(), &mut |_| true).expect("events");
     let told = python::run(python, "check_sevir.py", &[folder.path().to_str().expect("a path")]);
     let told: Value = serde_json::from_str(&told).expect("JSON");
     assert_eq!(told["rows"], summary.rows);
@@ -87,7 +104,7 @@ fn what_is_damaged_on_purpose_is_noticed_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let modalities = [Modality::Vil, Modality::Ir107].into();
     let options = SevirOptions { flaws: true, storage: SevirStorage::Chunked, modalities, ..options() };
-    let summary = write_sevir(folder.path(), &options, &mut |_| ()).expect("events");
+    let summary = write_sevir(folder.path(), &options, &mut |_| true).expect("events");
     assert_eq!(summary.flaws.len(), 2, "{:?}", summary.flaws);
     let objects = Arc::new(FileStore::new(folder.path().to_str().expect("a path")));
     let (mut unreadable, mut damaged, mut fine) = (0, 0, 0);
@@ -122,7 +139,7 @@ fn inspect_tells_what_a_file_holds() {
     let folder = tempfile::tempdir().expect("a folder");
     let modalities = [Modality::Vil, Modality::Lght].into();
     let one = SevirOptions { events: 1, storage: SevirStorage::Contiguous, modalities, ..options() };
-    write_sevir(folder.path(), &one, &mut |_| ()).expect("an event");
+    write_sevir(folder.path(), &one, &mut |_| true).expect("an event");
     for name in files(folder.path()).keys().filter(|name| name.extension().is_some_and(|e| e == "h5")) {
         let path = folder.path().join(name);
         let path = path.to_str().expect("a path");

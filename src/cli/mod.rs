@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use gustfront::flow::RunError;
+use gustfront::sources::synth::SynthError;
 use gustfront::storage::StorageError;
 use gustfront::telemetry::logs;
 
@@ -130,7 +131,9 @@ fn is_usage(error: &anyhow::Error) -> bool {
         Some(RunError::Storage(e)) => no_location(e),
         _ => false,
     };
+    let no_synthesis = |e: &SynthError| matches!(e, SynthError::Options(_));
     in_run
+        || error.downcast_ref().is_some_and(no_synthesis)
         || error.is::<pipeline::Mistakes>()
         || error.is::<BadUsage>()
         || error.downcast_ref().is_some_and(no_location)

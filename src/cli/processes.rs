@@ -27,6 +27,11 @@ pub(crate) fn cluster(file: &str, process: u16, processes: u16) -> Result<Cluste
     if let Some(host) = hosts.iter().find(|host| !has_port(host)) {
         return Err(BadUsage(format!("--hosts {file}: `{host}` names no port; expected host:port, one a line")));
     }
+    let twice = hosts.iter().enumerate().find(|(at, host)| hosts.iter().take(*at).any(|other| other == *host));
+    if let Some((_, host)) = twice {
+        let text = format!("--hosts {file} names `{host}` twice; expected an address of its own, host:port, a process");
+        return Err(BadUsage(text));
+    }
     if hosts.len() != usize::from(processes) || process >= processes {
         let text = format!(
             "--hosts {file} names {} processes, --processes {processes} and --process {process}; \

@@ -165,7 +165,7 @@ fn serve(metrics: Option<Metrics>) -> anyhow::Result<Option<Endpoint>> {
 }
 
 /// A flag that Ctrl-C and SIGTERM set; the second time, the program ends at once.
-fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
@@ -178,19 +178,28 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// The shards of which a process speaks: the first one of all, any other of its own.
+fn event_shards(report: &EventReport, output: &str) -> String {
+    let EventReport { pipeline, process, processes, totals, .. } = report;
+    let (now, before) = (totals.shards_committed, totals.shards_committed_before);
+    match (process, processes) {
+        (0, 1) => {
+            format!("{pipeline}: {} of {} shards committed in {output} ({before} before)", now + before, totals.shards)
+        }
+        (0, _) => format!(
+            "{pipeline}, process 0 of {processes}, for all: {} of {} shards committed in {output} ({before} before)",
+            now + before,
+            totals.shards
+        ),
+        _ => format!("{pipeline}, process {process} of {processes}, for itself: {now} shards committed in {output}"),
+    }
+}
+
 fn event_summary(report: &EventReport, output: &str) -> String {
     let totals = &report.totals;
-    let who = if report.processes > 1 {
-        format!(", process {} of {}", report.process, report.processes)
-    } else {
-        String::new()
-    };
     let mut lines = vec![format!(
-        "{}{who}: {} of {} shards committed in {output} ({} before), {} events, {} set aside, {:.1} MB read and {:.1} MB written in {:.1} s",
-        report.pipeline,
-        totals.shards_committed + totals.shards_committed_before,
-        totals.shards,
-        totals.shards_committed_before,
+        "{}, {} events, {} set aside, {:.1} MB of values read and {:.1} MB written in {:.1} s",
+        event_shards(report, output),
         totals.events,
         totals.events_rejected,
         totals.read_bytes as f64 / 1e6,

@@ -83,6 +83,9 @@ fn event_text(output: &str, status: &EventStatus) -> String {
     lines.extend(totals.stored.iter().map(|(modality, events)| format!("  {modality}: {events} events")));
     lines.extend(totals.rejected_by_reason.iter().map(|(reason, count)| format!("  set aside as {reason}: {count}")));
     lines.extend(totals.rejects.iter().map(|r| format!("    {}  {} {}: {}", r.event, r.modality, r.reason, r.detail)));
+    if !totals.rejects.is_empty() {
+        lines.push("    a rerun tries an event again once its file has come or changed".into());
+    }
     let rows = totals.rows_rejected.iter();
     lines.extend(rows.map(|r| format!("    line {} of the catalogue  {} {}: {}", r.line, r.event, r.reason, r.detail)));
     lines.join("\n") + "\n"

@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -14,6 +16,10 @@ use gustfront::sources::synth::{
 use gustfront::storage::{S3Options, clear_partial, open};
 
 use super::output::show;
+use super::run::stop_on_signals;
+
+/// How often progress is logged where there is no bar.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Examples of `synth hrrr --help`.
 const HRRR_EXAMPLES: &str = "Examples:
@@ -141,8 +147,17 @@ fn sevir(args: SevirArgs) -> anyhow::Result<()> {
         flaws: args.flaws,
         force: args.force,
     };
-    let bar = progress_bar(options.events as u64, "events");
-    let summary = write_sevir(&args.output, &options, &mut |done| bar.set_position(done as u64));
+    let (bar, stop) = (progress_bar(options.events as u64, "events"), stop_on_signals()?);
+    let mut told = Instant::now();
+    let summary = write_sevir(&args.output, &options, &mut |done| {
+        bar.set_position(done as u64);
+        bar.tick();
+        if bar.is_hidden() && told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            tracing::info!("{done} of {} synthetic events", options.events);
+        }
+        !stop.load(Ordering::Relaxed)
+    });
     bar.finish_and_clear();
     let summary = summary.context("no synthetic events were finished (--force writes over other content)")?;
     let SevirSummary { events, rows, files, bytes, flaws } = summary;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::pipeline::known_options;
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -95,7 +97,8 @@ impl Document {
         Err(errors.iter().map(mistake).collect())
     }
 
-    /// Applies `key=value`, where `key` is a dotted path or the last part of the only path that ends so.
+    /// Applies `key=value`, where `key` is a dotted path, or the last part of the only one that ends so: of those in the
+    /// file, else of those that its stages know.
     pub fn set(&mut self, assignment: &str) -> Result<(), Mistake> {
         let place = Place::Flag(assignment.to_string());
         let mistake = |text: String| Mistake { place: place.clone(), text };
@@ -144,6 +147,9 @@ impl Document {
             return Ok(full);
         }
         paths.retain(|p| p.ends_with(&full));
+        if paths.is_empty() {
+            paths = known_options(self).into_iter().filter(|path| path.ends_with(&full)).collect();
+        }
         match paths.len() {
             0 => Ok(full),
             1 => Ok(paths.remove(0)),

@@ -1,5 +1,7 @@
 //! The options of stages that read, transform and store storm events.
 
+use chrono::NaiveDateTime;
+
 use crate::domain::{Modality, Moment, Period};
 
 use super::reader::Reader;
@@ -9,6 +11,10 @@ use super::stages::Server;
 const MOST_POINTS: u32 = 4096;
 /// Most events of a shard: one modality of it is held in memory.
 const MOST_EVENTS: u32 = 64;
+/// Seconds from the first to the last of a day.
+const LAST_SECOND: u64 = 86_399;
+/// Digits of a date without a time.
+const DATE_DIGITS: usize = 8;
 /// Years that a catalogue can speak of.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
 
@@ -60,7 +66,7 @@ pub struct SevirOptions {
     pub require: Vec<Modality>,
     /// Calendar years of the events; empty for all.
     pub years: Vec<i32>,
-    /// The first and last event time wanted.
+    /// The first and last event time wanted; a last day without a time is wanted whole.
     pub period: Period,
     /// Kinds of storms wanted, `random` for places without one; empty for all.
     pub kinds: Vec<String>,
@@ -131,19 +137,30 @@ fn read_years(r: &mut Reader<'_>) -> Vec<i32> {
     }
 }
 
-fn read_moment(r: &mut Reader<'_>, key: &'static str) -> Option<Moment> {
+/// A time to the second, and whether it is a date alone.
+fn read_time(r: &mut Reader<'_>, key: &'static str) -> Option<(Moment, bool)> {
     let text = r.text(key)?;
-    match text.parse() {
-        Ok(moment) => Some(moment),
+    let plain = text.trim().trim_end_matches('Z');
+    let to_the_second = |format| NaiveDateTime::parse_from_str(plain, format).ok().and_then(Moment::from_naive);
+    let seconds = to_the_second("%Y-%m-%dT%H:%M:%S").or_else(|| to_the_second("%Y-%m-%d %H:%M:%S"));
+    let is_date = plain.chars().filter(char::is_ascii_digit).count() == DATE_DIGITS;
+    match seconds.map_or_else(|| plain.parse(), Ok) {
+        Ok(moment) => Some((moment, is_date)),
         Err(error) => {
-            r.mistake(key, format!("`{key}`: {error}"));
+            r.mistake(key, format!("`{key}`: {error}, or with seconds 2018-07-22T03:00:30"));
             None
         }
     }
 }
 
+fn read_moment(r: &mut Reader<'_>, key: &'static str) -> Option<Moment> {
+    read_time(r, key).map(|(moment, _)| moment)
+}
+
+/// From the first to the last moment; a day as the last is meant whole.
 fn read_period(r: &mut Reader<'_>) -> Period {
-    let period = Period { from: read_moment(r, "from"), to: read_moment(r, "to") };
+    let last = |(moment, is_date): (Moment, bool)| if is_date { Moment(moment.0 + LAST_SECOND) } else { moment };
+    let period = Period { from: read_moment(r, "from"), to: read_time(r, "to").map(last) };
     if let (Some(from), Some(to)) = (period.from, period.to)
         && to < from
     {

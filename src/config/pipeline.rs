@@ -233,6 +233,27 @@ fn read_pipeline(document: &Document, mistakes: &Mistakes) -> Option<Pipeline> {
     Some(Pipeline { name, file, state_lead, device, output: location, output_server, stages })
 }
 
+/// The full path of every option that the stages and the output of a document know.
+pub(super) fn known_options(document: &Document) -> Vec<Vec<String>> {
+    let (mistakes, mut paths) = (Mistakes::default(), Vec::new());
+    let Some(mut top) = Reader::new(TOP, &document.root, &mistakes) else { return paths };
+    if let Some(mut reader) = top.node("output").and_then(|node| Reader::new("output", node, &mistakes)) {
+        Server::read(&mut reader);
+        paths.extend(reader.known().iter().map(|key| vec!["output".to_string(), key.to_string()]));
+    }
+    for section in SECTIONS {
+        let Some(Node { value: Value::Table(table), .. }) = top.node(section) else { continue };
+        for (name, node) in table {
+            let Some(mut reader) = Reader::new(name, node, &mistakes) else { continue };
+            let Some(kind) = reader.text("type") else { continue };
+            read_stage(section, &kind, &mut reader, variables());
+            let path = |key: &&str| [section, name, key].map(String::from).to_vec();
+            paths.extend(reader.known().iter().map(path));
+        }
+    }
+    paths
+}
+
 fn read_device(top: &mut Reader<'_>) -> DeviceChoice {
     let choice = top.text("device").map(|text| text.parse());
     choice.unwrap_or(Ok(DeviceChoice::Auto)).unwrap_or_else(|error: NoDevice| {

@@ -132,12 +132,16 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A list of texts; empty where the key is absent.
+    /// A list of texts, of which a single text is one; empty where the key is absent.
     pub(super) fn texts(&mut self, key: &'static str) -> Vec<(String, &'a Place)> {
         let Some(node) = self.node(key) else { return Vec::new() };
-        let Value::List(list) = &node.value else {
-            self.mistake(key, format!("`{key}` is {}; expected a list of texts", node.value.kind()));
-            return Vec::new();
+        let list = match &node.value {
+            Value::List(list) => list,
+            Value::Text(text) => return vec![(text.clone(), &node.place)],
+            other => {
+                self.mistake(key, format!("`{key}` is {}; expected a list of texts", other.kind()));
+                return Vec::new();
+            }
         };
         let text = |n: &'a Node| match &n.value {
             Value::Text(text) => Some((text.clone(), &n.place)),
@@ -158,6 +162,11 @@ impl<'a> Reader<'a> {
             self.mistake(key, format!("`{key}` is `{text}`; expected one of {}", names.join(", ")));
         }
         found
+    }
+
+    /// The keys that were asked for.
+    pub(super) fn known(&self) -> &BTreeSet<&'static str> {
+        &self.asked
     }
 
     /// Every key nobody asked for is a mistake.

@@ -79,7 +79,7 @@ impl Plan {
         // In a live bucket an index may still be on its way; later listings see to it.
         offers.retain(|offer| offer.indexed || !options.follow);
         let (first, last) = span(&input, &leads, &period, &offers, options.follow)?;
-        bind(&ledger, &pipeline)?;
+        bind(&ledger, &*objects, &pipeline)?;
         let present = |slot: Slot| state_lead.map_or(slot, |_| Slot::new(slot.valid(), Lead(0)));
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;
         let shared = Arc::new(Shared::default());

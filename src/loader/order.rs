@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::{LoaderError, LoaderOptions, Symmetry};
-use crate::domain::Philox;
+use crate::domain::{Modality, Philox};
 use crate::formats::zarr::events::{EventArray, EventReader};
+use crate::transforms::frames::Window;
 
 /// What the random numbers of the order and of the symmetries are for.
 const ORDER: u32 = 0x4f52_4452;
@@ -17,8 +18,21 @@ pub struct Sample {
     pub event: usize,
     /// Its frames: those a model sees, then those it is to foretell.
     pub frames: Range<usize>,
+    /// By how many frames its lightning lies earlier: the last that a model sees is over when its last image is taken.
+    /// Frames of lightning are of fixed five minutes and images are minutes earlier or later, so that the lightning of the
+    /// same number of frame reaches beyond the image, and beyond the first that is to be foretold.
+    pub lightning_lag: usize,
     /// How it is turned and mirrored.
     pub symmetry: Symmetry,
+}
+
+impl Sample {
+    /// The frames of a modality, and how many before them no event has.
+    pub fn frames_of(&self, modality: Modality) -> (usize, Range<usize>) {
+        let lag = if modality == Modality::Lght { self.lightning_lag } else { 0 };
+        let frames = self.frames.start.saturating_sub(lag)..self.frames.end.saturating_sub(lag);
+        (self.frames.len() - frames.len(), frames)
+    }
 }
 
 /// The windows of every event of the split that has all modalities, unturned, in the order of the store.
@@ -34,10 +48,15 @@ pub fn samples(
     let wanted = |event: &usize| {
         reader.split(*event) == options.split && arrays.iter().all(|(place, _)| reader.has(*event, *place))
     };
-    let of = |event: usize| {
-        let sample = move |frames| Sample { event, frames, symmetry: Symmetry::default() };
-        windows.iter().map(move |window| sample(window.input.start..window.target.end))
+    let images: Vec<usize> =
+        arrays.iter().filter(|(_, array)| array.modality != Modality::Lght).map(|(place, _)| *place).collect();
+    let sample = |event: usize, window: &Window| Sample {
+        event,
+        frames: window.input.start..window.target.end,
+        lightning_lag: reader.lightning_lag(event, &images, window.input.end - 1),
+        symmetry: Symmetry::default(),
     };
+    let of = |event: usize| windows.iter().map(move |window| sample(event, window));
     Ok((0..reader.events()).filter(wanted).flat_map(of).collect())
 }
 

@@ -97,9 +97,11 @@ impl Windows<'_> {
         let mut numbers = self.work.pool.take::<T>(count, false)?;
         for (sample, window) in self.samples.iter().zip(numbers.fill()?.chunks_exact_mut(each)) {
             if sample.symmetry == Symmetry::default() {
-                let bytes = bytemuck::cast_slice_mut(window);
-                self.work.reader.read(sample.event, self.place, sample.frames.clone(), scratch, bytes)?;
-                window.iter_mut().for_each(|number| *number = number.native());
+                let (lacking, frames) = sample.frames_of(self.array.modality);
+                let (before, there) = window.split_at_mut((lacking * points).min(each));
+                before.fill(T::MISSING);
+                self.work.reader.read(sample.event, self.place, frames, scratch, bytemuck::cast_slice_mut(there))?;
+                there.iter_mut().for_each(|number| *number = number.native());
                 continue;
             }
             let mut places = window.chunks_exact_mut(points);
@@ -140,8 +142,10 @@ impl Windows<'_> {
         scratch: &mut Scratch,
         mut take: impl FnMut(Option<&[T]>),
     ) -> Result<(), LoaderError> {
+        let (lacking, frames) = sample.frames_of(self.array.modality);
+        (0..lacking).for_each(|_| take(None));
         let take = |_, frame: Option<&[u8]>| take(frame.map(bytemuck::cast_slice));
-        Ok(self.work.reader.each_frame(sample.event, self.place, sample.frames.clone(), scratch, take)?)
+        Ok(self.work.reader.each_frame(sample.event, self.place, frames, scratch, take)?)
     }
 }
 

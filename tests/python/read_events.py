@@ -76,7 +76,11 @@ for at, event in enumerate(ids):
     np.testing.assert_array_equal(raw.lght[at].values, counts.repeat(8, 1).repeat(8, 2), event)
 minutes = [int(minute) for minute in parts[(ids[0], "vil")]["minute_offsets"].split(":")]
 np.testing.assert_array_equal(data.frame_offset[0, 0].values, np.array(minutes, "timedelta64[m]"))
-assert np.isnat(data.frame_offset[0, 2].values).all()
+np.testing.assert_array_equal(data.frame_offset[0, 2].values, np.arange(-120, 121, 5).astype("timedelta64[m]"))
+assert np.isnat(data.frame_offset[ids.index("S805"), 2].values).all()
+assert data.attrs["lightning_bins"] == data.lght.attrs["lightning_bins"] == "after"
+assert data.lght.attrs["frame_begin_seconds"] == list(range(-7200, 7201, 300))
+assert data.lght.attrs["frame_end_seconds"] == list(range(-6900, 7501, 300))
 
 group = zarr.open_group(store, mode="r")
 assert group.metadata.consolidated_metadata is not None

@@ -52,6 +52,15 @@ fn every_mangled_row_is_set_aside_with_its_line_and_the_rest_is_kept() {
         ("minute_offsets", with(&offsets(-121), &falling)),
         ("minute_offsets", with(&offsets(-121), "")),
         ("minute_offsets", with("-116:", "-116.5:")),
+        ("minute_offsets", with(&offsets(-121), &vec!["0"; 49].join(":"))),
+        ("minute_offsets", with(&offsets(-121), &offsets(29_000))),
+        ("minute_offsets", with(&offsets(-121), &offsets(-32_768))),
+        ("minute_offsets", with(&offsets(-121), &every_ten_minutes())),
+        ("time_utc", with("2019-02-03", "9999-01-01")),
+        ("time_utc", with("2019-02-03", "1969-12-31")),
+        ("corners", with(",-96.5,", ",196.5,")),
+        ("corners", with(",33,-96.5,", ",93,-96.5,")),
+        ("corners", with(",33,-96.5,", ",inf,-96.5,")),
         ("file_index", with(".h5,3,", ".h5,-3,")),
         ("file_index", with(".h5,3,", ".h5,3.5,")),
         ("file_name", with("vil/2019", "../2019")),
@@ -78,6 +87,25 @@ fn every_mangled_row_is_set_aside_with_its_line_and_the_rest_is_kept() {
         assert_eq!((found.line, found.reason), (2 * at + 2, RejectReason::BadRow));
         assert!(found.detail.contains(expected), "{expected}: {}", found.detail);
     }
+}
+
+fn every_ten_minutes() -> String {
+    (0..49).map(|frame| (10 * frame - 120).to_string()).collect::<Vec<_>>().join(":")
+}
+
+#[test]
+fn real_oddities_of_rows_are_taken() {
+    let base = |id, time| Line::new(id, time, Modality::Vil, 3);
+    // A scan that was lost is the one before it once more; the satellite's clock slips by a minute.
+    let lost = offsets(-124).replacen("-119:-114:", "-124:-109:", 1).replacen("-104", "-103", 1);
+    let lines = [base("S1", "2019-02-03 04:05:06Z"), Line { offsets: lost, ..base("S2", "2019-02-03T04:05:07.5Z") }];
+    let (events, set_aside) = read(&catalog(&lines), EventFilter::default());
+    assert_eq!((ids(&events), set_aside), (vec!["S1", "S2"], vec![]));
+    assert_eq!(events[0].time.calendar().to_string(), "2019-02-03 04:05:06 UTC");
+    assert_eq!(
+        events[1].parts[&Modality::Vil].minutes.map(|minutes| minutes[..5].to_vec()),
+        Some(vec![-124, -124, -109, -109, -103])
+    );
 }
 
 #[test]

@@ -153,7 +153,7 @@ struct Row {
     chunk: Option<Vec<u64>>,
     filters: Vec<String>,
     /// The least and greatest value, and of how many rows out of how many.
-    range: Option<([f64; 2], [u64; 2])>,
+    range: Option<Span>,
     /// Whether those are not the stored numbers but what these stand for, by `scale_factor`, `add_offset`, `_Unsigned`.
     packed: bool,
     /// Whether some values were never written, so that there is no such range.
@@ -266,8 +266,11 @@ impl Row {
     }
 }
 
-/// The least and greatest value, and of how many rows out of how many; `None` where there is no value but NaN.
-fn span(dataset: &Dataset, packing: Packing) -> Result<Option<([f64; 2], [u64; 2])>, Hdf5Error> {
+/// The least and greatest value, and of how many rows out of how many.
+type Span = ([f64; 2], [u64; 2]);
+
+/// `None` where there is no value but NaN.
+fn span(dataset: &Dataset, packing: Packing) -> Result<Option<Span>, Hdf5Error> {
     let length = dataset.length();
     let row_bytes = dataset.shape.iter().skip(1).product::<u64>() * dataset.element.size().unwrap_or(1) as u64;
     let is_small = length.saturating_mul(row_bytes) <= LOOKED_THROUGH;

@@ -1,8 +1,10 @@
 //! Connects the processes of a run: who they are, that they mean the same work, and what happens when one is gone.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,10 @@ use timely::communication::allocator::zero_copy::stream::Stream;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How soon to try again.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long one try to reach a process, or to hear from it, keeps this one from looking whether it is to stop.
+const TRY: Duration = Duration::from_millis(300);
+/// After so long it is told for whom this process waits.
+const QUIET: Duration = Duration::from_millis(1500);
 /// How long a caller has to say who it is.
 const GREETING: Duration = Duration::from_secs(5);
 /// After so much silence a peer's host is asked whether it is still there, so often, so many times.
@@ -62,6 +68,14 @@ pub enum ClusterError {
         seconds: u64,
         /// What was last seen of it.
         reason: String,
+    },
+    /// This process was told to stop before all had come.
+    #[error("stopped while waiting for process {process} at {host}")]
+    Stopped {
+        /// The process that had not come.
+        process: usize,
+        /// Its address.
+        host: String,
     },
     /// A process is about something else.
     #[error(
@@ -127,22 +141,57 @@ impl Greeting {
     }
 }
 
+/// How long this process waits, and what ends it sooner.
+struct Patience<'a> {
+    begun: Instant,
+    until: Instant,
+    stop: &'a AtomicBool,
+    /// The process that was told to be waited for.
+    told: Cell<Option<usize>>,
+}
+
+impl<'a> Patience<'a> {
+    fn new(stop: &'a AtomicBool) -> Self {
+        let begun = Instant::now();
+        Patience { begun, until: begun + PATIENCE, stop, told: Cell::new(None) }
+    }
+
+    /// The same, for no longer than a time from now.
+    fn at_most(&self, time: Duration) -> Self {
+        let until = self.until.min(Instant::now() + time);
+        Patience { begun: self.begun, until, stop: self.stop, told: self.told.clone() }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_stopped() || Instant::now() >= self.until
+    }
+}
+
 impl Cluster {
     /// A connection to every other process, by number; `work` is the same number wherever the same work is meant.
     ///
     /// # Errors
-    /// Where a process does not come in time, or means something else.
-    pub(super) fn connect(&self, workers: usize, work: u64) -> Result<Vec<Option<Peer>>, ClusterError> {
+    /// Where a process does not come in time, or means something else, or `stop` is set meanwhile.
+    pub(super) fn connect(
+        &self,
+        workers: usize,
+        work: u64,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Option<Peer>>, ClusterError> {
         let count = self.hosts.len();
         let own = Greeting { process: self.process as u64, processes: count as u64, workers: workers as u64, work };
-        let deadline = Instant::now() + PATIENCE;
+        let patience = Patience::new(stop);
         let listener = self.listen()?;
         let mut peers: Vec<Option<Peer>> = (0..count).map(|_| None).collect();
         for (process, peer) in peers.iter_mut().enumerate().take(self.process) {
-            *peer = Some(self.peer(process, self.call(process, own, deadline)?)?);
+            *peer = Some(self.peer(process, self.call(process, own, &patience)?)?);
         }
         while let Some(process) = (self.process + 1..count).find(|p| peers.get(*p).is_some_and(Option::is_none)) {
-            let (from, stream) = self.answer(&listener, own, deadline, process)?;
+            let (from, stream) = self.answer(&listener, own, &patience, process)?;
             let fresh = peers.get_mut(from).filter(|peer| from > self.process && peer.is_none());
             match fresh {
                 Some(peer) => *peer = Some(self.peer(from, stream)?),
@@ -163,17 +212,21 @@ impl Cluster {
     }
 
     /// Calls a process until it answers.
-    fn call(&self, process: usize, own: Greeting, deadline: Instant) -> Result<TcpStream, ClusterError> {
+    fn call(&self, process: usize, own: Greeting, patience: &Patience<'_>) -> Result<TcpStream, ClusterError> {
         let host = self.host(process);
         loop {
-            let reason = match TcpStream::connect(&host).and_then(|stream| greet(stream, own, deadline)) {
+            let greeted = reach(&host).and_then(|stream| {
+                let heard = || self.tell(process, "it has not answered", patience);
+                greet(stream, own, patience, heard)
+            });
+            let reason = match greeted {
                 Ok((stream, other)) if other.process == process as u64 => {
                     return own.difference(other).map_or(Ok(stream), |what| Err(self.differs(process, what)));
                 }
                 Ok((_, other)) => return Err(self.differs(process, format!("is process {}", other.process))),
                 Err(error) => error.to_string(),
             };
-            self.wait(process, &reason, deadline)?;
+            self.wait(process, &reason, patience)?;
         }
     }
 
@@ -182,13 +235,13 @@ impl Cluster {
         &self,
         listener: &TcpListener,
         own: Greeting,
-        deadline: Instant,
+        patience: &Patience<'_>,
         awaited: usize,
     ) -> Result<(usize, TcpStream), ClusterError> {
         loop {
             let accepted = listener.accept().and_then(|(stream, _)| {
                 stream.set_nonblocking(false)?;
-                greet(stream, own, deadline.min(Instant::now() + GREETING))
+                greet(stream, own, &patience.at_most(GREETING), || ())
             });
             match accepted {
                 Ok((stream, other)) => {
@@ -198,18 +251,29 @@ impl Cluster {
                         .map_or(Ok((process, stream)), |what| Err(self.differs(process, what)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(awaited, "it has not called", deadline)?
+                    self.wait(awaited, "it has not called", patience)?
                 }
                 Err(error) => {
                     tracing::warn!("a caller that is no process of this run was sent away: {error}");
-                    self.wait(awaited, "it has not called", deadline)?;
+                    self.wait(awaited, "it has not called", patience)?;
                 }
             }
         }
     }
 
-    fn wait(&self, process: usize, reason: &str, deadline: Instant) -> Result<(), ClusterError> {
-        if Instant::now() < deadline {
+    /// Says for whom this process waits, once, where that takes a while.
+    fn tell(&self, process: usize, reason: &str, patience: &Patience<'_>) {
+        if patience.begun.elapsed() >= QUIET && patience.told.replace(Some(process)) != Some(process) {
+            tracing::info!("waiting for process {process} at {}: {reason}", self.host(process));
+        }
+    }
+
+    fn wait(&self, process: usize, reason: &str, patience: &Patience<'_>) -> Result<(), ClusterError> {
+        if patience.is_stopped() {
+            return Err(ClusterError::Stopped { process, host: self.host(process) });
+        }
+        self.tell(process, reason, patience);
+        if !patience.is_over() {
             thread::sleep(PAUSE);
             return Ok(());
         }
@@ -231,19 +295,48 @@ impl Cluster {
     }
 }
 
-/// Says who this is and hears who the other is.
-fn greet(mut stream: TcpStream, own: Greeting, deadline: Instant) -> io::Result<(TcpStream, Greeting)> {
-    let left = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
-    stream.set_read_timeout(Some(left))?;
-    stream.set_write_timeout(Some(left))?;
+/// Tries once to reach a process.
+fn reach(host: &str) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in host.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TRY) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Says who this is and hears who the other is; `waiting` is called again and again meanwhile.
+fn greet(
+    mut stream: TcpStream,
+    own: Greeting,
+    patience: &Patience<'_>,
+    waiting: impl Fn(),
+) -> io::Result<(TcpStream, Greeting)> {
+    stream.set_read_timeout(Some(TRY))?;
+    stream.set_write_timeout(Some(TRY))?;
     stream.write_all(&own.bytes())?;
     let mut bytes = [0; Greeting::BYTES];
-    stream.read_exact(&mut bytes)?;
+    let mut heard = 0;
+    while let Some(rest) = bytes.get_mut(heard..).filter(|rest| !rest.is_empty()) {
+        match stream.read(rest) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(more) => heard += more,
+            Err(error) if patience.is_over() || !is_pause(&error) => return Err(error),
+            Err(_) => waiting(),
+        }
+    }
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
     let other = Greeting::from_bytes(bytes);
     let strange = || io::Error::new(io::ErrorKind::InvalidData, "it does not speak as this program does");
     other.map(|other| (stream, other)).ok_or_else(strange)
+}
+
+/// Whether nothing came for a while, or a signal did.
+fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 /// Makes the system notice when the other host is gone without a word.

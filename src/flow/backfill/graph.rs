@@ -54,7 +54,7 @@ pub(super) fn run(plan: &Arc<Plan>, options: &BackfillOptions) -> Result<(), Run
             timely::execute(config, logic)
         }
         Some(cluster) => {
-            let peers = cluster.connect(options.workers, plan.work)?;
+            let peers = cluster.connect(options.workers, plan.work, plan.stop())?;
             let hooks = Hooks::default();
             let threads = ProcessBuilder::new_typed_vector(options.workers, hooks.refill.clone(), None);
             let made = initialize_networking_from_sockets(threads, peers, cluster.process, options.workers, hooks);

@@ -108,10 +108,15 @@ pub fn backfill(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicB
     })
 }
 
-/// Makes the store visible once every shard is there.
+/// Makes the store visible once every shard is there; what is visible already is left alone.
 fn finish(plan: &Plan) -> Result<(), RunError> {
     let totals = plan.totals.now();
-    let publish = |store: EventStore| Ok(store.publish().map_err(SinkError::from)?);
+    let publish = |store: EventStore| {
+        if !store.is_published().map_err(SinkError::from)? {
+            store.publish().map_err(SinkError::from)?;
+        }
+        Ok(())
+    };
     let published =
         if totals.is_through() { plan.normalising.apply(&plan.store, &totals).and_then(publish) } else { Ok(()) };
     clear_partial(&plan.pipeline.output)?;

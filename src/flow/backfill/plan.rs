@@ -11,20 +11,27 @@ use super::normalising::Normalising;
 use super::record::{CATALOG, CatalogRecord, RowReject, ShardRecord};
 use super::totals::Shared;
 use super::work::Outcome;
-use crate::config::{Codec, FrameBins, Pipeline, SevirOptions, SplitOptions, Stage, StageNode, StoreOptions};
+use crate::config::{
+    Codec, DeviceChoice, FrameBins, Pipeline, SevirOptions, SplitOptions, Stage, StageNode, StoreOptions,
+};
 use crate::domain::{Event, Modality};
-use crate::flow::RunError;
 use crate::flow::identity::{bind, made};
 use crate::flow::plan::{open_output, s3};
-use crate::formats::zarr::events::{CatalogueEvent, EventArray, EventStore, EventStoreSpec, Packing, SPLITS};
+use crate::flow::{RunError, open_device};
+use crate::formats::zarr::events::{
+    AFTER, BEFORE, CatalogueEvent, EventArray, EventStore, EventStoreSpec, LIGHTNING_BINS, Packing, SPLITS,
+};
 use crate::sinks::SinkError;
 use crate::sources::SourceError;
 use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir, SplitRule};
-use crate::storage::{Ledger, Metered, clear_partial, open_existing};
+use crate::storage::{Ledger, Metered, ObjectStore, clear_partial, open_existing};
 use crate::telemetry::{Progress, metrics};
+use crate::transforms::resize::fits;
 
 /// The object beside the catalogue that says that nothing was observed.
 const SYNTHETIC_NOTE: &str = "SYNTHETIC.txt";
+/// Of so many objects, the first that the catalogue names, one must be there.
+const FIRST_OBJECTS: usize = 64;
 /// What a store says of values that were.
 const OBSERVED: &str = "SEVIR (Veillette et al., 2020): NEXRAD, GOES-16 ABI and GLM";
 
@@ -32,6 +39,8 @@ const OBSERVED: &str = "SEVIR (Veillette et al., 2020): NEXRAD, GOES-16 ABI and 
 pub(super) struct Plan {
     pub(super) pipeline: Pipeline,
     pub(super) source: Arc<dyn EventSource>,
+    /// What the source reads from.
+    pub(super) input: Arc<dyn ObjectStore>,
     pub(super) store: EventStore,
     /// The name of the sink.
     pub(super) sink: Arc<str>,
@@ -56,27 +65,30 @@ impl Plan {
     /// Opens the source and the output. The first process alone writes: it binds the output to the pipeline, takes away
     /// what a killed run left unfinished, and reads what is committed.
     pub(super) fn new(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicBool>) -> Result<Self, RunError> {
+        check(&pipeline)?;
         let (sink, store_options) = sink(&pipeline)?;
         let (sink, store_options) = (sink.name.clone(), store_options.clone());
-        let input = events(&pipeline)?.clone();
-        let normalising = Normalising::new(&pipeline, &input)?;
-        let (sevir, origin) = open_source(&input)?;
+        let options_in = events(&pipeline)?.clone();
+        let normalising = Normalising::new(&pipeline, &options_in)?;
+        let (sevir, input, origin) = open_source(&options_in)?;
         let rows = sevir.set_aside().iter().map(row_reject).collect::<Vec<_>>();
         let source: Arc<dyn EventSource> = Arc::new(sevir);
         if source.events().is_empty() {
-            let expected = "no events that the pipeline's filters take; check --input, `years`, `from`, `to`, `kinds` and `require`";
-            return Err(SourceError::Empty { location: input.input, expected: expected.into() }.into());
+            return Err(SourceError::Empty { location: options_in.input, expected: no_events(&rows) }.into());
         }
         let size = size(&pipeline);
-        let mut spec = spec(&input, &store_options, &*source, size, &normalising);
+        let mut spec = spec(&options_in, &store_options, &*source, size, &normalising);
         normalising.check(&spec)?;
         spec.attributes.insert("pipeline".into(), pipeline.name.as_str().into());
         spec.attributes.insert("source".into(), origin.into());
         if let Some(source) = normalising.source() {
             spec.attributes.insert("normalisation".into(), source.into());
         }
+        if options_in.modalities.contains(&Modality::Lght) {
+            spec.attributes.insert(LIGHTNING_BINS.into(), bins_label(options_in.lightning_bins).into());
+        }
         let (objects, ledger) = open_output(&pipeline)?;
-        let store = EventStore::new(Arc::new(Metered::new(objects, &sink)), &store_options.path, spec)
+        let store = EventStore::new(Arc::new(Metered::new(objects.clone(), &sink)), &store_options.path, spec)
             .map_err(SinkError::from)?;
         let work = fingerprint(&pipeline, store.spec());
         let is_first = options.process() == 0;
@@ -86,6 +98,7 @@ impl Plan {
         let mut plan = Plan {
             pipeline,
             source,
+            input,
             store,
             sink,
             size,
@@ -101,27 +114,70 @@ impl Plan {
         };
         plan.totals.count(|totals| totals.shards = plan.store.spec().shards());
         if is_first {
-            plan.begin(rows)?;
+            plan.begin(&*objects, rows)?;
         }
         Ok(plan)
     }
 
     /// What the first process does before any other may write.
-    fn begin(&mut self, rows: Vec<RowReject>) -> Result<(), RunError> {
+    fn begin(&mut self, output: &dyn ObjectStore, rows: Vec<RowReject>) -> Result<(), RunError> {
         clear_partial(&self.pipeline.output)?;
-        bind(&self.ledger, &self.pipeline)?;
-        self.bind_catalog(rows)?;
         let records: BTreeMap<String, ShardRecord> = self.ledger.load(&format!("{}/", self.sink))?;
         let shards = self.store.spec().shards();
-        let done: BTreeSet<u64> = records.values().filter(|r| r.is_final()).map(|r| r.shard).collect();
+        let done = self.done(&records)?;
         self.pending = (0..shards).filter(|shard| !done.contains(shard)).collect();
+        if !self.pending.is_empty() {
+            self.find_any_object()?;
+        }
+        bind(&self.ledger, output, &self.pipeline)?;
+        self.bind_catalog(rows)?;
         self.totals.count(|totals| {
-            records.values().filter(|record| record.is_final()).for_each(|record| totals.shard(record));
+            records.values().filter(|record| done.contains(&record.shard)).for_each(|record| totals.shard(record));
             totals.shards_committed_before = done.len() as u64;
             metrics().completed(&self.pipeline.name, done.len() as u64, shards);
         });
         self.progress.set_total(self.pending.len() as u64);
         Ok(())
+    }
+
+    /// The committed shards that there is nothing to do about. Those with events that were set aside are done anew where
+    /// the object of one has come or changed since.
+    fn done(&self, records: &BTreeMap<String, ShardRecord>) -> Result<BTreeSet<u64>, RunError> {
+        let mut seen: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let mut etag_of = |key: &str| {
+            if let Some(known) = seen.get(key) {
+                return Ok(known.clone());
+            }
+            let etag = self.input.head(key)?.map(|meta| meta.etag);
+            seen.insert(key.into(), etag.clone());
+            Ok(etag)
+        };
+        let mut done = BTreeSet::new();
+        for record in records.values() {
+            if record.is_final(&mut etag_of)? {
+                done.insert(record.shard);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Refuses an input of whose first objects none is there: its data were forgotten, or are not mounted.
+    fn find_any_object(&self) -> Result<(), RunError> {
+        let mut missing = BTreeSet::new();
+        for entry in &self.store.spec().events {
+            for key in entry.event.parts.keys().filter_map(|modality| self.source.object(&entry.event, *modality)) {
+                if missing.len() < FIRST_OBJECTS && missing.insert(key.clone()) && self.input.head(&key)?.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        let expected = format!(
+            "none of the first {} objects that the catalogue names is there, such as `{}`; check --input and the \
+             source's `data`, and whether that folder is mounted",
+            missing.len(),
+            missing.first().map_or("", String::as_str)
+        );
+        Err(SourceError::Empty { location: self.input.location().into(), expected }.into())
     }
 
     /// Records the catalogue in a fresh ledger, or compares it with the one recorded.
@@ -134,8 +190,8 @@ impl Plan {
         match recorded.into_values().next().filter(|before| before.fingerprint != now.fingerprint) {
             None => Ok(self.ledger.commit(CATALOG, &now)?),
             Some(before) => Err(RunError::Pipeline(vec![format!(
-                "{}: it was begun with a catalogue of {} events that are not the {} of this one; \
-                 choose another --output, or the catalogue as it was",
+                "{}: it was begun with {} events, and what the catalogue says of the {} of this run or their \
+                 normalisation is not the same; choose another --output, or the input and the statistics as they were",
                 self.pipeline.output, before.events, now.events
             )])),
         }
@@ -144,6 +200,11 @@ impl Plan {
     /// Whether nothing more is to be begun.
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.totals.failure().is_some()
+    }
+
+    /// Set where the run is to end.
+    pub(super) fn stop(&self) -> &AtomicBool {
+        &self.stop
     }
 
     /// Notes, in a process that is not the first, what it did itself.
@@ -198,13 +259,44 @@ fn events(pipeline: &Pipeline) -> Result<&SevirOptions, RunError> {
     pipeline.events().ok_or_else(missing)
 }
 
-/// Checks what a pipeline of events names beyond its file, and that its frames can be brought to its size.
+/// Why there is no event to store.
+fn no_events(rows: &[RowReject]) -> String {
+    let text =
+        "no events that the pipeline's filters take; check --input, `years`, `from`, `to`, `kinds` and `require`";
+    let aside = rows.first().map(|first| {
+        format!(
+            "; {} rows of the catalogue were set aside, the first: line {}, {}",
+            rows.len(),
+            first.line,
+            first.detail
+        )
+    });
+    text.to_string() + &aside.unwrap_or_default()
+}
+
+/// Checks what a pipeline of events names beyond its file: a device that is there, and a size that its frames can be
+/// brought to.
 ///
 /// # Errors
 /// Each mistake with its place.
 pub(in crate::flow) fn check(pipeline: &Pipeline) -> Result<(), RunError> {
     sink(pipeline)?;
-    Normalising::new(pipeline, events(pipeline)?).map(|_| ())
+    let input = events(pipeline)?;
+    Normalising::new(pipeline, input)?;
+    check_sizes(pipeline, input)?;
+    // Storm events need no arithmetic of a device; one that is asked for by its number is to be there all the same.
+    if matches!(pipeline.device, DeviceChoice::Cuda(_)) { open_device(pipeline).map(|_| ()) } else { Ok(()) }
+}
+
+/// Whether the frames of every modality can be brought to the size of each stage that changes it.
+fn check_sizes(pipeline: &Pipeline, input: &SevirOptions) -> Result<(), RunError> {
+    let mut mistakes = Vec::new();
+    for node in &pipeline.stages {
+        let Stage::Resize(size) = node.stage else { continue };
+        let odd = input.modalities.iter().filter_map(|modality| fits(*modality, size).err());
+        mistakes.extend(odd.map(|error| format!("{}: {}: {error}", node.place, node.name)));
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(RunError::Pipeline(mistakes)) }
 }
 
 /// What the pipeline brings frames to; the last stage that does counts.
@@ -215,8 +307,8 @@ fn size(pipeline: &Pipeline) -> Option<usize> {
     })
 }
 
-/// The source, and who made its values: a note beside the catalogue says so of synthetic ones.
-fn open_source(input: &SevirOptions) -> Result<(Sevir, String), RunError> {
+/// The source, what it reads from, and who made its values: a note beside the catalogue says so of synthetic ones.
+fn open_source(input: &SevirOptions) -> Result<(Sevir, Arc<dyn ObjectStore>, String), RunError> {
     let objects = open_existing(&input.input, &s3(&input.server))?;
     let missing = || SourceError::Empty {
         location: input.input.clone(),
@@ -238,7 +330,14 @@ fn open_source(input: &SevirOptions) -> Result<(Sevir, String), RunError> {
     let note = objects.get(SYNTHETIC_NOTE)?;
     let origin = note.map_or_else(|| OBSERVED.to_string(), |note| String::from_utf8_lossy(&note).trim().to_string());
     let options = crate::sources::sevir::SevirOptions { data: input.data.clone(), filter, lightning };
-    Ok((Sevir::with_catalog(objects, &catalog, options)?, origin))
+    Ok((Sevir::with_catalog(objects.clone(), &catalog, options)?, objects, origin))
+}
+
+fn bins_label(bins: FrameBins) -> &'static str {
+    match bins {
+        FrameBins::After => AFTER,
+        FrameBins::Before => BEFORE,
+    }
 }
 
 fn row_reject(aside: &crate::sources::sevir::SetAside) -> RowReject {
@@ -299,10 +398,10 @@ fn fingerprint(pipeline: &Pipeline, spec: &EventStoreSpec) -> u64 {
         hash = bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
     };
     pipeline.stages.iter().for_each(|node| take(&format!("{} {}", node.name, made(pipeline, &node.stage))));
-    take(&format!("{:?}", spec.attributes));
+    take(&format!("{:?} {:?}", spec.attributes, spec.arrays));
     for entry in &spec.events {
         let event = &entry.event;
-        take(&format!("{} {} {} {}", event.id, event.time, event.kind, entry.split));
+        take(&format!("{} {} {} {} {:?}", event.id, event.time.0, event.kind, entry.split, event.corners));
         for (modality, part) in &event.parts {
             take(&format!("{modality} {} {} {:?}", part.file, part.index, part.minutes));
         }

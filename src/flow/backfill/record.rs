@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Modality;
 use crate::sources::RejectReason;
+use crate::storage::StorageError;
 use crate::transforms::level_statistics::LevelStatistics;
 
 /// Ledger unit of the catalogue.
@@ -18,6 +19,10 @@ pub struct EventReject {
     pub event: String,
     /// The modality that could not be used.
     pub modality: Modality,
+    /// The object that holds it, or should.
+    pub object: String,
+    /// The object's ETag then; `None` where it was not there, or not known.
+    pub etag: Option<String>,
     /// Why.
     pub reason: RejectReason,
     /// What was found and what was expected, for people.
@@ -59,9 +64,18 @@ impl ShardRecord {
         format!("{sink}/{shard:06}")
     }
 
-    /// Whether a rerun need not look at the shard again.
-    pub(super) fn is_final(&self) -> bool {
-        self.rejects.iter().all(|reject| reject.reason != RejectReason::FetchFailed)
+    /// Whether a rerun need not look at the shard again: the objects of which something was set aside are what they were.
+    /// `etag_of` tells what an object is now, `None` where there is none.
+    pub(super) fn is_final(
+        &self,
+        mut etag_of: impl FnMut(&str) -> Result<Option<String>, StorageError>,
+    ) -> Result<bool, StorageError> {
+        for reject in &self.rejects {
+            if reject.reason == RejectReason::FetchFailed || etag_of(&reject.object)? != reject.etag {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -9,7 +9,9 @@ use super::record::{CATALOG, CatalogRecord, ShardRecord};
 use super::totals::EventTotals;
 use crate::config::Pipeline;
 use crate::flow::RunError;
-use crate::flow::plan::open_output;
+use crate::flow::plan::{open_output, s3};
+use crate::sources::SourceError;
+use crate::storage::open_existing;
 
 /// What an output holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,12 +32,17 @@ pub struct EventStatus {
 /// Reads the ledger of a pipeline's output.
 ///
 /// # Errors
-/// Where the ledger cannot be read, or the pipeline stores no events.
+/// Where there is no ledger or it cannot be read, or the pipeline stores no events.
 pub fn event_status(pipeline: &Pipeline) -> Result<EventStatus, RunError> {
     let (sink, _) = sink(pipeline)?;
+    open_existing(&pipeline.output, &s3(&pipeline.output_server))?;
     let (_, ledger) = open_output(pipeline)?;
     let catalog: BTreeMap<String, CatalogRecord> = ledger.load(&format!("{CATALOG}."))?;
-    let catalog = catalog.into_values().next().unwrap_or_default();
+    let not_begun = || SourceError::Empty {
+        location: pipeline.output.clone(),
+        expected: "no run that stores events was begun there; check --output".into(),
+    };
+    let catalog = catalog.into_values().next().ok_or_else(not_begun)?;
     let records: BTreeMap<String, ShardRecord> = ledger.load(&format!("{}/", sink.name))?;
     let mut totals = EventTotals { shards: catalog.shards, ..EventTotals::default() };
     totals.rows(&catalog.rows);

@@ -76,9 +76,17 @@ impl Crew {
         Ok(Outcome::Committed { record, read_bytes: now.read_bytes, written_bytes })
     }
 
+    /// What is told of an event that cannot be used, with the object as it is now.
+    fn reject(&self, entry: &CatalogueEvent, modality: Modality, reason: RejectReason, detail: String) -> EventReject {
+        let object = self.plan.source.object(&entry.event, modality).unwrap_or_default();
+        let fetched = Some(()).filter(|()| reason != RejectReason::FetchFailed);
+        let etag = fetched.and_then(|()| self.plan.input.head(&object).ok().flatten()).map(|meta| meta.etag);
+        EventReject { event: entry.event.id.to_string(), modality, object, etag, reason, detail }
+    }
+
     /// One modality of one event as it is stored.
     fn read(&self, entry: &CatalogueEvent, modality: Modality, read_bytes: &mut u64) -> Result<Cube, EventReject> {
-        let reject = |reason, detail| EventReject { event: entry.event.id.to_string(), modality, reason, detail };
+        let reject = |reason, detail| self.reject(entry, modality, reason, detail);
         let timer = metrics().time("read");
         let read = self.plan.source.read(&entry.event, modality);
         timer.observe_duration();

@@ -24,6 +24,14 @@ const NEEDED: [&str; 11] = [
     "urcrnrlon",
     "pct_missing",
 ];
+/// Minutes from an event's time to its first frame and from one frame to the next, if no scan is early, late or lost.
+const FIRST_MINUTE: i16 = -120;
+const MINUTES_A_FRAME: i16 = 5;
+/// By how many minutes a frame may be off that. The rows of 2019 are off by 4 at their beginning and by 12 at the end
+/// of a row in which scans were lost.
+const MOST_OFF: i16 = 20;
+/// 2100-01-01T00:00 UTC: every time before it can be stored in nanoseconds.
+const LATEST: Moment = Moment(4_102_444_800);
 /// What the column `proj` must say, in any order: [`crate::domain::Event::PROJECTION`] on SEVIR's sphere.
 const PROJECTION: [(&str, f64); 3] = [("+lat_0=", 38.0), ("+lon_0=", -98.0), ("+a=", 6_370_997.0)];
 
@@ -200,10 +208,12 @@ fn file(text: &str) -> Result<&str, String> {
     fine.then_some(text).ok_or_else(|| wrong("file_name", text, "a path below the data folder"))
 }
 
-fn time(text: &str) -> Result<Moment, String> {
+fn time(whole_text: &str) -> Result<Moment, String> {
+    let text = whole_text.strip_suffix('Z').unwrap_or(whole_text);
     let read = |format| NaiveDateTime::parse_from_str(text, format).ok();
     let found = read("%Y-%m-%d %H:%M:%S%.f").or_else(|| read("%Y-%m-%dT%H:%M:%S%.f"));
-    found.and_then(Moment::from_naive).ok_or_else(|| wrong("time_utc", text, "such as 2019-06-10 23:26:15"))
+    let found = found.and_then(Moment::from_naive).filter(|time| *time < LATEST);
+    found.ok_or_else(|| wrong("time_utc", whole_text, "a UTC time from 1970 to 2099 such as 2019-06-10 23:26:15"))
 }
 
 /// The minutes of the frames. Real rows repeat one where a scan was lost, so they never fall but need not rise.
@@ -211,10 +221,17 @@ fn minutes(modality: Modality, text: &str) -> Result<Option<[i16; FRAMES]>, Stri
     if modality == Modality::Lght {
         return Ok(None);
     }
-    let expected = format!("{FRAMES} whole minutes that never fall, with colons between");
+    let expected = format!(
+        "{FRAMES} whole minutes that never fall, with colons between, each within {MOST_OFF} of its place from \
+         {FIRST_MINUTE} on every {MINUTES_A_FRAME}"
+    );
     let numbers: Option<Vec<i16>> = text.split(':').map(|minute| whole(minute.trim())).collect();
     let rising = numbers.filter(|numbers| numbers.is_sorted()).and_then(|numbers| numbers.try_into().ok());
-    rising.map(Some).ok_or_else(|| wrong("minute_offsets", text, &expected))
+    let plausible = rising.filter(|numbers: &[i16; FRAMES]| {
+        let places = (0..).map(|frame| FIRST_MINUTE + MINUTES_A_FRAME * frame);
+        numbers.iter().zip(places).all(|(minute, place)| minute.abs_diff(place) <= MOST_OFF.unsigned_abs())
+    });
+    plausible.map(Some).ok_or_else(|| wrong("minute_offsets", text, &expected))
 }
 
 /// Lightning's column may be empty: there are no pixels to be missing.
@@ -227,10 +244,11 @@ fn missing_share(modality: Modality, text: &str) -> Result<f32, String> {
 }
 
 fn corners(texts: [&str; 4]) -> Result<[f64; 4], String> {
-    let bad = || wrong("the corners", &texts.join(", "), "degrees, lower left before upper right");
+    let bad =
+        || wrong("the corners", &texts.join(", "), "latitude and longitude in degrees, lower left before upper right");
     let [south, west, north, east] = texts.map(number);
     let (Some(south), Some(west), Some(north), Some(east)) = (south, west, north, east) else { return Err(bad()) };
-    let inside = south >= -90.0 && north <= 90.0 && west >= -180.0 && east <= 360.0;
+    let inside = south >= -90.0 && north <= 90.0 && west >= -180.0 && east <= 180.0;
     if inside && south < north && west < east { Ok([south, west, north, east]) } else { Err(bad()) }
 }
 

@@ -43,6 +43,8 @@ pub trait EventSource: Send + Sync {
     /// # Errors
     /// Where the event has no such modality, or what is there is not what it should be.
     fn read(&self, event: &Event, modality: Modality) -> Result<Cube, EventError>;
+    /// The key of the object that holds a modality of an event; `None` where the event has no such modality.
+    fn object(&self, event: &Event, modality: Modality) -> Option<String>;
 }
 
 /// A modality of an event that cannot be used.
@@ -126,12 +128,16 @@ impl Sevir {
         self.left_out
     }
 
+    /// Where a part is in the store.
+    fn key(&self, part: &Part) -> String {
+        let folder = self.options.data.trim_end_matches('/');
+        if folder.is_empty() { part.file.to_string() } else { format!("{folder}/{}", part.file) }
+    }
+
     fn read_part(&self, event: &Event, modality: Modality) -> Result<Cube, Failure> {
         let absent = || Failure { reason: RejectReason::MissingData, detail: "the catalogue has no such row".into() };
         let part = event.parts.get(&modality).ok_or_else(absent)?;
-        let folder = self.options.data.trim_end_matches('/');
-        let key = if folder.is_empty() { part.file.to_string() } else { format!("{folder}/{}", part.file) };
-        let file = self.files.open(&key)?;
+        let file = self.files.open(&self.key(part))?;
         let levels = match modality {
             Modality::Lght => self.flashes(event, &file)?,
             Modality::Vil => Levels::U8(frames_first(&frames(event, part, modality, &file)?)),
@@ -200,6 +206,10 @@ impl EventSource for Sevir {
             reason,
             detail,
         })
+    }
+
+    fn object(&self, event: &Event, modality: Modality) -> Option<String> {
+        event.parts.get(&modality).map(|part| self.key(part))
     }
 }
 

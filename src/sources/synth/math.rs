@@ -6,16 +6,23 @@
 /// ln 2 in two parts whose sum is exact to 1e-33.
 const LN_2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
 
+/// 1.5 · 2⁵²: a small number that is added to it is rounded to a whole one, in the lowest bits.
+const ROUNDING: f64 = 6_755_399_441_055_744.0;
+
 /// e to the power of `x`, to 1e-10 of itself; `x` is held to ±700.
+///
+/// Without a call or a branch, so that loops over it are vectorised.
+#[inline]
 pub(super) fn exp(x: f64) -> f64 {
     let x = x.clamp(-700.0, 700.0);
-    let power = (x * std::f64::consts::LOG2_E).round();
+    let rounded = x * std::f64::consts::LOG2_E + ROUNDING;
+    let power = rounded - ROUNDING;
     let r = x - power * LN_2[0] - power * LN_2[1];
     let mut sum = 1.0;
     for k in [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
         sum = 1.0 + sum * r / k;
     }
-    sum * f64::from_bits(((power as i64 + 1023) as u64) << 52)
+    sum * f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52)
 }
 
 /// The natural logarithm of a positive normal number, to 1e-10.

@@ -42,8 +42,8 @@ pub enum SynthError {
     /// No such crop of the HRRR grid.
     #[error("{0}x{1} points are no crop of HRRR's 1799x1059; expected 2x2 to 1799x1059")]
     Size(usize, usize),
-    /// Options that make no cycle.
-    #[error("no synthetic cycles can be made: {0}")]
+    /// Options that make no cycle or event.
+    #[error("no synthetic weather can be made: {0}")]
     Options(String),
     /// The variables table lacks a variable that is written.
     #[error("the variables table has no `{0}`")]
@@ -66,6 +66,9 @@ pub enum SynthError {
         /// The object.
         key: String,
     },
+    /// Whoever watched said so; nothing unfinished is left.
+    #[error("stopped after {0} events, of which nothing is left; run again to make all of them")]
+    Stopped(usize),
     /// A field that could not be written as GRIB2.
     #[error(transparent)]
     Grib2(#[from] Grib2Error),

@@ -131,10 +131,11 @@ pub(super) fn cold_air(first_km: f64, step_km: f64, y_km: f64, pools: &[Disc], r
         if dy.abs() > reach_km {
             continue;
         }
-        for i in span(first_km, step_km, row.len(), [pool.at_km[0] - reach_km, pool.at_km[0] + reach_km]) {
+        let near = span(first_km, step_km, row.len(), [pool.at_km[0] - reach_km, pool.at_km[0] + reach_km]);
+        for (sum, i) in sum.get_mut(near.clone()).into_iter().flatten().zip(near) {
             let dx = first_km + i as f64 * step_km - pool.at_km[0];
             let share = (dx * dx + dy * dy) / (pool.radius_km * pool.radius_km);
-            sum[i] += pool.value * exp(-share * share);
+            *sum += pool.value * exp(-share * share);
         }
     }
     row.iter_mut().zip(sum).for_each(|(value, sum)| *value = (1.0 - exp(-sum)) as f32);

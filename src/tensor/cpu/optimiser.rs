@@ -133,6 +133,9 @@ fn squares(piece: &[f32]) -> f64 {
 mod tests {
     use super::*;
 
+    /// A way to work out a piece.
+    type Work = fn([&[f32]; 4], [&mut [f32]; 3], f32, AdamStep);
+
     #[test]
     fn large_steps_give_the_bits_of_small_ones() {
         let numbers = |of: fn(f32) -> f32| (0..3 * RUN + 7).map(|i| of(i as f32)).collect::<Vec<f32>>();
@@ -149,7 +152,7 @@ mod tests {
             correction2: 0.7,
         };
         let given = || from.each_ref().map(|from| &from[1..]);
-        let worked_out = |work: fn([&[f32]; 4], [&mut [f32]; 3], f32, AdamStep), skipped: usize| {
+        let worked_out = |work: Work, skipped: usize| {
             let mut to = [0, 1, 2].map(|_| vec![0f32; from[0].len() - 1 + skipped]);
             work(given(), to.each_mut().map(|to| &mut to[skipped..]), 0.5, step);
             to.map(|to| to[skipped..].to_vec())

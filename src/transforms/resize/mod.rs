@@ -64,6 +64,14 @@ pub fn resize(cube: Cube, modality: Modality, size: usize) -> Result<Cube, Resiz
     Ok(Cube { size, levels })
 }
 
+/// Whether the frames of a modality can be brought from their own size to `size` points along each side.
+///
+/// # Errors
+/// As [`resize`].
+pub fn fits(modality: Modality, size: usize) -> Result<(), ResizeError> {
+    if size == modality.size() { Ok(()) } else { kind(modality, modality.size(), size).map(|_| ()) }
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Bilinear,

@@ -5,12 +5,13 @@ use serde_json::{Map, Value, json};
 use super::super::crs;
 use super::super::layout::{ArrayLayout, plain};
 use super::spec::{CatalogueEvent, EventStoreSpec, SPLITS};
+use super::times::lightning_minutes;
 use crate::domain::{Event, FRAMES, Grid, Modality};
 
 /// The grid-mapping variable.
 pub(super) const CRS: &str = "crs";
 /// What stands for an offset that the catalogue does not state.
-const NO_OFFSET: i16 = i16::MIN;
+pub(super) const NO_OFFSET: i16 = i16::MIN;
 /// Units of times.
 const EPOCH: &str = "seconds since 1970-01-01";
 
@@ -88,7 +89,7 @@ pub(super) fn layouts(spec: &EventStoreSpec) -> Vec<ArrayLayout> {
             "int16",
             json!(NO_OFFSET),
             json!({
-            "long_name": "time of the frame after the event's time, as the catalogue states it", "units": "minutes",
+            "long_name": "time of the frame after the event's time, of images as the catalogue states it", "units": "minutes",
             "dtype": "timedelta64[ns]", "_FillValue": NO_OFFSET}),
         ),
         array(CRS, &[], &[], "int64", json!(0), Value::Object(plane_attributes(spec))),
@@ -164,8 +165,10 @@ fn plane_attributes(spec: &EventStoreSpec) -> Map<String, Value> {
 }
 
 fn offsets(spec: &EventStoreSpec, event: &Event) -> Vec<i16> {
-    let of =
-        |modality: Modality| event.parts.get(&modality).and_then(|part| part.minutes).unwrap_or([NO_OFFSET; FRAMES]);
+    let of = |modality: Modality| match event.parts.get(&modality) {
+        Some(_) if modality == Modality::Lght => lightning_minutes(),
+        part => part.and_then(|part| part.minutes).unwrap_or([NO_OFFSET; FRAMES]),
+    };
     spec.arrays.iter().flat_map(|array| of(array.modality)).collect()
 }
 

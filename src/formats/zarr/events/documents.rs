@@ -9,6 +9,7 @@ use super::Findings;
 use super::catalogue::{self, auxiliary, plane};
 use super::shard::ZSTD_LEVEL;
 use super::spec::{EventArray, EventStoreSpec, Packing};
+use super::times::lightning_attributes;
 use crate::domain::{FRAMES, Modality};
 
 /// The layout that this program writes and reads.
@@ -115,6 +116,9 @@ fn describe(spec: &EventStoreSpec, array: &EventArray) -> Map<String, Value> {
         Value::Object(attributes) => attributes,
         _ => Map::new(),
     };
+    if array.modality == Modality::Lght {
+        attributes.extend(lightning_attributes(spec));
+    }
     attributes.insert("_FillValue".into(), array.element().missing().into());
     attributes.insert("grid_mapping".into(), catalogue::CRS.into());
     attributes.insert("coordinates".into(), auxiliary(spec, array.size).into());

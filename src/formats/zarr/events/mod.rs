@@ -11,8 +11,10 @@ mod reader;
 mod shard;
 mod spec;
 mod store;
+mod times;
 
 pub use reader::{EventReader, Scratch};
 pub use shard::ShardWriter;
 pub use spec::{CatalogueEvent, Element, EventArray, EventStoreSpec, Normalisation, Packing, SPLITS};
 pub use store::{EventStore, Findings};
+pub use times::{AFTER, BEFORE, LIGHTNING_BINS};

@@ -12,6 +12,7 @@ use super::super::store::{clean, name_of};
 use super::documents::{FORMAT_VERSION, PRESENT, SCALE, SHIFT, VERSION};
 use super::shard::index_bytes;
 use super::spec::{EventArray, Normalisation, Packing};
+use super::times::FrameTimes;
 use crate::domain::{FRAMES, Modality};
 use crate::storage::ObjectStore;
 
@@ -98,6 +99,7 @@ pub struct EventReader {
     group: usize,
     packing: Packing,
     splits: Vec<u8>,
+    times: FrameTimes,
     /// By event and array.
     present: Vec<bool>,
     indexes: Mutex<HashMap<(usize, usize), Option<Index>>>,
@@ -140,10 +142,14 @@ impl EventReader {
             group,
             packing,
             splits: Vec::new(),
+            times: FrameTimes::default(),
             present: Vec::new(),
             indexes: Mutex::default(),
         };
         reader.splits = reader.whole("split/c/0", events)?;
+        let offsets = reader.whole("frame_offset/c/0/0/0", events * reader.arrays.len() * FRAMES * size_of::<i16>())?;
+        let lightning = metadata.get(Modality::Lght.label()).map(|array| &array["attributes"]);
+        reader.times = FrameTimes::new(&offsets, reader.arrays.len(), lightning);
         for shard in 0..events.div_ceil(group) {
             let flags = reader.whole(&format!("{PRESENT}/c/{shard}/0"), group * reader.arrays.len())?;
             reader.present.extend(flags.into_iter().map(|flag| flag == 1));
@@ -164,6 +170,12 @@ impl EventReader {
     /// The split of an event, as a position in [`super::SPLITS`].
     pub fn split(&self, event: usize) -> u8 {
         self.splits.get(event).copied().unwrap_or_default()
+    }
+
+    /// By how many frames an event's lightning is to lie earlier than its images, so that what is beside their
+    /// `frame`-th one was over when the earliest of them was taken; `images` are positions of arrays.
+    pub fn lightning_lag(&self, event: usize, images: &[usize], frame: usize) -> usize {
+        self.times.lightning_lag(event, images, frame)
     }
 
     /// Whether an event has the `array`-th modality.

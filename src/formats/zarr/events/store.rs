@@ -81,6 +81,15 @@ impl EventStore {
         objects.chain(documents::metadata(&self.spec)).try_for_each(|object| self.put_object(object))
     }
 
+    /// Whether the store is visible as it would be published now.
+    ///
+    /// # Errors
+    /// Where the object store fails.
+    pub fn is_published(&self) -> Result<bool, ZarrError> {
+        let Some((key, root)) = documents::metadata(&self.spec).pop() else { return Ok(false) };
+        Ok(self.objects.get(&format!("{}{key}", self.prefix))?.is_some_and(|found| found == root))
+    }
+
     fn put_object(&self, (key, bytes): (String, Bytes)) -> Result<(), ZarrError> {
         Ok(self.objects.put(&format!("{}{key}", self.prefix), bytes)?)
     }

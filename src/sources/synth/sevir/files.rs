@@ -91,9 +91,12 @@ impl<'a> Files<'a> {
         let mut summary = SevirSummary { rows: self.rows.len(), files: self.files.len(), ..SevirSummary::default() };
         let rows = std::mem::take(&mut self.rows);
         let flaws = self.flaws(&rows);
-        for (name, file) in std::mem::take(&mut self.files) {
+        while let Some((name, file)) = self.files.pop_first() {
             let path = partial(&self.folder, &name);
-            file.close(&path, flaws.get(&name)).map_err(|reason| fault(&path, reason))?;
+            if let Err(reason) = file.close(&path, flaws.get(&name)) {
+                remove(&self.folder, &path);
+                return Err(fault(&path, reason));
+            }
             let target = self.folder.join("data").join(&name);
             let size = fs::rename(&path, &target).and_then(|()| fs::metadata(&target));
             summary.bytes += size.map_err(|error| fault(&target, error.to_string()))?.len();
@@ -122,6 +125,28 @@ impl<'a> Files<'a> {
             flaws.insert(name.clone(), Flaw { event: None, told: format!("{name}: cut short") });
         }
         flaws
+    }
+}
+
+impl Drop for Files<'_> {
+    /// Takes away what was not finished.
+    fn drop(&mut self) {
+        for (name, file) in std::mem::take(&mut self.files) {
+            drop(file);
+            remove(&self.folder, &partial(&self.folder, &name));
+        }
+    }
+}
+
+/// Removes a file, and the folders up to one that are empty then.
+fn remove(folder: &Path, file: &Path) {
+    // What cannot be removed stays, and says by its name that it is unfinished.
+    let _ = fs::remove_file(file);
+    let above = file.ancestors().skip(1).take_while(|parent| parent.starts_with(folder));
+    for parent in above {
+        if fs::remove_dir(parent).is_err() {
+            return;
+        }
     }
 }
 

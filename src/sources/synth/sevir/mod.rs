@@ -73,23 +73,28 @@ pub struct SevirSummary {
     pub flaws: Vec<String>,
 }
 
-/// Writes events into `folder`: `data/…` first and `CATALOG.csv` last. `watch` sees the number of events done.
+/// Writes events into `folder`: `data/…` first and `CATALOG.csv` last. `watch` sees the number of events done, 0 at first,
+/// and says whether to go on.
 ///
 /// # Errors
-/// Options that make no event; a folder that holds something else, unless forced, or cannot be written to.
+/// Options that make no event; a folder that holds something else, unless forced, or cannot be written to; being told not
+/// to go on. What was not finished is taken away.
 pub fn write_sevir(
     folder: &Path,
     options: &SevirOptions,
-    watch: &mut dyn FnMut(usize),
+    watch: &mut dyn FnMut(usize) -> bool,
 ) -> Result<SevirSummary, SynthError> {
     check(folder, options)?;
     let events = plan::events(options);
     let mut files = Files::create(folder, options, &events)?;
-    for (number, event) in events.iter().enumerate() {
+    for (done, event) in events.iter().enumerate() {
+        if !watch(done) {
+            return Err(SynthError::Stopped(done));
+        }
         let views = views::of(options.seed, event, &options.modalities);
         files.add(event, &views)?;
-        watch(number + 1);
     }
+    watch(events.len());
     let mut summary = files.finish()?;
     summary.events = events.len();
     Ok(summary)
@@ -99,6 +104,9 @@ fn check(folder: &Path, options: &SevirOptions) -> Result<(), SynthError> {
     let refuse = |reason: String| Err(SynthError::Options(reason));
     if options.events == 0 || options.events > 100_000 || options.modalities.is_empty() {
         return refuse("1 to 100000 events and at least one modality are needed".into());
+    }
+    if options.flaws && !options.modalities.contains(&Modality::Vil) {
+        return refuse("what is damaged on purpose is VIL; vil is needed among the modalities, or no flaws".into());
     }
     if options.to.0 <= options.from.0 + 86_400 {
         return refuse(format!("from {} to {} is not two days", options.from, options.to));
