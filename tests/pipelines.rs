@@ -376,10 +376,13 @@ fn a_misnamed_object_fills_the_slot_that_nothing_else_fills_and_is_fetched_once(
     assert_eq!([&again["fetched_objects"], &again["slots_missing"]], [0, CYCLES]);
 }
 
-/// Events of a synthetic SEVIR in order of time: identifier, and the file and row of each modality.
-fn catalogued(input: &Path) -> Vec<(String, BTreeMap<String, (String, u64)>)> {
+/// The file and row of each modality of an event.
+type Parts = BTreeMap<String, (String, u64)>;
+
+/// Events of a synthetic SEVIR in order of time: identifier, and what there is of each.
+fn catalogued(input: &Path) -> Vec<(String, Parts)> {
     let text = fs::read_to_string(input.join("CATALOG.csv")).expect("a catalogue");
-    let mut events: BTreeMap<(String, String), BTreeMap<String, (String, u64)>> = BTreeMap::new();
+    let mut events: BTreeMap<(String, String), Parts> = BTreeMap::new();
     for line in text.lines().skip(1) {
         let columns: Vec<&str> = line.split(',').collect();
         let place = (format!("data/{}", columns[1]), columns[2].parse().expect("a row"));
@@ -389,11 +392,7 @@ fn catalogued(input: &Path) -> Vec<(String, BTreeMap<String, (String, u64)>)> {
 }
 
 /// What a store of 384×384 points is to hold of an event: radar, infrared and lightning, by frame, row and column.
-fn plain_event(
-    input: &Arc<dyn ObjectStore>,
-    id: &str,
-    parts: &BTreeMap<String, (String, u64)>,
-) -> [Option<Vec<i16>>; 3] {
+fn plain_event(input: &Arc<dyn ObjectStore>, id: &str, parts: &Parts) -> [Option<Vec<i16>>; 3] {
     let open = |modality: &str| {
         let (file, row) = parts.get(modality)?;
         Some((Hdf5File::open(input.clone(), file).expect("a file"), *row))
