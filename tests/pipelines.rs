@@ -376,10 +376,10 @@ fn a_misnamed_object_fills_the_slot_that_nothing_else_fills_and_is_fetched_once(
     assert_eq!([&again["fetched_objects"], &again["slots_missing"]], [0, CYCLES]);
 }
 
-/// File and row of each modality of an event.
+/// The file and row of each modality of an event.
 type Parts = BTreeMap<String, (String, u64)>;
 
-/// Events of a synthetic SEVIR in order of time: identifier and parts.
+/// Events of a synthetic SEVIR in order of time: identifier, and what there is of each.
 fn catalogued(input: &Path) -> Vec<(String, Parts)> {
     let text = fs::read_to_string(input.join("CATALOG.csv")).expect("a catalogue");
     let mut events: BTreeMap<(String, String), Parts> = BTreeMap::new();
