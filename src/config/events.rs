@@ -18,7 +18,8 @@ const DATE_DIGITS: usize = 8;
 /// Years that a catalogue can speak of.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
 
-/// Which five minutes a frame of lightning counts.
+/// Which five minutes a frame of lightning counts. Either reaches beyond the time of the image of the same number, which
+/// may be four minutes before the frame's: what was known then is in the frames that had ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FrameBins {
     /// Those after the frame's time, as SEVIR's code does.
