@@ -217,9 +217,10 @@ fn status_is_told_as_text_and_as_json_and_changes_nothing() {
     run("hrrr_archive", &bucket, &output, &ONE_LEAD).0.with(0);
     assert!(!under_way.exists(), "a run leaves what a killed one was writing");
     let taken = folder.path().join("taken");
-    std::fs::create_dir_all(taken.join("archive.zarr/t2m")).expect("a folder");
-    std::fs::write(taken.join("archive.zarr/t2m/zarr.json"), "{}").expect("another's store");
-    let told = run("hrrr_archive", &bucket, &taken, &ONE_LEAD).0.with(64).err;
+    fs::create_dir_all(taken.join("archive.zarr/t2m")).expect("a folder");
+    fs::write(taken.join("archive.zarr/t2m/zarr.json"), "{}").expect("another's store");
+    let fixed = ["run", ARCHIVE, "--metrics", "off", "--input", text(&bucket), "--output", text(&taken)];
+    let told = gustfront(&[&fixed[..], &ONE_LEAD].concat()).with(64).err;
     assert!(told.contains("`archive.zarr/t2m/zarr.json` is there, and no ledger"), "{told}");
 }
 
