@@ -8,7 +8,7 @@ use gustfront::domain::Modality;
 use crate::files::{Line, catalog, write_dense, write_points};
 
 /// Events on both sides of the splits' dates, S… and R…; the last shard is not full.
-const EVENTS: [(&str, &str); 7] = [
+pub(crate) const EVENTS: [(&str, &str); 7] = [
     ("S801", "2018-05-01 18:00:00"),
     ("R802", "2018-06-11 03:25:00"),
     ("S803", "2019-01-02 18:00:00"),

@@ -8,8 +8,9 @@ use gustfront::formats::zarr::events::{EventReader, Scratch};
 use gustfront::storage::FileStore;
 
 use super::common::program::text;
+use super::common::storms::EVENTS;
 use super::files::{Line, catalog, write_dense};
-use super::{EVENTS, in_one_go};
+use super::in_one_go;
 
 const MISSING: i16 = i16::MIN;
 /// Points along a side, in the store.
