@@ -17,10 +17,18 @@ pub const FRAME_SECONDS: i64 = 300;
 pub const MISSING_LEVEL: u8 = 255;
 /// The encoded reflectance or temperature of a missing pixel; lightning counts have no such value.
 pub const MISSING_CODE: i16 = i16::MIN;
+/// Values that are counted in 8 bits before they are added to the others: wide registers hold most of those.
+const COUNTED: usize = 128;
 /// The radius of the sphere that SEVIR's map is of, in metres.
 const RADIUS_M: f64 = 6_370_997.0;
 /// The side of an event's square, in metres.
 const SIDE_M: f64 = 384_000.0;
+
+/// How often a value occurs, such as that for missing.
+pub(crate) fn occurrences<T: PartialEq>(values: &[T], wanted: T) -> usize {
+    let is_wanted = |value: &T| u8::from(*value == wanted);
+    values.chunks(COUNTED).map(|part| usize::from(part.iter().map(is_wanted).sum::<u8>())).sum()
+}
 
 /// What was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod square;
 mod time;
 mod variable;
 
+pub(crate) use event::occurrences;
 pub use event::{Cube, Event, FRAME_SECONDS, FRAMES, Levels, MISSING_CODE, MISSING_LEVEL, Modality, Part};
 pub use field::{Absence, Field, Held, Item, Provenance, Requirement};
 pub use grid::{Coordinates, Grid, GridError};

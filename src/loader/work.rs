@@ -7,11 +7,8 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::memory::{Numbers, Pool};
 use super::{Batch, LoaderError, LoaderOptions, Sample, Symmetry, Values};
-use crate::domain::{MISSING_CODE, MISSING_LEVEL, Turned};
+use crate::domain::{MISSING_CODE, MISSING_LEVEL, Turned, occurrences};
 use crate::formats::zarr::events::{Element, EventArray, EventReader, Normalisation, Scratch};
-
-/// Numbers of which those that are missing are counted in 8 bits.
-const COUNTED: usize = 128;
 
 /// A whole number as stores hold it, little-endian.
 trait Level: Turned + PartialEq + Into<f32> {
@@ -170,7 +167,7 @@ fn scaled<T: Level>(
             *to = if level.native() == T::MISSING { 0.0 } else { number };
         }
     });
-    let missing = missing(frame);
+    let missing = occurrences(frame, T::MISSING.native());
     if missing > 0 {
         symmetry.place(frame, mask, size, |from, to| {
             from.iter().zip(to).for_each(|(level, to)| *to = u8::from(level.native() != T::MISSING));
@@ -180,10 +177,4 @@ fn scaled<T: Level>(
     }
     *ones = missing == 0;
     missing
-}
-
-/// How many points of a frame are missing.
-fn missing<T: Level>(frame: &[T]) -> usize {
-    let lost = |level: &T| u8::from(level.native() == T::MISSING);
-    frame.chunks(COUNTED).map(|part| usize::from(part.iter().map(lost).sum::<u8>())).sum()
 }

@@ -6,7 +6,7 @@
 mod area;
 mod bilinear;
 
-use crate::domain::{Cube, FRAMES, Levels, MISSING_CODE, MISSING_LEVEL, Modality};
+use crate::domain::{Cube, FRAMES, Levels, MISSING_CODE, MISSING_LEVEL, Modality, occurrences};
 
 /// A number of points that frames cannot be brought to.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -94,9 +94,11 @@ fn kind(modality: Modality, from: usize, to: usize) -> Result<Kind, ResizeError>
 fn each_frame<T: Code>(values: &[T], from: usize, to: usize, kind: Kind) -> Vec<T> {
     let frames = values.len() / (from * from);
     debug_assert_eq!(frames, FRAMES);
-    let mut out = vec![T::from_i32(0); frames * to * to];
+    // A frame is made in a cache and goes to memory once, which need not be cleared before.
+    let (mut all, mut out) = (Vec::with_capacity(frames * to * to), vec![T::from_i32(0); to * to]);
     let mut scratch = bilinear::Scratch::default();
-    for (frame, out) in values.chunks_exact(from * from).zip(out.chunks_exact_mut(to * to)) {
+    for frame in values.chunks_exact(from * from) {
+        let out = &mut out[..];
         let whole = !has_missing(frame);
         match kind {
             Kind::Bilinear if to == 2 * from => {
@@ -115,15 +117,14 @@ fn each_frame<T: Code>(values: &[T], from: usize, to: usize, kind: Kind) -> Vec<
             Kind::Mean => area::mean(frame, from, out, to),
             Kind::Repeat => repeat(frame, from, out, to),
         }
+        all.extend_from_slice(out);
     }
-    out
+    all
 }
 
-/// Whether any value is missing; runs are added up, which is faster than to stop at the first one.
+/// Whether any value is missing.
 fn has_missing<T: Code>(values: &[T]) -> bool {
-    const RUN: usize = 128;
-    let lost = |value: &T| u8::from(*value == T::MISSING);
-    values.chunks(RUN).any(|run| run.iter().map(lost).sum::<u8>() > 0)
+    occurrences(values, T::MISSING) > 0
 }
 
 /// Every value, as often as it fits, along both axes.

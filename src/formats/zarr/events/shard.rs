@@ -10,7 +10,7 @@ use zstd::zstd_safe::compress_bound;
 
 use super::super::ZarrError;
 use super::{Element, EventArray, Packing};
-use crate::domain::{Cube, FRAMES, Levels};
+use crate::domain::{Cube, FRAMES, Levels, MISSING_CODE, MISSING_LEVEL, occurrences};
 use crate::storage::{ObjectStore, ObjectWriter};
 
 /// Zstandard's level: higher ones take several times as long for a tenth less.
@@ -81,13 +81,13 @@ impl<'a> ShardWriter<'a> {
         match (&cube.levels, self.array.element()) {
             (Levels::U8(values), Element::U8) => {
                 for (frame, missing) in values.chunks_exact(points).zip(&mut missing) {
-                    *missing = frame.iter().map(|v| u32::from(*v == u8::MAX)).sum();
+                    *missing = occurrences(frame, MISSING_LEVEL) as u32;
                     self.frame(frame, *missing)?;
                 }
             }
             (Levels::I16(values), Element::I16) => {
                 for (frame, missing) in values.chunks_exact(points).zip(&mut missing) {
-                    *missing = frame.iter().map(|v| u32::from(*v == i16::MIN)).sum();
+                    *missing = occurrences(frame, MISSING_CODE) as u32;
                     self.frame(&little_endian(frame), *missing)?;
                 }
             }
