@@ -95,7 +95,7 @@ fn what_the_world_lacks_ends_with_2_and_says_what_was_looked_for() {
         (run(text(&bucket), &output, &far), vec!["no objects such as", "from 2030-01-01T00:00Z to …"]),
         (run(text(&bucket), &taken, &[]), vec![&*taken]),
         (inspect(&absent), vec![&*absent, "cannot be read"]),
-        (inspect(&taken), vec!["there is no GRIB2 message"]),
+        (inspect(&taken), vec!["there is no GRIB2 message", "HDF5 files"]),
         (inspect(&empty), vec!["there is no Zarr store here"]),
     ] {
         refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 2, &words);

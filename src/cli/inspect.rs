@@ -19,6 +19,9 @@ use anyhow::{Context, bail, ensure};
 use super::output::{complain, told};
 use super::{BadUsage, Exit};
 
+/// What a file may be.
+const READ: &str = "GRIB2 and HDF5 files, indexes (.idx), weights (.safetensors) and Zarr stores";
+
 /// Show what is in GRIB2 files, their indexes, HDF5 files, files of weights or Zarr stores.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -90,7 +93,7 @@ fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit>
     let content = grib2::Content::read(&bytes, args.repeat.map(|n| n as usize));
     content.print(file, args.json, out)?;
     match (&args.png, content.reason_for_nothing()) {
-        (_, Some(reason)) => bail!("there is no GRIB2 message: {reason}"),
+        (_, Some(reason)) => bail!("there is no GRIB2 message: {reason}; {READ} can be inspected"),
         (Some(png), _) => picture::draw(&content, &bytes, args.field, png)?,
         (None, _) => (),
     }
