@@ -24,7 +24,7 @@ use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::memory::{Block, Values};
 use super::norm_factors::Moments;
-use super::{Cpu, PIECE};
+use super::Cpu;
 use depthwise::{DepthwiseRows, DepthwiseSums};
 use epilogue::Finish;
 use forward::Rows;
@@ -97,19 +97,21 @@ impl Conv for Cpu {
         let plan = Plan::forward(sizes, self.level.width());
         let mut dw = self.take(sizes.channels_out * plan.from_channels * plan.kernel[0] * plan.kernel[1])?;
         let (dy, pixels) = (self.read(dy)?, sizes.batch * plan.rows.to * plan.columns.to);
-        let bias = self.folded(Fold::Sum, &dy, Folding { outer: 1, folded: pixels, inner: sizes.channels_out })?;
-        let in_kernel = winograd::weight::fits(&plan, self.level.width());
+        let in_kernel = sizes.batch > 0 && winograd::weight::fits(&plan, self.level.width());
         let (values, norm) = self.input(x, norm, in_kernel)?;
+        if in_kernel {
+            let source = source(&values, &plan, norm.as_ref());
+            let bias = self.sum_winograd(source, &dy, &plan, dw.values_mut())?;
+            return Ok((self.finish(dw, x.dtype)?, self.finish(bias, x.dtype)?));
+        }
         if sizes.batch == 0 {
             dw.values_mut().fill(0.0);
         } else if plan.is_depthwise() {
             self.sum_depthwise(&values, &dy, &plan, dw.values_mut())?;
-        } else if in_kernel {
-            let source = source(&values, &plan, norm.as_ref());
-            self.sum_winograd(source, &dy, &plan, dw.values_mut())?;
         } else {
             self.sum_weights(&values, &dy, plan, dw.values_mut())?;
         }
+        let bias = self.folded(Fold::Sum, &dy, Folding { outer: 1, folded: pixels, inner: sizes.channels_out })?;
         Ok((self.finish(dw, x.dtype)?, self.finish(bias, x.dtype)?))
     }
 }
@@ -277,6 +279,7 @@ impl Cpu {
             self.level.launch(Sums { pieces: &pieces, x, dy, part, group, block, sums, packed, copied });
             Ok(())
         })?;
+        let totals = parts.totals(self, per_part * rows * widest)?;
         let mut gradients = Vec::with_capacity(per_part);
         let mut dw = dw;
         for task in 0..per_part {
@@ -287,32 +290,39 @@ impl Cpu {
         }
         gradients.into_par_iter().for_each(|(task, weights)| {
             let width = plan.blocks[task % plan.blocks.len()].width;
-            let first = task * rows * widest;
-            let sum = |row: usize, lane: usize| parts.total(first + row * width + lane, per_part * rows * widest);
+            let sums = &totals.as_slice::<f64>()[task * rows * widest..];
             let (channels, taps) = (plan.from_channels, plan.kernel[0] * plan.kernel[1]);
             for (lane, weights) in weights.chunks_exact_mut(rows).enumerate() {
                 for (at, to) in weights.iter_mut().enumerate() {
-                    *to = sum(at % taps * channels + at / taps, lane) as f32;
+                    *to = sums[(at % taps * channels + at / taps) * width + lane] as f32;
                 }
             }
         });
         Ok(())
     }
 
-    fn sum_winograd(&self, source: Source<'_>, dy: &[f32], plan: &Plan, dw: &mut [f32]) -> Result<()> {
+    /// The gradients of the weights, and those of the bias: its tiles are in the cache already.
+    fn sum_winograd(&self, source: Source<'_>, dy: &[f32], plan: &Plan, dw: &mut [f32]) -> Result<Block> {
         let (rows, columns, channels) = (plan.rows.to, plan.columns.to, plan.to_channels);
         let dy = Source { values: dy, rows, columns, channels, norm: None };
         let [count, len, terms] = winograd::weight::parts(plan);
-        let mut parts = Parts::new(self, count, len, terms)?;
-        parts.each().into_par_iter().enumerate().try_for_each(|(part, sums)| -> Result<()> {
+        let (mut parts, mut biases) = (Parts::new(self, count, len, terms)?, self.take(2 * count * channels)?);
+        let biases_of_parts = biases.as_slice_mut::<f64>().par_chunks_exact_mut(channels);
+        let tasks = parts.each().into_par_iter().zip(biases_of_parts).enumerate();
+        tasks.try_for_each(|(part, (sums, bias))| -> Result<()> {
             let mut scratch = self.take(winograd::weight::scratch_len(plan, &source))?;
             let scratch = scratch.values_mut();
-            self.level.launch(winograd::weight::Sums { plan, source, dy, part, sums, scratch });
+            self.level.launch(winograd::weight::Sums { plan, source, dy, part, sums, bias, scratch });
             Ok(())
         })?;
+        let totals = parts.totals(self, len)?;
         let outputs = dw.par_chunks_exact_mut(9 * plan.from_channels).enumerate();
-        outputs.for_each(|(channel, dw)| winograd::weight::gradients(plan, &parts, channel, dw));
-        Ok(())
+        outputs.for_each(|(channel, dw)| winograd::weight::gradients(plan, totals.as_slice(), channel, dw));
+        let mut bias = self.take(channels)?;
+        for (channel, to) in bias.values_mut().iter_mut().enumerate() {
+            *to = biases.as_slice::<f64>()[channel..].iter().step_by(channels).sum::<f64>() as f32;
+        }
+        Ok(bias)
     }
 
     fn sum_depthwise(&self, x: &[f32], dy: &[f32], plan: &Plan, dw: &mut [f32]) -> Result<()> {
@@ -323,13 +333,11 @@ impl Cpu {
             let rows = part * rows / count..(part + 1) * rows / count;
             self.level.launch(DepthwiseSums { plan, x, dy, rows, sums });
         });
-        let pieces = dw.par_chunks_mut((PIECE / taps).max(1) * taps).enumerate();
-        pieces.for_each(|(piece, to)| {
-            let first = piece * (PIECE / taps).max(1) * taps;
-            for (at, to) in to.iter_mut().enumerate() {
-                *to = parts.total((first + at) % taps * channels + (first + at) / taps, len) as f32;
-            }
-        });
+        let totals = parts.totals(self, len)?;
+        for (channel, dw) in dw.chunks_exact_mut(taps).enumerate() {
+            let sums = totals.as_slice::<f64>()[channel..].iter().step_by(channels);
+            dw.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as f32);
+        }
         Ok(())
     }
 }

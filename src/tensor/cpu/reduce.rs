@@ -182,8 +182,9 @@ fn sum_row(row: &[f32]) -> f64 {
     held.iter().fold(0.0, |sum, x| sum + x)
 }
 
+/// Adds some columns of rows of `inner` numbers: eight rows in f32, then in f64.
 #[inline(always)]
-fn sum_columns(from: &[f32], inner: usize, columns: Range<usize>, to: &mut [f64]) {
+pub(super) fn sum_columns(from: &[f32], inner: usize, columns: Range<usize>, to: &mut [f64]) {
     let mut blocks = from.chunks_exact(LINES * inner);
     for block in blocks.by_ref() {
         let line = |line: usize| &block[line * inner..][columns.clone()];

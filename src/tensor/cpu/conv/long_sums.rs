@@ -1,8 +1,10 @@
 //! Sums over the pixels of all images, many side by side and in parts: f32 for [`SPAN`] terms, then f64.
 
+use rayon::prelude::*;
+
 use crate::tensor::Result;
 use crate::tensor::cpu::memory::Block;
-use crate::tensor::cpu::{Cpu, SPAN};
+use crate::tensor::cpu::{Cpu, PIECE, SPAN};
 
 /// The sums of every part, to be put together in one order.
 pub(super) struct Parts {
@@ -36,11 +38,23 @@ impl Parts {
         parts.map(part).collect()
     }
 
-    /// The sum that is the `first` of all, and those `step` apart behind it, together.
-    pub(super) fn total(&self, first: usize, step: usize) -> f64 {
+    /// The sums of the first `period` places and of those a period apart behind each, in one order: as many f64.
+    pub(super) fn totals(&self, cpu: &Cpu, period: usize) -> Result<Block> {
         let (recent, earlier) = (self.recent.values(), self.earlier.as_slice::<f64>());
-        let recent = recent.iter().skip(first).step_by(step).map(|sum| f64::from(*sum)).sum::<f64>();
-        recent + earlier.iter().skip(first).step_by(step).sum::<f64>()
+        let mut totals = cpu.take(2 * period)?;
+        totals.as_slice_mut::<f64>().par_chunks_mut(PIECE).enumerate().for_each(|(piece, to)| {
+            cpu.level.run(|| {
+                let own = piece * PIECE..piece * PIECE + to.len();
+                to.fill(0.0);
+                for part in recent.chunks_exact(period) {
+                    to.iter_mut().zip(&part[own.clone()]).for_each(|(to, sum)| *to += f64::from(*sum));
+                }
+                for part in earlier.chunks_exact(period) {
+                    to.iter_mut().zip(&part[own.clone()]).for_each(|(to, sum)| *to += sum);
+                }
+            });
+        });
+        Ok(totals)
     }
 }
 
@@ -84,8 +98,8 @@ mod tests {
             }
         }
         let wanted = 2.0 * terms as f64 * f64::from(0.2f32);
-        for first in 0..3 {
-            let error = (parts.total(first, 3) - wanted).abs() / wanted;
+        for total in parts.totals(&cpu, 3).expect("room").as_slice::<f64>() {
+            let error = (total - wanted).abs() / wanted;
             assert!(error < most, "{error}");
         }
         let alone = (0..terms).fold(0f32, |sum, _| sum + 0.2);

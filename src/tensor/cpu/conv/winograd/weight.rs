@@ -1,13 +1,14 @@
 //! Gradients of the weights: dg = Gᵀ[Σ (Bᵀ·d·B) ⊙ (A·dY·Aᵀ)]G, the sum over all tiles a matrix product at each place.
 
+use crate::tensor::cpu::reduce::sum_columns;
 use crate::tensor::cpu::vector::{Kernel, Vector};
 
-use super::super::long_sums::{LongSums, Parts};
+use super::super::long_sums::LongSums;
 use super::super::plan::{Block, Plan};
 use super::super::source::Source;
 use super::super::tile::{Run, Tile, pixels};
 use super::super::window::{Image, Window};
-use super::{PLACES, Sheet, TILES, at, spread};
+use super::{CENTRE, PLACES, Sheet, TILES, at, spread};
 
 /// Rows of a sheet: there are sheets for every part.
 const ROWS: usize = 16;
@@ -78,6 +79,8 @@ pub(in crate::tensor::cpu::conv) struct Sums<'a> {
     pub(in crate::tensor::cpu::conv) dy: Source<'a>,
     pub(in crate::tensor::cpu::conv) part: usize,
     pub(in crate::tensor::cpu::conv) sums: LongSums<'a>,
+    /// The sums of the gradients of the outputs, one for each channel.
+    pub(in crate::tensor::cpu::conv) bias: &'a mut [f64],
     /// Room for [`scratch_len`] numbers.
     pub(in crate::tensor::cpu::conv) scratch: &'a mut [f32],
 }
@@ -85,7 +88,7 @@ pub(in crate::tensor::cpu::conv) struct Sums<'a> {
 impl Kernel for Sums<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Sums { plan, source, dy, part, mut sums, scratch } = self;
+        let Sums { plan, source, dy, part, mut sums, bias, scratch } = self;
         let (cut, [parts, ..]) = (Cut::new(plan), parts(plan));
         let (factors, scratch) = scratch.split_at_mut(source.scratch_len());
         let [input_len, output_len, spread_len, _] = lens(plan);
@@ -94,6 +97,7 @@ impl Kernel for Sums<'_> {
         let (spread_input, spread_output) = scratch.split_at_mut(spread_len);
         let all = cut.sheets(plan);
         sums.clear();
+        bias.fill(0.0);
         for index in part * all / parts..(part + 1) * all / parts {
             let (image, sheet) = cut.sheet(plan, index);
             let [down, across] = sheet.tiles();
@@ -104,7 +108,7 @@ impl Kernel for Sums<'_> {
             for row in 0..down {
                 spread::<V>(&input[2 * row * row_step..], row_step, plan.from_channels, across, spread_input);
                 let of_row = &output[4 * row * across * plan.to_channels..];
-                add_row::<V>(plan, [spread_input, of_row], across, spread_output, sums.before(across));
+                add_row::<V>(plan, [spread_input, of_row], across, spread_output, sums.before(across), bias);
             }
         }
     }
@@ -118,15 +122,24 @@ fn outputs(dy: &Image<'_>, sheet: &Sheet, to: &mut [f32]) {
     dy.copy(&window, 0..dy.channels, 2 * across * dy.channels, to);
 }
 
-/// Adds the products of a row of tiles.
+/// Adds the products of a row of tiles, and its outputs to the bias: at the centre they stand summed.
 #[inline(always)]
-fn add_row<V: Vector>(plan: &Plan, [x, dy]: [&[f32]; 2], tiles: usize, spread: &mut [f32], sums: &mut [f32]) {
+fn add_row<V: Vector>(
+    plan: &Plan,
+    [x, dy]: [&[f32]; 2],
+    tiles: usize,
+    spread: &mut [f32],
+    sums: &mut [f32],
+    bias: &mut [f64],
+) {
     let mut rest = sums;
     for block in &plan.blocks {
         let (own, others) = std::mem::take(&mut rest).split_at_mut(PLACES * plan.from_channels * block.width);
         rest = others;
         spread_output::<V>(dy, plan.to_channels, block, tiles, spread);
         add_products::<V>(x, spread, [tiles, plan.from_channels, block.width], own);
+        let centre = &spread[CENTRE * tiles * block.width..][..tiles * block.width];
+        sum_columns(centre, block.width, 0..block.width, &mut bias[block.start..][..block.width]);
     }
 }
 
@@ -196,15 +209,15 @@ fn add_products<V: Vector>(x: &[f32], dy: &[f32], [tiles, channels, width]: [usi
     }
 }
 
-/// The gradients of the weights of an output channel, put together from the sums of all parts in order.
-pub(in crate::tensor::cpu::conv) fn gradients(plan: &Plan, sums: &Parts, channel: usize, dw: &mut [f32]) {
+/// The gradients of the weights of an output channel, from the sums of all parts.
+pub(in crate::tensor::cpu::conv) fn gradients(plan: &Plan, sums: &[f64], channel: usize, dw: &mut [f32]) {
     let rows = PLACES * plan.from_channels;
     let before = |block: &&Block| block.start + block.width <= channel;
     let skipped: usize = plan.blocks.iter().take_while(before).map(|block| block.width).sum();
     let width = plan.blocks.iter().find(|block| !before(block)).map_or(0, |block| block.width);
-    let (first, [_, step, _]) = (rows * skipped + channel - skipped, parts(plan));
+    let first = rows * skipped + channel - skipped;
     for (from, dw) in dw.chunks_exact_mut(9).enumerate() {
-        let at = |place: usize| sums.total(first + (place * plan.from_channels + from) * width, step);
+        let at = |place: usize| sums[first + (place * plan.from_channels + from) * width];
         let places = std::array::from_fn(|row| std::array::from_fn(|column| at(4 * row + column)));
         let gathered = gathered(places);
         dw.iter_mut().zip(gathered.as_flattened()).for_each(|(to, sum)| *to = *sum as f32);
