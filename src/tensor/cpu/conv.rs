@@ -22,9 +22,9 @@ use crate::tensor::ops::norm::Normalised;
 use crate::tensor::ops::reduce::{Fold, Folding};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
+use super::Cpu;
 use super::memory::{Block, Values};
 use super::norm_factors::Moments;
-use super::Cpu;
 use depthwise::{DepthwiseRows, DepthwiseSums};
 use epilogue::Finish;
 use forward::Rows;

@@ -66,10 +66,14 @@ impl<'a> Source<'a> {
 }
 
 impl Reader<'_> {
-    /// A window of the image, 0 outside; its rows lie side by side in `to`.
+    /// A window of the image, 0 outside, and how far its rows lie apart: in the image where nothing is done to it, or in
+    /// `to`, side by side.
     #[inline(always)]
-    pub(super) fn window(&mut self, window: &Window, to: &mut [f32]) {
+    pub(super) fn window<'w>(&'w mut self, window: &Window, to: &'w mut [f32]) -> (&'w [f32], usize) {
         let channels = self.image.channels;
+        if self.norm.is_none() && self.image.holds(window) {
+            return self.image.part(window);
+        }
         for (index, to) in to.chunks_exact_mut(window.columns * channels).take(window.rows).enumerate() {
             let (before, from, after) = self.image.row(window, index);
             let (outside, rest) = to.split_at_mut(before * channels);
@@ -81,5 +85,6 @@ impl Reader<'_> {
                 None => inside.copy_from_slice(from),
             }
         }
+        (to, window.columns * channels)
     }
 }

@@ -33,6 +33,13 @@ impl Image<'_> {
         inside(window.column, window.columns, self.columns)
     }
 
+    /// A window that the image holds, to the end of the image; and how far its rows lie apart.
+    #[inline(always)]
+    pub(super) fn part(&self, window: &Window) -> (&[f32], usize) {
+        let first = self.at(window.row as usize, window.column as usize, 0);
+        (&self.values[first..], self.columns * self.channels)
+    }
+
     /// Where a channel of a pixel of the image is.
     #[inline(always)]
     pub(super) fn at(&self, row: usize, column: usize, channel: usize) -> usize {

@@ -87,6 +87,13 @@ impl Sheet {
         }
     }
 
+    /// The outputs of all tiles.
+    fn outputs(&self) -> Window {
+        let ([down, across], [row, column]) =
+            (self.tiles(), [self.rows.start, self.columns.start].map(|at| at as isize));
+        Window { row, column, rows: 2 * down, columns: 2 * across }
+    }
+
     /// Numbers of the input of the largest sheet of so many rows.
     fn input_len(plan: &Plan, rows: usize) -> usize {
         let rows = Sheet::most_rows(plan).min(rows.next_multiple_of(2));
@@ -196,11 +203,9 @@ fn sheet_of<V: Vector>(
     work: &mut Work<'_>,
 ) {
     let ([down, across], channels) = (sheet.tiles(), plan.from_channels);
-    let window = sheet.window(plan);
-    reader.window(&window, work.input);
-    let row_step = window.columns * channels;
+    let (input, row_step) = reader.window(&sheet.window(plan), work.input);
     for tile_row in 0..down {
-        spread::<V>(&work.input[2 * tile_row * row_step..], row_step, channels, across, work.spread);
+        spread::<V>(&input[2 * tile_row * row_step..], row_step, channels, across, work.spread);
         let mut panel = panels;
         for block in &plan.blocks {
             let (own, others) = panel.split_at(PLACES * channels * block.width);
@@ -235,11 +240,9 @@ fn spread<V: Vector>(input: &[f32], row_step: usize, channels: usize, tiles: usi
 
 #[inline(always)]
 fn spread_channels<V: Vector>(input: &[f32], row_step: usize, channels: usize, tiles: usize, to: &mut [f32]) {
-    let (input, to) = (&input[..4 * row_step], &mut to[..PLACES * tiles * channels]);
-    assert!(
-        row_step >= (2 * tiles + 2) * channels && channels.is_multiple_of(V::WIDTH),
-        "whole tiles of whole vectors"
-    );
+    let width = (2 * tiles + 2) * channels;
+    let (input, to) = (&input[..3 * row_step + width], &mut to[..PLACES * tiles * channels]);
+    assert!(row_step >= width && channels.is_multiple_of(V::WIDTH), "whole tiles of whole vectors");
     let row = 4 * tiles * channels;
     for tile in 0..tiles {
         for channel in (0..channels).step_by(V::WIDTH) {

@@ -7,7 +7,6 @@ use super::super::long_sums::LongSums;
 use super::super::plan::{Block, Plan};
 use super::super::source::Source;
 use super::super::tile::{Run, Tile, pixels};
-use super::super::window::{Image, Window};
 use super::{CENTRE, PLACES, Sheet, TILES, at, spread};
 
 /// Rows of a sheet: there are sheets for every part.
@@ -101,34 +100,34 @@ impl Kernel for Sums<'_> {
         for index in part * all / parts..(part + 1) * all / parts {
             let (image, sheet) = cut.sheet(plan, index);
             let [down, across] = sheet.tiles();
-            let window = sheet.window(plan);
-            source.reader(image, factors).window(&window, input);
-            outputs(&dy.image(image), &sheet, output);
-            let row_step = window.columns * plan.from_channels;
+            let mut reader = source.reader(image, factors);
+            let (x, x_step) = reader.window(&sheet.window(plan), input);
+            let mut reader = dy.reader(image, &mut []);
+            let (dy, dy_step) = reader.window(&sheet.outputs(), output);
             for row in 0..down {
-                spread::<V>(&input[2 * row * row_step..], row_step, plan.from_channels, across, spread_input);
-                let of_row = &output[4 * row * across * plan.to_channels..];
-                add_row::<V>(plan, [spread_input, of_row], across, spread_output, sums.before(across), bias);
+                spread::<V>(&x[2 * row * x_step..], x_step, plan.from_channels, across, spread_input);
+                let dy = Pixels { values: &dy[2 * row * dy_step..], row_step: dy_step, channels: plan.to_channels };
+                add_row::<V>(plan, [spread_input, spread_output], dy, across, sums.before(across), bias);
             }
         }
     }
 }
 
-/// The gradients of a sheet's outputs, with zeros that fill its tiles.
-#[inline(always)]
-fn outputs(dy: &Image<'_>, sheet: &Sheet, to: &mut [f32]) {
-    let ([down, across], rows) = (sheet.tiles(), sheet.rows.start as isize);
-    let window = Window { row: rows, column: sheet.columns.start as isize, rows: 2 * down, columns: 2 * across };
-    dy.copy(&window, 0..dy.channels, 2 * across * dy.channels, to);
+/// The gradients of two rows of outputs, and zeros where they do not fill their tiles.
+#[derive(Clone, Copy)]
+struct Pixels<'a> {
+    values: &'a [f32],
+    row_step: usize,
+    channels: usize,
 }
 
 /// Adds the products of a row of tiles, and its outputs to the bias: at the centre they stand summed.
 #[inline(always)]
 fn add_row<V: Vector>(
     plan: &Plan,
-    [x, dy]: [&[f32]; 2],
+    [x, spread]: [&mut [f32]; 2],
+    dy: Pixels<'_>,
     tiles: usize,
-    spread: &mut [f32],
     sums: &mut [f32],
     bias: &mut [f64],
 ) {
@@ -136,7 +135,7 @@ fn add_row<V: Vector>(
     for block in &plan.blocks {
         let (own, others) = std::mem::take(&mut rest).split_at_mut(PLACES * plan.from_channels * block.width);
         rest = others;
-        spread_output::<V>(dy, plan.to_channels, block, tiles, spread);
+        spread_output::<V>(dy, block, tiles, spread);
         add_products::<V>(x, spread, [tiles, plan.from_channels, block.width], own);
         let centre = &spread[CENTRE * tiles * block.width..][..tiles * block.width];
         sum_columns(centre, block.width, 0..block.width, &mut bias[block.start..][..block.width]);
@@ -145,8 +144,10 @@ fn add_row<V: Vector>(
 
 /// A·dY·Aᵀ of a row of tiles: for each place the tiles, a block's channels side by side.
 #[inline(always)]
-fn spread_output<V: Vector>(dy: &[f32], channels: usize, block: &Block, tiles: usize, to: &mut [f32]) {
-    let (dy, to, place) = (&dy[..4 * tiles * channels], &mut to[..PLACES * tiles * block.width], tiles * block.width);
+fn spread_output<V: Vector>(dy: Pixels<'_>, block: &Block, tiles: usize, to: &mut [f32]) {
+    let Pixels { values, row_step, channels } = dy;
+    let (dy, to) = (&values[..row_step + 2 * tiles * channels], &mut to[..PLACES * tiles * block.width]);
+    let place = tiles * block.width;
     assert!(block.start + block.width <= channels, "whole vectors");
     for tile in 0..tiles {
         for lane in (0..block.width).step_by(V::WIDTH) {
@@ -154,7 +155,7 @@ fn spread_output<V: Vector>(dy: &[f32], channels: usize, block: &Block, tiles: u
             // is a vector for each of the block's channels of each tile at each of 16 places.
             unsafe {
                 let from = dy.as_ptr().add(2 * tile * channels + block.start + lane);
-                let lower = from.add(2 * tiles * channels);
+                let lower = from.add(row_step);
                 let left = spread_pair(V::load(from), V::load(lower));
                 let right = spread_pair(V::load(from.add(channels)), V::load(lower.add(channels)));
                 let mut to = to.as_mut_ptr().add(tile * block.width + lane);
