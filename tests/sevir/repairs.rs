@@ -45,9 +45,9 @@ fn one_by_one(folder: &Path) -> PathBuf {
         Line { file: format!("vil/{at}.h5"), ..Line::new(id, time, Modality::Vil, 0) }
     };
     fs::write(input.join("CATALOG.csv"), catalog(&(0..TAKEN).map(line).collect::<Vec<_>>())).expect("a catalogue");
-    for at in 0..TAKEN {
+    for (at, (id, _)) in EVENTS.iter().enumerate().take(TAKEN) {
         let value = |_, y, x, frame| ((y / 3 + x / 2 + 5 * frame) % 90 + 30 * at) as u8;
-        write_dense(&file(&input, at), Modality::Vil, &[EVENTS[at].0], value);
+        write_dense(&file(&input, at), Modality::Vil, &[id], value);
     }
     input
 }

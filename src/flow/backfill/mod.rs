@@ -5,6 +5,7 @@
 //! worker counts what came of it. Every process reads the catalogue for itself: only numbers of shards travel.
 
 mod cluster;
+mod describing;
 mod earlier;
 mod graph;
 mod greeting;

@@ -156,6 +156,8 @@ impl Drop for Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]

@@ -4,29 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Map;
-
 use super::BackfillOptions;
 use super::cluster::Cluster;
+use super::describing::{bins_label, fingerprint, size, spec};
 use super::earlier::Earlier;
 use super::normalising::Normalising;
 use super::record::{CATALOG, CatalogRecord, RowReject, ShardRecord};
 use super::totals::{EventTotals, LeftShard, Shared};
 use super::work::Outcome;
-use crate::config::{
-    Codec, DeviceChoice, FrameBins, Pipeline, SevirOptions, SplitOptions, Stage, StageNode, StoreOptions,
-};
-use crate::domain::{Event, Modality};
-use crate::flow::identity::{compare, made};
+use crate::config::{DeviceChoice, FrameBins, Pipeline, SevirOptions, Stage, StageNode, StoreOptions};
+use crate::domain::Modality;
+use crate::flow::identity::compare;
 use crate::flow::plan::{open_output, s3};
 use crate::flow::running::{Running, look_for_others};
 use crate::flow::{RunError, open_device};
-use crate::formats::zarr::events::{
-    AFTER, BEFORE, CatalogueEvent, EventArray, EventStore, EventStoreSpec, LIGHTNING_BINS, Packing, SPLITS, is_visible,
-};
+use crate::formats::zarr::events::{EventStore, LIGHTNING_BINS, is_visible};
 use crate::sinks::SinkError;
 use crate::sources::SourceError;
-use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir, SplitRule};
+use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir};
 use crate::storage::{Ledger, Metered, ObjectStore, open_existing};
 use crate::telemetry::{Progress, metrics};
 use crate::transforms::resize::fits;
@@ -342,14 +337,6 @@ fn check_sizes(pipeline: &Pipeline, input: &SevirOptions) -> Result<(), RunError
     if mistakes.is_empty() { Ok(()) } else { Err(RunError::Pipeline(mistakes)) }
 }
 
-/// What the pipeline brings frames to; the last stage that does counts.
-fn size(pipeline: &Pipeline) -> Option<usize> {
-    pipeline.stages.iter().rev().find_map(|node| match node.stage {
-        Stage::Resize(size) => Some(size),
-        _ => None,
-    })
-}
-
 /// The source, what it reads from, and who made its values: a note beside the catalogue says so of synthetic ones.
 fn open_source(input: &SevirOptions) -> Result<(Sevir, Arc<dyn ObjectStore>, String), RunError> {
     let objects = open_existing(&input.input, &s3(&input.server))?;
@@ -376,78 +363,6 @@ fn open_source(input: &SevirOptions) -> Result<(Sevir, Arc<dyn ObjectStore>, Str
     Ok((Sevir::with_catalog(objects.clone(), &catalog, options)?, objects, origin))
 }
 
-fn bins_label(bins: FrameBins) -> &'static str {
-    match bins {
-        FrameBins::After => AFTER,
-        FrameBins::Before => BEFORE,
-    }
-}
-
 fn row_reject(aside: &crate::sources::sevir::SetAside) -> RowReject {
     RowReject { line: aside.line, event: aside.event.clone(), reason: aside.reason, detail: aside.detail.clone() }
-}
-
-fn split_rule(options: SplitOptions) -> SplitRule {
-    match options {
-        SplitOptions::Id { seed, validation, test } => SplitRule::Id { seed, validation, test },
-        SplitOptions::Date { validation_from, test_from } => match SplitRule::default() {
-            SplitRule::Date { validation_from: published_validation, test_from: published_test } => SplitRule::Date {
-                validation_from: validation_from.unwrap_or(published_validation),
-                test_from: test_from.unwrap_or(published_test),
-            },
-            other => other,
-        },
-    }
-}
-
-/// What the store is to hold.
-fn spec(
-    input: &SevirOptions,
-    options: &StoreOptions,
-    source: &dyn EventSource,
-    size: Option<usize>,
-    normalising: &Normalising,
-) -> EventStoreSpec {
-    let rule = split_rule(input.split);
-    let position = |label: &str| SPLITS.iter().position(|name| *name == label).unwrap_or(0) as u8;
-    let entry =
-        |event: &Arc<Event>| CatalogueEvent { event: event.clone(), split: position(rule.split(event).label()) };
-    let array = |modality: &Modality| EventArray {
-        modality: *modality,
-        size: size.unwrap_or(modality.size()),
-        normalisation: normalising.of(*modality),
-    };
-    let packing = match options.codec {
-        Some(Codec::None) => Packing::None,
-        Some(Codec::Zstd) | None => Packing::Zstd,
-    };
-    EventStoreSpec {
-        title: options.title.clone().unwrap_or_else(|| "SEVIR events".into()),
-        arrays: input.modalities.iter().map(array).collect(),
-        events: source.events().iter().map(entry).collect(),
-        group: input.shard_events,
-        packing,
-        attributes: Map::new(),
-    }
-}
-
-/// The same number for the same pipeline over the same events: FNV-1a (Fowler, Noll and Vo), 64 bits.
-fn fingerprint(pipeline: &Pipeline, spec: &EventStoreSpec) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut hash = OFFSET;
-    let mut take = |text: &str| {
-        let bytes = text.bytes().chain([0]);
-        hash = bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    };
-    pipeline.stages.iter().for_each(|node| take(&format!("{} {}", node.name, made(pipeline, &node.stage))));
-    take(&format!("{:?} {:?}", spec.attributes, spec.arrays));
-    for entry in &spec.events {
-        let event = &entry.event;
-        take(&format!("{} {} {} {} {:?}", event.id, event.time.0, event.kind, entry.split, event.corners));
-        for (modality, part) in &event.parts {
-            take(&format!("{modality} {} {} {:?}", part.file, part.index, part.minutes));
-        }
-    }
-    hash
 }
