@@ -76,14 +76,14 @@ impl Crew {
             if now.lost.is_none() {
                 now.write(array, self)?;
             }
-            if let Some((lost, record)) = now.lost.take().zip(before.clone()) {
-                return Ok(Outcome::Left { record, lost, read_bytes: now.read_bytes });
-            }
             if self.unfetched.load(Ordering::Relaxed) >= OUTAGE {
                 return Ok(Outcome::Failed(format!(
                     "{OUTAGE} events in a row could not be fetched: {}",
                     now.last_reason()
                 )));
+            }
+            if let Some((lost, record)) = now.lost.take().zip(before.clone()) {
+                return Ok(Outcome::Left { record, lost, read_bytes: now.read_bytes });
             }
         }
         plan.store.conclude(shard, &now.findings)?;
@@ -248,7 +248,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn last_reason(&self) -> &str {
-        self.rejects.values().next_back().map_or("", |reject| &reject.detail)
+        self.lost.as_ref().or(self.rejects.values().next_back()).map_or("", |reject| &reject.detail)
     }
 
     fn record(&self) -> ShardRecord {
