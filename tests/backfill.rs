@@ -13,6 +13,10 @@ mod common {
 mod files;
 #[path = "sevir/own.rs"]
 mod own;
+#[path = "sevir/repairs.rs"]
+mod repairs;
+#[path = "sevir/sharing.rs"]
+mod sharing;
 #[path = "sevir/visible.rs"]
 mod visible;
 

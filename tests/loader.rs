@@ -246,4 +246,10 @@ fn what_cannot_be_loaded_is_told() {
     let loader = Loader::new(reader, options(1), &Cpu::device()).expect("a loader");
     let errors: Vec<String> = loader.epoch(0).filter_map(|batch| batch.err()).map(|e| e.to_string()).collect();
     assert!(!errors.is_empty() && errors.iter().all(|e| e.contains("its index is damaged")), "{errors:?}");
+    std::fs::remove_file(&shard).expect("removed");
+    let objects = Arc::new(FileStore::new(folder.path().to_str().expect("a path")));
+    let reader = Arc::new(EventReader::open(objects, "events.zarr").expect("fine").expect("there"));
+    let loader = Loader::new(reader, options(1), &Cpu::device()).expect("a loader");
+    let errors: Vec<String> = loader.epoch(0).filter_map(|batch| batch.err()).map(|e| e.to_string()).collect();
+    assert!(!errors.is_empty() && errors.iter().all(|e| e.contains("it is gone, and `present` says")), "{errors:?}");
 }

@@ -72,8 +72,27 @@ fn start(program: &std::path::Path, process: u16, hosts: &std::path::Path) -> an
     // A terminal's Ctrl-C reaches this process alone, which hands it on once.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    stop_with_parent(&mut command);
     command.spawn().with_context(|| format!("process {process} cannot be started"))
 }
+
+/// Lets a process stop after what is under way once this one is gone, even where it was killed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn stop_with_parent(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    let parent = i32::try_from(std::process::id()).unwrap_or_default();
+    let ask = move || {
+        // SAFETY: both calls take and give plain numbers.
+        let (asked, found) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM), libc::getppid()) };
+        if asked == 0 && found == parent { Ok(()) } else { Err(std::io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: between fork and exec, `ask` makes two system calls and takes no memory and no lock.
+    unsafe { command.pre_exec(ask) };
+}
+
+/// Elsewhere than on Linux with the GNU C library, processes run on.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn stop_with_parent(_: &mut Command) {}
 
 /// This command line; without what only one process can have.
 fn arguments(is_first: bool) -> Vec<std::ffi::OsString> {

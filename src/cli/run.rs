@@ -207,6 +207,7 @@ fn event_summary(report: &EventReport, output: &str) -> String {
         report.seconds,
     )];
     lines.extend(totals.stored.iter().map(|(modality, events)| format!("  {modality}: {events} events")));
+    lines.extend(totals.remarks().into_iter().map(|remark| format!("  {remark}")));
     let events =
         totals.rejects.iter().map(|r| format!("  set aside: {} ({}, {}): {}", r.event, r.modality, r.reason, r.detail));
     let rows = totals

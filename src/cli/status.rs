@@ -74,12 +74,13 @@ fn json(status: &Status) -> Value {
 
 fn event_text(output: &str, status: &EventStatus) -> String {
     let totals = &status.totals;
-    let state = if status.complete { "complete" } else { "not complete, and therefore not visible yet" };
     let mut lines = vec![
-        format!("{output}: {}: {state}", status.sink),
+        format!("{output}: {}: {}", status.sink, event_state(status)),
         format!("  {} of {} shards committed", totals.shards_committed_before, totals.shards),
         format!("  {} of {} events, {} set aside", totals.events, status.events_expected, totals.events_rejected),
     ];
+    let damaged = status.shards_damaged.iter();
+    lines.extend(damaged.map(|(shard, arrays)| format!("  shard {shard}: {} is gone", arrays.join(", "))));
     lines.extend(totals.stored.iter().map(|(modality, events)| format!("  {modality}: {events} events")));
     lines.extend(totals.rejected_by_reason.iter().map(|(reason, count)| format!("  set aside as {reason}: {count}")));
     lines.extend(totals.rejects.iter().map(|r| format!("    {}  {} {}: {}", r.event, r.modality, r.reason, r.detail)));
@@ -89,6 +90,20 @@ fn event_text(output: &str, status: &EventStatus) -> String {
     let rows = totals.rows_rejected.iter();
     lines.extend(rows.map(|r| format!("    line {} of the catalogue  {} {}: {}", r.line, r.event, r.reason, r.detail)));
     lines.join("\n") + "\n"
+}
+
+/// How far a store of events is, and what to do.
+fn event_state(status: &EventStatus) -> &str {
+    match (status.published, status.shards_open.is_empty(), status.shards_damaged.is_empty()) {
+        (true, true, true) => "complete",
+        (true, _, false) => "visible, but damaged: run again to write anew what is gone",
+        (true, false, true) => "visible, but the ledger lacks shards: run again to write them anew",
+        (false, true, true) => {
+            "every shard is there, but nothing is published: run again, which does it or says why not"
+        }
+        (false, true, false) => "not visible, and damaged: run again to write anew what is gone",
+        (false, false, _) => "not complete, and therefore not visible yet",
+    }
 }
 
 fn text(output: &str, status: &Status) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{Pipeline, SevirOptions, Stage};
 use crate::domain::{Modality, Moment};
-use crate::storage::{Ledger, ObjectStore, StorageError};
+use crate::storage::{Ledger, LedgerError, ObjectStore, StorageError};
 
 use super::RunError;
 
@@ -13,23 +13,39 @@ const PIPELINE: &str = "source/pipeline";
 /// Between the parts of what is recorded of a stage.
 const PARTS: &str = "; ";
 
-/// Records the pipeline in a fresh ledger, or compares it with the one recorded.
+/// A pipeline that an output belongs to, or may be bound to.
+pub(super) struct Binding {
+    /// What is to be recorded of it: nothing where it is recorded already.
+    fresh: Option<BTreeMap<String, String>>,
+}
+
+impl Binding {
+    /// Records the pipeline in a fresh ledger.
+    ///
+    /// # Errors
+    /// Where the ledger cannot be written.
+    pub(super) fn record(&self, ledger: &Ledger) -> Result<(), LedgerError> {
+        self.fresh.as_ref().map_or(Ok(()), |stages| ledger.commit(PIPELINE, stages))
+    }
+}
+
+/// Compares a pipeline with the one that the ledger speaks of, if any; writes nothing.
 ///
 /// # Errors
 /// Where a stage is not what it was when the output was begun, or where something is in a place of the output that no
 /// ledger speaks of: results of both would lie side by side.
-pub(super) fn bind(ledger: &Ledger, output: &dyn ObjectStore, pipeline: &Pipeline) -> Result<(), RunError> {
+pub(super) fn compare(ledger: &Ledger, output: &dyn ObjectStore, pipeline: &Pipeline) -> Result<Binding, RunError> {
     let now: BTreeMap<String, String> =
         pipeline.stages.iter().map(|s| (s.name.to_string(), made(pipeline, &s.stage))).collect();
     let recorded: BTreeMap<String, BTreeMap<String, String>> = ledger.load(PIPELINE)?;
     let Some(before) = recorded.into_values().next() else {
         refuse_foreign(output, pipeline)?;
-        return Ok(ledger.commit(PIPELINE, &now)?);
+        return Ok(Binding { fresh: Some(now) });
     };
     let names = now.keys().chain(before.keys().filter(|name| !now.contains_key(*name)));
     let changed: Vec<String> = names.filter_map(|name| difference(name, before.get(name), now.get(name))).collect();
     if changed.is_empty() {
-        return Ok(());
+        return Ok(Binding { fresh: None });
     }
     let output = &pipeline.output;
     let advice = format!("{output} was made by another pipeline; choose another --output, or run it as it was");
@@ -79,10 +95,11 @@ pub(super) fn made(pipeline: &Pipeline, stage: &Stage) -> String {
             format!("{} {} every {}, leads {leads}: {}", o.product, o.region_name, o.cycle_step, variables.join(", "))
         }
         Stage::Sevir(o) => events_made(o),
-        Stage::Zarr(o) => match o.codec {
-            None => format!("Zarr in {}", o.path),
-            Some(codec) => format!("Zarr in {}, {codec:?}", o.path),
-        },
+        Stage::Zarr(o) => {
+            let codec = o.codec.map(|codec| format!("{PARTS}{codec:?}")).unwrap_or_default();
+            let title = o.title.as_ref().map(|title| format!("{PARTS}title {title:?}")).unwrap_or_default();
+            format!("Zarr in {}{codec}{title}", o.path)
+        }
         Stage::Grib2(o) => {
             format!("GRIB2 in {} of {:?}, {:?}, centre {}", o.path, o.variables, o.packing, o.centre)
         }

@@ -10,6 +10,7 @@ mod operators;
 mod outputs;
 mod plan;
 mod resume;
+mod running;
 mod stages;
 mod status;
 mod supply;
@@ -18,8 +19,8 @@ mod totals;
 mod watch;
 
 pub use backfill::{
-    BackfillOptions, Cluster, ClusterError, EventReject, EventReport, EventStatus, EventTotals, RowReject, backfill,
-    event_status,
+    BackfillOptions, Cluster, ClusterError, EventReject, EventReport, EventStatus, EventTotals, KeptNormalisation,
+    LeftShard, RowReject, backfill, event_status,
 };
 pub use on_device::open_device;
 pub use status::{CycleStatus, Status, status};
@@ -77,6 +78,12 @@ pub enum RunError {
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] TensorError),
+    /// Another run is writing to the output.
+    #[error("{0}")]
+    Busy(String),
+    /// Everything was committed, and what is to be published of it cannot be used.
+    #[error("nothing is published: {0}")]
+    Unpublished(String),
     /// The run ended before its time.
     #[error("{0}; what was published stays, and a rerun goes on from there")]
     Failed(String),
@@ -160,10 +167,9 @@ pub fn run_on(
     health().set_ready();
     flow(&plan, options);
     let shared = &plan.supply.shared;
-    if let Some(reason) = shared.failure() {
-        return Err(RunError::Failed(reason));
-    }
-    finish(&plan)?;
+    let ended = shared.failure().map_or_else(|| finish(&plan), |reason| Err(RunError::Failed(reason)));
+    plan.running.leave();
+    ended?;
     Ok(Report {
         pipeline: plan.pipeline.name.clone(),
         device,

@@ -16,9 +16,10 @@ use crate::tensor::Cuda;
 use crate::transforms::normalise::Normaliser;
 use crate::transforms::statistics::StatisticsTable;
 
-use super::identity::bind;
+use super::identity::compare;
 use super::on_device::OnDevice;
 use super::outputs::{Opened, Opening, Output};
+use super::running::Running;
 use super::supply::{BASIS, REJECTS, Supply};
 use super::totals::Shared;
 use super::{RunError, RunOptions};
@@ -48,6 +49,8 @@ pub(super) struct Plan {
     pub(super) leads: Vec<Lead>,
     /// The first init of stores that are made now.
     pub(super) origin: Moment,
+    /// The mark in the output.
+    pub(super) running: Running,
 }
 
 /// The model a forecast stage runs.
@@ -73,13 +76,15 @@ impl Plan {
         let leads = input.leads.clone().unwrap_or_else(|| vec![pipeline.state_lead]);
         let source = open_source(&input, &leads)?;
         let (objects, ledger) = open_output(&pipeline)?;
-        clear_partial(&pipeline.output)?;
         let period = period(options, &input);
         let mut offers = source.list(&period)?;
         // In a live bucket an index may still be on its way; later listings see to it.
         offers.retain(|offer| offer.indexed || !options.follow);
         let (first, last) = span(&input, &leads, &period, &offers, options.follow)?;
-        bind(&ledger, &*objects, &pipeline)?;
+        let binding = compare(&ledger, &*objects, &pipeline)?;
+        let running = Running::begin(objects.clone(), None, 0)?;
+        clear_partial(&pipeline.output)?;
+        binding.record(&ledger)?;
         let present = |slot: Slot| state_lead.map_or(slot, |_| Slot::new(slot.valid(), Lead(0)));
         let origin = present(Slot::new(first, leads.first().copied().unwrap_or_default())).cycle;
         let shared = Arc::new(Shared::default());
@@ -114,7 +119,10 @@ impl Plan {
             progress,
             stop,
         });
-        Ok(Plan { pipeline, outputs, tables, variables: names, supply, period, offers, known, basis, leads, origin })
+        let variables = names;
+        let opened =
+            Plan { pipeline, outputs, tables, variables, supply, period, offers, known, basis, leads, origin, running };
+        Ok(opened)
     }
 
     /// The slots' book for the run, with the first listing taken in.

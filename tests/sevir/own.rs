@@ -84,6 +84,9 @@ fn a_store_without_training_events_cannot_be_normalised_by_its_own() {
     assert!(!output.exists());
     // The only training event has no flash: its counts do not vary.
     let told = run(&["--set", "sources.sevir.to=2018-05-31T00"]).with(2).err;
-    assert!(told.contains("nothing is published") && told.contains("for lght"), "{told}");
+    assert!(told.contains("nothing is published: all values of lght in the training events"), "{told}");
+    assert!(told.contains("with another --output, take more training events") && !told.contains("= \"own\""), "{told}");
+    let told = gustfront(&["status", "pipelines/sevir_backfill.toml", "--output", text(&output)]).with(0).out;
+    assert!(told.contains("every shard is there, but nothing is published"), "{told}");
     assert!(!output.join("sevir.zarr/zarr.json").exists());
 }

@@ -15,6 +15,7 @@ use timely::dataflow::operators::{Capability, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
+use super::peer::Peer;
 use super::plan::Plan;
 use super::work::{Crew, Outcome};
 use super::{BackfillOptions, ClusterError};
@@ -30,8 +31,13 @@ const AHEAD: usize = 2;
 /// A shard to be done: its number in this run's order, which chooses the worker, and in the store.
 type Task = (u64, u64);
 
-/// Runs the dataflow on all workers of this process until every process is through.
-pub(super) fn run(plan: &Arc<Plan>, options: &BackfillOptions) -> Result<(), RunError> {
+/// Runs the dataflow on all workers of this process until every process is through; `peers` are connections to the others
+/// by number, where there are some.
+pub(super) fn run(
+    plan: &Arc<Plan>,
+    options: &BackfillOptions,
+    peers: Option<Vec<Option<Peer>>>,
+) -> Result<(), RunError> {
     let crew = Arc::new(Crew::new(plan.clone()));
     let tasks =
         Mutex::new(Some(plan.pending.iter().copied().enumerate().map(|(turn, shard)| (turn as u64, shard)).collect()));
@@ -47,18 +53,18 @@ pub(super) fn run(plan: &Arc<Plan>, options: &BackfillOptions) -> Result<(), Run
             }
         }
     };
-    let running = match &options.cluster {
+    let running = match peers {
         None => {
             let config =
                 if options.workers > 1 { timely::Config::process(options.workers) } else { timely::Config::thread() };
             timely::execute(config, logic)
         }
-        Some(cluster) => {
-            let peers = cluster.connect(options.workers, plan.work, plan.stop())?;
+        Some(peers) => {
+            let process = options.process();
             let hooks = Hooks::default();
             let threads = ProcessBuilder::new_typed_vector(options.workers, hooks.refill.clone(), None);
-            let made = initialize_networking_from_sockets(threads, peers, cluster.process, options.workers, hooks);
-            let (builders, guard) = made.map_err(|source| ClusterError::Broken { process: cluster.process, source })?;
+            let made = initialize_networking_from_sockets(threads, peers, process, options.workers, hooks);
+            let (builders, guard) = made.map_err(|source| ClusterError::Broken { process, source })?;
             let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
             timely::execute::execute_from(builders, Box::new(guard), WorkerConfig::default(), logic)
         }

@@ -5,10 +5,15 @@
 //! worker counts what came of it. Every process reads the catalogue for itself: only numbers of shards travel.
 
 mod cluster;
+mod describing;
+mod earlier;
 mod graph;
+mod greeting;
 mod normalising;
+mod peer;
 mod plan;
 mod record;
+mod silence;
 mod status;
 mod totals;
 mod work;
@@ -16,7 +21,7 @@ mod work;
 pub use cluster::{Cluster, ClusterError};
 pub use record::{EventReject, RowReject};
 pub use status::{EventStatus, event_status};
-pub use totals::EventTotals;
+pub use totals::{EventTotals, KeptNormalisation, LeftShard};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,12 +31,12 @@ use serde::Serialize;
 
 use super::RunError;
 use crate::config::Pipeline;
-use crate::formats::zarr::events::EventStore;
 use crate::sinks::SinkError;
 use crate::storage::clear_partial;
 use crate::telemetry::{health, metrics};
 
 use plan::Plan;
+use silence::Watch;
 
 pub(super) use plan::check;
 
@@ -89,13 +94,9 @@ pub fn backfill(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicB
     let (started, retried) = (Instant::now(), metrics().retries_in_all());
     let plan = Arc::new(Plan::new(pipeline, options, stop.clone())?);
     health().set_ready();
-    graph::run(&plan, options)?;
-    if let Some(reason) = plan.totals.failure() {
-        return Err(RunError::Failed(reason));
-    }
-    if options.process() == 0 {
-        finish(&plan)?;
-    }
+    let ended = run(&plan, options);
+    plan.running.iter().for_each(|running| running.leave());
+    ended?;
     Ok(EventReport {
         pipeline: plan.pipeline.name.clone(),
         process: options.process(),
@@ -108,17 +109,49 @@ pub fn backfill(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicB
     })
 }
 
+/// Brings the processes together, does what is to be done, and publishes it.
+fn run(plan: &Arc<Plan>, options: &BackfillOptions) -> Result<(), RunError> {
+    let peers = match (&options.cluster, &plan.running) {
+        (Some(cluster), Some(running)) => Some(cluster.connect(options.workers, plan.work, running, plan.stop())?),
+        _ => None,
+    };
+    let is_first = options.process() == 0;
+    if is_first {
+        // No other process writes before the first one hands out shards.
+        clear_partial(&plan.pipeline.output)?;
+    }
+    let watched = peers.as_ref().zip(plan.running.clone());
+    let _watch = watched.map(|(peers, running)| Watch::start(peers, running, is_first));
+    graph::run(plan, options, peers)?;
+    if let Some(reason) = plan.totals.failure() {
+        return Err(RunError::Failed(reason));
+    }
+    if is_first {
+        finish(plan)?;
+    }
+    Ok(())
+}
+
 /// Makes the store visible once every shard is there; what is visible already is left alone.
 fn finish(plan: &Plan) -> Result<(), RunError> {
-    let totals = plan.totals.now();
-    let publish = |store: EventStore| {
-        if !store.is_published().map_err(SinkError::from)? {
-            store.publish().map_err(SinkError::from)?;
-        }
-        Ok(())
-    };
-    let published =
-        if totals.is_through() { plan.normalising.apply(&plan.store, &totals).and_then(publish) } else { Ok(()) };
+    let published = publish(plan, &plan.totals.now());
     clear_partial(&plan.pipeline.output)?;
     published
+}
+
+fn publish(plan: &Plan, totals: &EventTotals) -> Result<(), RunError> {
+    if !totals.is_through() {
+        return Ok(());
+    }
+    if totals.shards_committed > 0 {
+        plan.check_ledger()?;
+    }
+    match plan.store.published().map_err(SinkError::from)? {
+        None => Ok(plan.normalising.apply(&plan.store, totals)?.publish().map_err(SinkError::from)?),
+        Some(arrays) => {
+            let kept = plan.normalising.kept(&arrays, totals);
+            plan.totals.count(|totals| totals.normalisations_kept = kept);
+            Ok(())
+        }
+    }
 }

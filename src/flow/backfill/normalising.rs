@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::totals::EventTotals;
+use super::totals::{EventTotals, KeptNormalisation};
 use crate::config::{Pipeline, SevirOptions, Stage};
 use crate::domain::Modality;
 use crate::flow::RunError;
@@ -100,20 +100,46 @@ impl Normalising {
         if *self != Normalising::Own {
             return Ok(store.clone());
         }
-        let modalities = totals.statistics.iter().map(|(modality, sums)| (*modality, sums.scaling())).collect();
-        let table = ScalingTable { source: OWN_SOURCE.into(), modalities };
         let mut found = BTreeMap::new();
-        for array in &store.spec().arrays {
-            let row = table.of(array.modality).map_err(|error| {
-                RunError::Failed(format!(
-                    "nothing is published: {error}, or name a table in `statistics` and choose another --output"
-                ))
-            })?;
-            tracing::info!(modality = %array.modality, shift = row.shift, scale = row.scale, count = row.count, "normalised by");
-            found.insert(array.modality, normalisation(row));
+        for modality in store.spec().arrays.iter().map(|array| array.modality) {
+            let row = own(modality, totals).ok_or_else(|| unusable(modality, totals))?;
+            tracing::info!(%modality, shift = row.shift, scale = row.scale, count = row.count, "normalised by");
+            found.insert(modality, normalisation(row));
         }
         Ok(store.normalised(&found))
     }
+
+    /// What is published of a normalisation by own statistics and would be another one now: it stays, since models may
+    /// have been trained with it.
+    pub(super) fn kept(&self, published: &[EventArray], totals: &EventTotals) -> Vec<KeptNormalisation> {
+        let kept = published.iter().filter_map(|array| {
+            let (before, now) = (array.normalisation?, own(array.modality, totals).map(normalisation)?);
+            let numbers = |by: Normalisation| [by.shift, by.scale];
+            let kept = KeptNormalisation { modality: array.modality, published: numbers(before), now: numbers(now) };
+            (before != now).then_some(kept)
+        });
+        if *self == Normalising::Own { kept.collect() } else { Vec::new() }
+    }
+}
+
+/// The statistics of a modality over all training events, where they can be used.
+fn own(modality: Modality, totals: &EventTotals) -> Option<Scaling> {
+    let modalities = totals.statistics.iter().map(|(modality, sums)| (*modality, sums.scaling())).collect();
+    ScalingTable { source: OWN_SOURCE.into(), modalities }.of(modality).ok()
+}
+
+/// Why the statistics of a modality cannot be used, and what to do.
+fn unusable(modality: Modality, totals: &EventTotals) -> RunError {
+    let found = match totals.statistics.get(&modality).map(|sums| sums.scaling()) {
+        None => format!("no training event of this store has a value of {modality}"),
+        Some(Scaling { shift, .. }) => {
+            format!("all values of {modality} in the training events of this store are {shift}, and cannot be scaled")
+        }
+    };
+    RunError::Unpublished(format!(
+        "{found}; with another --output, take more training events (`years`, `from`, `to`, or another `split`), or leave \
+         {modality} out of `modalities`, or name a table in `statistics`"
+    ))
 }
 
 fn is_training(entry: &CatalogueEvent) -> bool {

@@ -4,27 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Map;
-
 use super::BackfillOptions;
+use super::cluster::Cluster;
+use super::describing::{bins_label, fingerprint, size, spec};
+use super::earlier::Earlier;
 use super::normalising::Normalising;
 use super::record::{CATALOG, CatalogRecord, RowReject, ShardRecord};
-use super::totals::Shared;
+use super::totals::{EventTotals, LeftShard, Shared};
 use super::work::Outcome;
-use crate::config::{
-    Codec, DeviceChoice, FrameBins, Pipeline, SevirOptions, SplitOptions, Stage, StageNode, StoreOptions,
-};
-use crate::domain::{Event, Modality};
-use crate::flow::identity::{bind, made};
+use crate::config::{DeviceChoice, FrameBins, Pipeline, SevirOptions, Stage, StageNode, StoreOptions};
+use crate::domain::Modality;
+use crate::flow::identity::compare;
 use crate::flow::plan::{open_output, s3};
+use crate::flow::running::{Running, look_for_others};
 use crate::flow::{RunError, open_device};
-use crate::formats::zarr::events::{
-    AFTER, BEFORE, CatalogueEvent, EventArray, EventStore, EventStoreSpec, LIGHTNING_BINS, Packing, SPLITS,
-};
+use crate::formats::zarr::events::{EventStore, LIGHTNING_BINS, is_visible};
 use crate::sinks::SinkError;
 use crate::sources::SourceError;
-use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir, SplitRule};
-use crate::storage::{Ledger, Metered, ObjectStore, clear_partial, open_existing};
+use crate::sources::sevir::{EventFilter, EventSource, LightningBins, Sevir};
+use crate::storage::{Ledger, Metered, ObjectStore, open_existing};
 use crate::telemetry::{Progress, metrics};
 use crate::transforms::resize::fits;
 
@@ -56,14 +54,18 @@ pub(super) struct Plan {
     /// The same number wherever the same work is meant.
     pub(super) work: u64,
     pub(super) totals: Shared,
+    /// This process's mark in the output, where it may write.
+    pub(super) running: Option<Arc<Running>>,
+    /// Committed shards, and the arrays of which their object is gone.
+    gone: BTreeMap<u64, Vec<String>>,
     is_first: bool,
     progress: Progress,
     stop: Arc<AtomicBool>,
 }
 
 impl Plan {
-    /// Opens the source and the output. The first process alone writes: it binds the output to the pipeline, takes away
-    /// what a killed run left unfinished, and reads what is committed.
+    /// Opens the source and the output. The first process binds the output to the pipeline and reads what is committed;
+    /// any other leaves no more than its mark.
     pub(super) fn new(pipeline: Pipeline, options: &BackfillOptions, stop: Arc<AtomicBool>) -> Result<Self, RunError> {
         check(&pipeline)?;
         let (sink, store_options) = sink(&pipeline)?;
@@ -108,57 +110,65 @@ impl Plan {
             pending: Vec::new(),
             work,
             totals,
+            running: None,
+            gone: BTreeMap::new(),
             is_first,
             progress,
             stop,
         };
         plan.totals.count(|totals| totals.shards = plan.store.spec().shards());
+        let run = options.cluster.as_ref().map(Cluster::name);
         if is_first {
-            plan.begin(&*objects, rows)?;
+            plan.begin(&objects, rows, run.as_deref())?;
+        } else {
+            plan.running = Some(Arc::new(Running::begin(objects, run.as_deref(), options.process())?));
         }
         Ok(plan)
     }
 
-    /// What the first process does before any other may write.
-    fn begin(&mut self, output: &dyn ObjectStore, rows: Vec<RowReject>) -> Result<(), RunError> {
-        clear_partial(&self.pipeline.output)?;
-        let records: BTreeMap<String, ShardRecord> = self.ledger.load(&format!("{}/", self.sink))?;
-        let shards = self.store.spec().shards();
-        let done = self.done(&records)?;
+    /// What the first process does before any other may write a shard: it looks at what earlier runs did, and marks and
+    /// binds the output where there is something to do.
+    fn begin(
+        &mut self,
+        output: &Arc<dyn ObjectStore>,
+        rows: Vec<RowReject>,
+        run: Option<&str>,
+    ) -> Result<(), RunError> {
+        let path = &sink(&self.pipeline)?.1.path;
+        let earlier = Earlier::read(&self.ledger, &self.sink, &**output, path)?;
+        let (shards, done) = (self.store.spec().shards(), earlier.done(&*self.input)?);
         self.pending = (0..shards).filter(|shard| !done.contains(shard)).collect();
         if !self.pending.is_empty() {
             self.find_any_object()?;
         }
-        bind(&self.ledger, output, &self.pipeline)?;
-        self.bind_catalog(rows)?;
-        self.totals.count(|totals| {
-            records.values().filter(|record| done.contains(&record.shard)).for_each(|record| totals.shard(record));
-            totals.shards_committed_before = done.len() as u64;
-            metrics().completed(&self.pipeline.name, done.len() as u64, shards);
-        });
-        self.progress.set_total(self.pending.len() as u64);
+        let binding = compare(&self.ledger, &**output, &self.pipeline)?;
+        let catalog = self.catalog(rows)?;
+        if self.pending.is_empty() && run.is_none() && is_visible(&**output, path).map_err(SinkError::from)? {
+            look_for_others(&**output)?;
+        } else {
+            self.running = Some(Arc::new(Running::begin(output.clone(), run, 0)?));
+        }
+        binding.record(&self.ledger)?;
+        self.ledger.commit(CATALOG, &catalog)?;
+        self.go_on_from(earlier, &done);
         Ok(())
     }
 
-    /// The committed shards that there is nothing to do about. Those with events that were set aside are done anew where
-    /// the object of one has come or changed since.
-    fn done(&self, records: &BTreeMap<String, ShardRecord>) -> Result<BTreeSet<u64>, RunError> {
-        let mut seen: BTreeMap<String, Option<String>> = BTreeMap::new();
-        let mut etag_of = |key: &str| {
-            if let Some(known) = seen.get(key) {
-                return Ok(known.clone());
-            }
-            let etag = self.input.head(key)?.map(|meta| meta.etag);
-            seen.insert(key.into(), etag.clone());
-            Ok(etag)
-        };
-        let mut done = BTreeSet::new();
-        for record in records.values() {
-            if record.is_final(&mut etag_of)? {
-                done.insert(record.shard);
-            }
+    /// Counts what is done, and tells what is to be done anew.
+    fn go_on_from(&mut self, earlier: Earlier, done: &BTreeSet<u64>) {
+        for (shard, arrays) in &earlier.gone {
+            let arrays = arrays.join(", ");
+            tracing::warn!("shard {shard}: what the ledger says was written of {arrays} is gone; it is written anew");
         }
-        Ok(done)
+        let shards = self.store.spec().shards();
+        self.totals.count(|totals| {
+            let records = earlier.records.values().filter(|record| done.contains(&record.shard));
+            records.for_each(|record| totals.shard(record));
+            totals.shards_committed_before = done.len() as u64;
+            metrics().completed(&self.pipeline.name, done.len() as u64, shards);
+        });
+        self.gone = earlier.gone;
+        self.progress.set_total(self.pending.len() as u64);
     }
 
     /// Refuses an input of whose first objects none is there: its data were forgotten, or are not mounted.
@@ -180,21 +190,44 @@ impl Plan {
         Err(SourceError::Empty { location: self.input.location().into(), expected }.into())
     }
 
-    /// Records the catalogue in a fresh ledger, or compares it with the one recorded.
-    fn bind_catalog(&self, rows: Vec<RowReject>) -> Result<(), RunError> {
+    /// What is to be recorded of the catalogue, once it is the one that the output was begun with.
+    fn catalog(&self, rows: Vec<RowReject>) -> Result<CatalogRecord, RunError> {
         self.totals.count(|totals| totals.rows(&rows));
         let spec = self.store.spec();
         let fingerprint = format!("{:016x}", self.work);
         let now = CatalogRecord { events: spec.events.len() as u64, shards: spec.shards(), fingerprint, rows };
         let recorded: BTreeMap<String, CatalogRecord> = self.ledger.load(&format!("{CATALOG}."))?;
         match recorded.into_values().next().filter(|before| before.fingerprint != now.fingerprint) {
-            None => Ok(self.ledger.commit(CATALOG, &now)?),
+            None => Ok(now),
             Some(before) => Err(RunError::Pipeline(vec![format!(
                 "{}: it was begun with {} events, and what the catalogue says of the {} of this run or their \
                  normalisation is not the same; choose another --output, or the input and the statistics as they were",
                 self.pipeline.output, before.events, now.events
             )])),
         }
+    }
+
+    /// Compares what all processes said they committed with the ledger of this output.
+    ///
+    /// # Errors
+    /// Where they are not the same, and where the ledger cannot be read.
+    pub(super) fn check_ledger(&self) -> Result<(), RunError> {
+        let records: BTreeMap<String, ShardRecord> = self.ledger.load(&format!("{}/", self.sink))?;
+        let (mut found, told) = (EventTotals::default(), self.totals.now());
+        records.values().for_each(|record| found.shard(record));
+        found.rejects.sort();
+        if records.len() as u64 == told.shards && found.is_of_the_same_shards(&told) {
+            return Ok(());
+        }
+        Err(RunError::Failed(format!(
+            "{}: its ledger has {} of {} shards with {} events, and the processes of this run committed {} events: one of \
+             them wrote elsewhere, or something else writes there; nothing is published",
+            self.pipeline.output,
+            records.len(),
+            told.shards,
+            found.events,
+            told.events
+        )))
     }
 
     /// Whether nothing more is to be begun.
@@ -222,6 +255,7 @@ impl Plan {
                 self.progress.add_bytes(*written_bytes);
                 self.progress.advance(format!("shard {}", record.shard));
             }
+            Outcome::Left { record, .. } => self.progress.advance(format!("shard {}", record.shard)),
             Outcome::Stopped => self.stop.store(true, Ordering::Relaxed),
             Outcome::Failed(_) => (),
         }
@@ -231,6 +265,10 @@ impl Plan {
         match outcome {
             Outcome::Committed { record, read_bytes, written_bytes } => {
                 self.totals.committed(&self.pipeline.name, record, *read_bytes, *written_bytes);
+            }
+            Outcome::Left { record, lost, read_bytes } => {
+                let gone = self.gone.get(&record.shard).cloned().unwrap_or_default();
+                self.totals.left(record, LeftShard { shard: record.shard, lost: lost.clone(), gone }, *read_bytes);
             }
             Outcome::Failed(reason) => self.totals.fail(reason.clone()),
             Outcome::Stopped => (),
@@ -299,14 +337,6 @@ fn check_sizes(pipeline: &Pipeline, input: &SevirOptions) -> Result<(), RunError
     if mistakes.is_empty() { Ok(()) } else { Err(RunError::Pipeline(mistakes)) }
 }
 
-/// What the pipeline brings frames to; the last stage that does counts.
-fn size(pipeline: &Pipeline) -> Option<usize> {
-    pipeline.stages.iter().rev().find_map(|node| match node.stage {
-        Stage::Resize(size) => Some(size),
-        _ => None,
-    })
-}
-
 /// The source, what it reads from, and who made its values: a note beside the catalogue says so of synthetic ones.
 fn open_source(input: &SevirOptions) -> Result<(Sevir, Arc<dyn ObjectStore>, String), RunError> {
     let objects = open_existing(&input.input, &s3(&input.server))?;
@@ -333,78 +363,6 @@ fn open_source(input: &SevirOptions) -> Result<(Sevir, Arc<dyn ObjectStore>, Str
     Ok((Sevir::with_catalog(objects.clone(), &catalog, options)?, objects, origin))
 }
 
-fn bins_label(bins: FrameBins) -> &'static str {
-    match bins {
-        FrameBins::After => AFTER,
-        FrameBins::Before => BEFORE,
-    }
-}
-
 fn row_reject(aside: &crate::sources::sevir::SetAside) -> RowReject {
     RowReject { line: aside.line, event: aside.event.clone(), reason: aside.reason, detail: aside.detail.clone() }
-}
-
-fn split_rule(options: SplitOptions) -> SplitRule {
-    match options {
-        SplitOptions::Id { seed, validation, test } => SplitRule::Id { seed, validation, test },
-        SplitOptions::Date { validation_from, test_from } => match SplitRule::default() {
-            SplitRule::Date { validation_from: published_validation, test_from: published_test } => SplitRule::Date {
-                validation_from: validation_from.unwrap_or(published_validation),
-                test_from: test_from.unwrap_or(published_test),
-            },
-            other => other,
-        },
-    }
-}
-
-/// What the store is to hold.
-fn spec(
-    input: &SevirOptions,
-    options: &StoreOptions,
-    source: &dyn EventSource,
-    size: Option<usize>,
-    normalising: &Normalising,
-) -> EventStoreSpec {
-    let rule = split_rule(input.split);
-    let position = |label: &str| SPLITS.iter().position(|name| *name == label).unwrap_or(0) as u8;
-    let entry =
-        |event: &Arc<Event>| CatalogueEvent { event: event.clone(), split: position(rule.split(event).label()) };
-    let array = |modality: &Modality| EventArray {
-        modality: *modality,
-        size: size.unwrap_or(modality.size()),
-        normalisation: normalising.of(*modality),
-    };
-    let packing = match options.codec {
-        Some(Codec::None) => Packing::None,
-        Some(Codec::Zstd) | None => Packing::Zstd,
-    };
-    EventStoreSpec {
-        title: options.title.clone().unwrap_or_else(|| "SEVIR events".into()),
-        arrays: input.modalities.iter().map(array).collect(),
-        events: source.events().iter().map(entry).collect(),
-        group: input.shard_events,
-        packing,
-        attributes: Map::new(),
-    }
-}
-
-/// The same number for the same pipeline over the same events: FNV-1a (Fowler, Noll and Vo), 64 bits.
-fn fingerprint(pipeline: &Pipeline, spec: &EventStoreSpec) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut hash = OFFSET;
-    let mut take = |text: &str| {
-        let bytes = text.bytes().chain([0]);
-        hash = bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    };
-    pipeline.stages.iter().for_each(|node| take(&format!("{} {}", node.name, made(pipeline, &node.stage))));
-    take(&format!("{:?} {:?}", spec.attributes, spec.arrays));
-    for entry in &spec.events {
-        let event = &entry.event;
-        take(&format!("{} {} {} {} {:?}", event.id, event.time.0, event.kind, entry.split, event.corners));
-        for (modality, part) in &event.parts {
-            take(&format!("{modality} {} {} {:?}", part.file, part.index, part.minutes));
-        }
-    }
-    hash
 }

@@ -10,8 +10,30 @@ use crate::domain::Modality;
 use crate::telemetry::metrics;
 use crate::transforms::level_statistics::LevelStatistics;
 
+/// A committed shard that was to be written anew, and was left as it is: an event that it holds cannot be read any more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LeftShard {
+    /// Its number.
+    pub shard: u64,
+    /// The event that it would have lost, and why.
+    pub lost: EventReject,
+    /// The arrays of which its object is gone.
+    pub gone: Vec<String>,
+}
+
+/// A normalisation that stays as it was published, though the training events have become others.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct KeptNormalisation {
+    /// Whose it is.
+    pub modality: Modality,
+    /// Shift and scale as published.
+    pub published: [f64; 2],
+    /// Shift and scale of all training events that the store holds now.
+    pub now: [f64; 2],
+}
+
 /// A run's totals.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct EventTotals {
     /// Shards that the events make.
     pub shards: u64,
@@ -19,6 +41,8 @@ pub struct EventTotals {
     pub shards_committed: u64,
     /// Shards committed before.
     pub shards_committed_before: u64,
+    /// Shards committed before that were to be written anew and were left as they are.
+    pub shards_left: Vec<LeftShard>,
     /// Events in committed shards.
     pub events: u64,
     /// Events of them that were set aside.
@@ -38,17 +62,43 @@ pub struct EventTotals {
     pub rejects: Vec<EventReject>,
     /// Rows of the catalogue that were set aside.
     pub rows_rejected: Vec<RowReject>,
+    /// Normalisations that stay as they were published, though they would be others now.
+    pub normalisations_kept: Vec<KeptNormalisation>,
 }
 
 impl EventTotals {
-    /// Whether every shard is committed.
+    /// Whether every shard is committed, and all objects of it are there.
     pub fn is_through(&self) -> bool {
-        self.shards_committed + self.shards_committed_before == self.shards
+        let left = self.shards_left.iter().filter(|left| left.gone.is_empty()).count() as u64;
+        self.shards_committed + self.shards_committed_before + left == self.shards
     }
 
     /// Whether anything was set aside.
     pub fn has_rejects(&self) -> bool {
-        !self.rejects.is_empty() || !self.rows_rejected.is_empty()
+        !self.rejects.is_empty() || !self.rows_rejected.is_empty() || !self.shards_left.is_empty()
+    }
+
+    /// What a person is to know of the run beside its counts, a line each.
+    pub fn remarks(&self) -> Vec<String> {
+        let left = self.shards_left.iter().map(|LeftShard { shard, lost, gone }| {
+            let gone =
+                if gone.is_empty() { String::new() } else { format!(", though its {} is gone", gone.join(", ")) };
+            let EventReject { event, modality, reason, detail, .. } = lost;
+            format!("shard {shard} is left as it is{gone}: it would lose {event} ({modality}, {reason}): {detail}")
+        });
+        let kept = self.normalisations_kept.iter().map(|KeptNormalisation { modality, published, now }| {
+            let [shift, scale] = published;
+            let text =
+                format!("the normalisation of {modality} stays as published: shift {shift:.6}, scale {scale:.6}");
+            format!("{text}; of all training events there are now it would be {:.6} and {:.6}", now[0], now[1])
+        });
+        left.chain(kept).collect()
+    }
+
+    /// Whether the same was committed.
+    pub(super) fn is_of_the_same_shards(&self, other: &EventTotals) -> bool {
+        let counts = |totals: &EventTotals| (totals.events, totals.stored.clone(), totals.statistics.clone());
+        counts(self) == counts(other) && self.rejects == other.rejects
     }
 
     /// Takes in the rows of the catalogue that were set aside.
@@ -110,6 +160,16 @@ impl Shared {
         for reject in &record.rejects {
             metrics().rejected_objects.with_label_values(&[reject.reason.label()]).inc();
         }
+    }
+
+    /// Takes in a shard that was committed before and is left so.
+    pub(super) fn left(&self, record: &ShardRecord, left: LeftShard, read_bytes: u64) {
+        self.count(|totals| {
+            totals.shard(record);
+            totals.read_bytes += read_bytes;
+            totals.shards_left.push(left);
+            totals.shards_left.sort();
+        });
     }
 
     /// Notes that the run cannot go on; the first reason is kept.

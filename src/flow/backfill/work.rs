@@ -31,6 +31,15 @@ pub(super) enum Outcome {
         /// Bytes of shards that were written.
         written_bytes: u64,
     },
+    /// It was committed before and is left so: written anew, it would lose an event.
+    Left {
+        /// What the ledger says of it.
+        record: ShardRecord,
+        /// The event that cannot be read any more.
+        lost: EventReject,
+        /// Bytes of values that were read, unpacked.
+        read_bytes: u64,
+    },
     /// The process was told to stop.
     Stopped,
     /// The run cannot go on, and why.
@@ -59,19 +68,27 @@ impl Crew {
 
     fn committed(&self, shard: u64) -> Result<Outcome, SinkError> {
         let plan = &*self.plan;
-        let mut now = Attempt::new(plan, shard);
+        let unit = ShardRecord::unit(&plan.sink, shard);
+        let before: Option<ShardRecord> = plan.ledger.load(&format!("{unit}.r"))?.into_values().next();
+        let mut now = Attempt::new(plan, shard, before.as_ref());
+        now.find_kept(self);
         while let Some(array) = now.outdated() {
-            now.write(array, self)?;
+            if now.lost.is_none() {
+                now.write(array, self)?;
+            }
             if self.unfetched.load(Ordering::Relaxed) >= OUTAGE {
                 return Ok(Outcome::Failed(format!(
                     "{OUTAGE} events in a row could not be fetched: {}",
                     now.last_reason()
                 )));
             }
+            if let Some((lost, record)) = now.lost.take().zip(before.clone()) {
+                return Ok(Outcome::Left { record, lost, read_bytes: now.read_bytes });
+            }
         }
         plan.store.conclude(shard, &now.findings)?;
         let record = now.record();
-        plan.ledger.commit(&ShardRecord::unit(&plan.sink, shard), &record)?;
+        plan.ledger.commit(&unit, &record)?;
         let written_bytes = now.written_bytes.iter().sum();
         Ok(Outcome::Committed { record, read_bytes: now.read_bytes, written_bytes })
     }
@@ -114,6 +131,10 @@ struct Attempt<'a> {
     /// By event and array.
     findings: Vec<Vec<Findings>>,
     rejects: BTreeMap<usize, EventReject>,
+    /// Events that the store holds already.
+    kept: BTreeSet<usize>,
+    /// One of them that cannot be read any more: nothing is written then.
+    lost: Option<EventReject>,
     /// The events in each array as it was last written.
     written: Vec<Option<BTreeSet<usize>>>,
     written_bytes: Vec<u64>,
@@ -123,14 +144,20 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(plan: &'a Plan, shard: u64) -> Self {
+    fn new(plan: &'a Plan, shard: u64, before: Option<&ShardRecord>) -> Self {
         let (events, arrays) = (plan.store.spec().group_of(shard), plan.store.spec().arrays.len());
+        let kept = |at: &usize| {
+            let id = events.get(*at).map_or("", |entry| &entry.event.id);
+            before.is_some_and(|before| before.rejects.iter().all(|reject| reject.event != id))
+        };
         Attempt {
             plan,
             shard,
             events,
             findings: vec![vec![None; arrays]; events.len()],
             rejects: BTreeMap::new(),
+            kept: (0..events.len()).filter(kept).collect(),
+            lost: None,
             written: vec![None; arrays],
             written_bytes: vec![0; arrays],
             statistics: vec![LevelStatistics::default(); arrays],
@@ -156,7 +183,26 @@ impl<'a> Attempt<'a> {
         self.written.iter().enumerate().position(|(array, written)| written.as_ref() != Some(&self.wanted(array)))
     }
 
-    /// Writes one modality of the events that have it.
+    /// Reads what the store holds already, so that nothing is written over where it cannot be written again.
+    fn find_kept(&mut self, crew: &Crew) {
+        for array in 0..self.written.len() {
+            let (Some(modality), wanted) = (self.modality(array), self.wanted(array)) else { continue };
+            for at in wanted.intersection(&self.kept) {
+                let Some(entry) = self.events.get(*at) else { continue };
+                if let Err(lost) = crew.read(entry, modality, &mut self.read_bytes) {
+                    return self.lose(lost);
+                }
+            }
+        }
+    }
+
+    fn lose(&mut self, lost: EventReject) {
+        let (shard, event, detail) = (self.shard, &lost.event, &lost.detail);
+        tracing::warn!("shard {shard} is left as it is: written anew, it would lose {event}: {detail}");
+        self.lost = Some(lost);
+    }
+
+    /// Writes one modality of the events that have it; nothing where one that the store holds cannot be read.
     fn write(&mut self, array: usize, crew: &Crew) -> Result<(), SinkError> {
         let (store, wanted) = (&self.plan.store, self.wanted(array));
         let Some(modality) = self.modality(array) else { return Ok(()) };
@@ -170,6 +216,10 @@ impl<'a> Attempt<'a> {
                         sums = sums.with(LevelStatistics::of(&cube.levels));
                     }
                     Some(writer.event(&cube)?)
+                }
+                Some(Err(reject)) if self.kept.contains(&at) => {
+                    self.lose(reject);
+                    return Ok(());
                 }
                 Some(Err(reject)) => {
                     tracing::warn!(event = reject.event, %modality, reason = reject.reason.label(), "set aside: {}", reject.detail);
@@ -198,7 +248,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn last_reason(&self) -> &str {
-        self.rejects.values().next_back().map_or("", |reject| &reject.detail)
+        self.lost.as_ref().or(self.rejects.values().next_back()).map_or("", |reject| &reject.detail)
     }
 
     fn record(&self) -> ShardRecord {

@@ -20,9 +20,9 @@ pub(super) const VERSION: &str = "gustfront_event_store_version";
 pub(super) const SHIFT: &str = "normalisation_shift";
 pub(super) const SCALE: &str = "normalisation_scale";
 /// Which modalities of an event are there.
-pub(super) const PRESENT: &str = "present";
+pub const PRESENT: &str = "present";
 /// Missing points by event, modality and frame.
-const MISSING: &str = "missing_points";
+pub const MISSING_POINTS: &str = "missing_points";
 /// What stands for the missing points of what is not there.
 const UNKNOWN: i32 = -1;
 
@@ -49,7 +49,10 @@ pub(super) fn conclusions(spec: &EventStoreSpec, shard: u64, findings: &[Vec<Fin
     };
     let missing: Vec<u8> = all.iter().flat_map(counts).flat_map(i32::to_le_bytes).collect();
     let present: Vec<u8> = all.iter().map(|found| u8::from(found.is_some())).collect();
-    vec![(format!("{MISSING}/c/{shard}/0/0"), missing.into()), (format!("{PRESENT}/c/{shard}/0"), present.into())]
+    vec![
+        (format!("{MISSING_POINTS}/c/{shard}/0/0"), missing.into()),
+        (format!("{PRESENT}/c/{shard}/0"), present.into()),
+    ]
 }
 
 fn attributes(spec: &EventStoreSpec) -> Map<String, Value> {
@@ -158,7 +161,7 @@ fn found(spec: &EventStoreSpec) -> [ArrayLayout; 2] {
             }),
         ),
         plain(
-            MISSING,
+            MISSING_POINTS,
             Some(FRAMES as u64),
             "int32",
             json!(UNKNOWN),

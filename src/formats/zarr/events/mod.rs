@@ -13,8 +13,9 @@ mod spec;
 mod store;
 mod times;
 
+pub use documents::{MISSING_POINTS, PRESENT};
 pub use reader::{EventReader, Scratch};
 pub use shard::ShardWriter;
 pub use spec::{CatalogueEvent, Element, EventArray, EventStoreSpec, Normalisation, Packing, SPLITS};
-pub use store::{EventStore, Findings};
+pub use store::{EventStore, Findings, is_visible, shards_of};
 pub use times::{AFTER, BEFORE, LIGHTNING_BINS};

@@ -112,27 +112,8 @@ impl EventReader {
     /// Where there is something else, or what is there cannot be read.
     pub fn open(objects: Arc<dyn ObjectStore>, prefix: &str) -> Result<Option<EventReader>, ZarrError> {
         let (prefix, name) = (clean(prefix), name_of(&*objects, prefix));
-        let Some(document) = objects.get(&format!("{prefix}zarr.json"))? else { return Ok(None) };
-        let broken = |reason: String| ZarrError::Metadata { store: name.clone(), key: "zarr.json".into(), reason };
-        let root: Value = serde_json::from_slice(&document).map_err(|error| broken(error.to_string()))?;
-        let lacks = |what: &str| broken(format!("no {what}; expected a store of events"));
-        let found = root["attributes"][VERSION].as_u64().ok_or_else(|| lacks(VERSION))?;
-        if found != FORMAT_VERSION {
-            return Err(ZarrError::Version { store: name, found, expected: FORMAT_VERSION });
-        }
-        let metadata = root["consolidated_metadata"]["metadata"].as_object().ok_or_else(|| lacks("arrays"))?;
-        let modalities = metadata.iter().filter_map(|(name, array)| Some((name.parse::<Modality>().ok()?, array)));
-        let (mut arrays, mut first) = (Vec::new(), None);
-        for (modality, array) in modalities {
-            arrays.push(read_array(modality, array).ok_or_else(|| lacks("array as it is written"))?);
-            first = first.or(Some(array));
-        }
-        let first = first.ok_or_else(|| lacks("modality"))?;
-        let (events, group) =
-            (number(&first["shape"][0]), number(&first["chunk_grid"]["configuration"]["chunk_shape"][0]));
-        let (Some(events), Some(group @ 1..)) = (events, group) else { return Err(lacks("shape")) };
-        let packed = first["codecs"][0]["configuration"]["codecs"].as_array().is_some_and(|codecs| codecs.len() > 1);
-        let packing = if packed { Packing::Zstd } else { Packing::None };
+        let Some(root) = root(&*objects, &prefix, &name)? else { return Ok(None) };
+        let Root { arrays, events, group, packing, lightning } = root;
         let mut reader = EventReader {
             objects,
             prefix,
@@ -148,8 +129,7 @@ impl EventReader {
         };
         reader.splits = reader.whole("split/c/0", events)?;
         let offsets = reader.whole("frame_offset/c/0/0/0", events * reader.arrays.len() * FRAMES * size_of::<i16>())?;
-        let lightning = metadata.get(Modality::Lght.label()).map(|array| &array["attributes"]);
-        reader.times = FrameTimes::new(&offsets, reader.arrays.len(), lightning);
+        reader.times = FrameTimes::new(&offsets, reader.arrays.len(), lightning.as_ref());
         for shard in 0..events.div_ceil(group) {
             let flags = reader.whole(&format!("{PRESENT}/c/{shard}/0"), group * reader.arrays.len())?;
             reader.present.extend(flags.into_iter().map(|flag| flag == 1));
@@ -278,13 +258,13 @@ impl EventReader {
         if let Some(known) = lock().get(&(array, shard)) {
             return Ok(known.clone());
         }
-        let read = self.read_index(key)?;
+        let read = self.read_index(array, shard, key)?;
         lock().insert((array, shard), read.clone());
         Ok(read)
     }
 
-    fn read_index(&self, key: &str) -> Result<Option<Index>, ZarrError> {
-        let Some(meta) = self.objects.head(key)? else { return Ok(None) };
+    fn read_index(&self, array: usize, shard: usize, key: &str) -> Result<Option<Index>, ZarrError> {
+        let Some(meta) = self.objects.head(key)? else { return self.none_there(array, shard, key) };
         let damaged = || ZarrError::Shard {
             store: self.name.clone(),
             key: key.into(),
@@ -309,6 +289,19 @@ impl EventReader {
         Ok(Some(Arc::new(words.chunks_exact(2).map(place).collect::<Result<_, _>>()?)))
     }
 
+    /// A shard without an object, which is one of events that all lack the modality.
+    fn none_there(&self, array: usize, shard: usize, key: &str) -> Result<Option<Index>, ZarrError> {
+        let mut events = shard * self.group..self.events.min((shard + 1) * self.group);
+        match events.find(|event| self.has(*event, array)) {
+            None => Ok(None),
+            Some(event) => {
+                let text = "run the backfill again, which writes it anew";
+                Err(self
+                    .bad(key.into(), format!("it is gone, and `{PRESENT}` says that event {event} is in it; {text}")))
+            }
+        }
+    }
+
     /// A small object that must be there and so long.
     fn whole(&self, key: &str, length: usize) -> Result<Vec<u8>, ZarrError> {
         let found = self.objects.get(&format!("{}{key}", self.prefix))?;
@@ -317,6 +310,45 @@ impl EventReader {
         let error = || ZarrError::Shard { store: self.name.clone(), key: key.into(), reason };
         fits.map(|bytes| bytes.to_vec()).ok_or_else(error)
     }
+}
+
+/// What a store's root says.
+pub(super) struct Root {
+    pub(super) arrays: Vec<EventArray>,
+    events: usize,
+    group: usize,
+    packing: Packing,
+    /// Attributes of lightning's frames.
+    lightning: Option<Value>,
+}
+
+/// Reads the root of a store; `None` where there is none.
+///
+/// # Errors
+/// Where there is something else, or what is there cannot be read.
+pub(super) fn root(objects: &dyn ObjectStore, prefix: &str, name: &str) -> Result<Option<Root>, ZarrError> {
+    let Some(document) = objects.get(&format!("{prefix}zarr.json"))? else { return Ok(None) };
+    let broken = |reason: String| ZarrError::Metadata { store: name.into(), key: "zarr.json".into(), reason };
+    let root: Value = serde_json::from_slice(&document).map_err(|error| broken(error.to_string()))?;
+    let lacks = |what: &str| broken(format!("no {what}; expected a store of events"));
+    let found = root["attributes"][VERSION].as_u64().ok_or_else(|| lacks(VERSION))?;
+    if found != FORMAT_VERSION {
+        return Err(ZarrError::Version { store: name.into(), found, expected: FORMAT_VERSION });
+    }
+    let metadata = root["consolidated_metadata"]["metadata"].as_object().ok_or_else(|| lacks("arrays"))?;
+    let modalities = metadata.iter().filter_map(|(name, array)| Some((name.parse::<Modality>().ok()?, array)));
+    let (mut arrays, mut first) = (Vec::new(), None);
+    for (modality, array) in modalities {
+        arrays.push(read_array(modality, array).ok_or_else(|| lacks("array as it is written"))?);
+        first = first.or(Some(array));
+    }
+    let first = first.ok_or_else(|| lacks("modality"))?;
+    let (events, group) = (number(&first["shape"][0]), number(&first["chunk_grid"]["configuration"]["chunk_shape"][0]));
+    let (Some(events), Some(group @ 1..)) = (events, group) else { return Err(lacks("shape")) };
+    let packed = first["codecs"][0]["configuration"]["codecs"].as_array().is_some_and(|codecs| codecs.len() > 1);
+    let packing = if packed { Packing::Zstd } else { Packing::None };
+    let lightning = metadata.get(Modality::Lght.label()).map(|array| array["attributes"].clone());
+    Ok(Some(Root { arrays, events, group, packing, lightning }))
 }
 
 /// Fills with the missing value.

@@ -23,7 +23,7 @@ pub struct ShardWriter<'a> {
     objects: &'a dyn ObjectStore,
     store: &'a str,
     key: String,
-    /// The object, once there is a frame.
+    /// The object, once there is an event.
     object: Option<Box<dyn ObjectWriter + 'a>>,
     /// Its bytes, about.
     expected: usize,
@@ -62,7 +62,8 @@ impl<'a> ShardWriter<'a> {
         self.index.extend([ABSENT; FRAMES]);
     }
 
-    /// Adds an event; how many points are missing in each frame. Frames without a single value are not stored.
+    /// Adds an event; how many points are missing in each frame. Frames without a single value are not stored, and the
+    /// object is there all the same: without it, a modality that `present` speaks of is lost.
     ///
     /// # Errors
     /// Where the cube is not of the array's size and type, and where the object store fails.
@@ -78,6 +79,7 @@ impl<'a> ShardWriter<'a> {
             return Err(self.fault(format!("{found}; expected {FRAMES} frames of {side}×{side}")));
         }
         let mut missing = [0; FRAMES];
+        self.append(&[])?;
         match (&cube.levels, self.array.element()) {
             (Levels::U8(values), Element::U8) => {
                 for (frame, missing) in values.chunks_exact(points).zip(&mut missing) {
@@ -126,8 +128,8 @@ impl<'a> ShardWriter<'a> {
         Ok(())
     }
 
-    /// Bytes of the object, which is there now. Events that were not added are absent; where no frame is there, there is
-    /// no object: what may be there of an earlier attempt is taken away.
+    /// Bytes of the object, which is there now. Events that were not added are absent; where none was, there is no
+    /// object: what may be there of an earlier attempt is taken away.
     ///
     /// # Errors
     /// Where the object store fails.
@@ -224,12 +226,15 @@ mod tests {
     #[test]
     fn nothing_makes_no_object_and_what_does_not_fit_is_refused() {
         let (_folder, objects) = folder();
-        objects.put(KEY, "of an earlier attempt".into()).expect("written");
-        let mut empty = writer(&objects, Modality::Vil, [2, 1], Packing::Zstd);
+        let mut blank = writer(&objects, Modality::Vil, [2, 1], Packing::Zstd);
+        blank.absent();
+        assert_eq!(blank.event(&vil(255)).expect("fits"), [9; FRAMES]);
+        assert_eq!(blank.finish().expect("an index alone") as usize, index_bytes(2 * FRAMES));
+        assert!(objects.get(KEY).expect("read").is_some(), "an event that is there has an object");
+        let mut empty = writer(&objects, Modality::Vil, [2, 0], Packing::Zstd);
         empty.absent();
-        assert_eq!(empty.event(&vil(255)).expect("fits"), [9; FRAMES]);
         assert_eq!(empty.finish().expect("no object"), 0);
-        assert!(objects.get(KEY).expect("read").is_none());
+        assert!(objects.get(KEY).expect("read").is_none(), "that of an earlier attempt is taken away");
         let mut writer = writer(&objects, Modality::Lght, [1, 1], Packing::None);
         let told = |refused: ZarrError| refused.to_string();
         assert!(told(writer.event(&vil(1)).expect_err("bytes")).contains("expected int16"));

@@ -1,14 +1,14 @@
 //! Writes a store of events: shard by shard, by as many writers as there are shards, then its metadata once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::super::ZarrError;
 use super::super::store::{clean, name_of};
-use super::spec::{EventStoreSpec, Normalisation};
-use super::{ShardWriter, catalogue, documents};
+use super::spec::{EventArray, EventStoreSpec, Normalisation};
+use super::{ShardWriter, catalogue, documents, reader};
 use crate::domain::{FRAMES, Modality};
 use crate::storage::ObjectStore;
 
@@ -81,16 +81,34 @@ impl EventStore {
         objects.chain(documents::metadata(&self.spec)).try_for_each(|object| self.put_object(object))
     }
 
-    /// Whether the store is visible as it would be published now.
+    /// The arrays as they are visible to readers; `None` where the store is not.
     ///
     /// # Errors
-    /// Where the object store fails.
-    pub fn is_published(&self) -> Result<bool, ZarrError> {
-        let Some((key, root)) = documents::metadata(&self.spec).pop() else { return Ok(false) };
-        Ok(self.objects.get(&format!("{}{key}", self.prefix))?.is_some_and(|found| found == root))
+    /// Where the object store fails, and where something else is there.
+    pub fn published(&self) -> Result<Option<Vec<EventArray>>, ZarrError> {
+        Ok(reader::root(&*self.objects, &self.prefix, &self.name)?.map(|root| root.arrays))
     }
 
     fn put_object(&self, (key, bytes): (String, Bytes)) -> Result<(), ZarrError> {
         Ok(self.objects.put(&format!("{}{key}", self.prefix), bytes)?)
     }
+}
+
+/// The shards of which the store below `prefix` has an object of an array: a modality, [`super::PRESENT`] or
+/// [`super::MISSING_POINTS`].
+///
+/// # Errors
+/// Where the object store fails.
+pub fn shards_of(objects: &dyn ObjectStore, prefix: &str, array: &str) -> Result<BTreeSet<u64>, ZarrError> {
+    let folder = format!("{}{array}/c/", clean(prefix));
+    let number = |key: &str| key.strip_prefix(&folder)?.split('/').next()?.parse().ok();
+    Ok(objects.list(&folder)?.iter().filter_map(|object| number(&object.key)).collect())
+}
+
+/// Whether the store below `prefix` is visible to readers.
+///
+/// # Errors
+/// Where the object store fails.
+pub fn is_visible(objects: &dyn ObjectStore, prefix: &str) -> Result<bool, ZarrError> {
+    Ok(objects.head(&format!("{}zarr.json", clean(prefix)))?.is_some())
 }
