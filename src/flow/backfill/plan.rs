@@ -115,6 +115,7 @@ impl Plan {
         plan.totals.count(|totals| totals.shards = plan.store.spec().shards());
         if is_first {
             plan.begin(&*objects, rows)?;
+            plan.store.spec().empty_splits().for_each(|split| tracing::warn!("no event is for {split}"));
         }
         Ok(plan)
     }
@@ -283,6 +284,8 @@ pub(in crate::flow) fn check(pipeline: &Pipeline) -> Result<(), RunError> {
     sink(pipeline)?;
     let input = events(pipeline)?;
     Normalising::new(pipeline, input)?;
+    let mistake = |reason| RunError::Pipeline(vec![format!("{}: {reason}", pipeline.file)]);
+    split_rule(input.split).check().map_err(mistake)?;
     check_sizes(pipeline, input)?;
     // Storm events need no arithmetic of a device; one that is asked for by its number is to be there all the same.
     if matches!(pipeline.device, DeviceChoice::Cuda(_)) { open_device(pipeline).map(|_| ()) } else { Ok(()) }
