@@ -7,7 +7,8 @@ use gustfront::domain::{Cube, Event, FRAMES, Levels, Modality, Moment, Part, Phi
 use gustfront::formats::zarr::events::{
     CatalogueEvent, EventArray, EventReader, EventStore, EventStoreSpec, Normalisation, Packing,
 };
-use gustfront::loader::{Loader, LoaderOptions};
+use gustfront::loader::{Loader, LoaderOptions, Scale};
+use gustfront::sources::sevir::Split;
 use gustfront::storage::{FileStore, ObjectStore};
 use gustfront::tensor::Cpu;
 use gustfront::transforms::frames::WindowRule;
@@ -101,12 +102,12 @@ fn main() {
                 for threads in [1, 2, 4] {
                     let options = LoaderOptions {
                         modalities: modalities.to_vec(),
-                        split: TRAIN,
+                        split: Split::Train,
                         windows: WindowRule::default(),
                         batch: BATCH,
                         seed: 1,
                         symmetries,
-                        normalise,
+                        scale: if normalise { Scale::Normalised } else { Scale::Stored },
                         threads,
                         ahead: 2 * threads,
                     };

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const ARCHIVE: &str = "pipelines/hrrr_archive.toml";
+const EVENTS: &str = "pipelines/sevir_backfill.toml";
 const ONE_LEAD: [&str; 2] = ["--set", "leads=0"];
 
 /// How long a run may take to show what is waited for.
@@ -68,8 +69,16 @@ fn what_cannot_be_meant_ends_with_64_and_says_what_was_expected() {
         (vec!["--log-level", "silly", "check", ARCHIVE], &["`silly` is no log level", "expected off, error, warn"]),
         (vec!["inspect", "a", "b", "--png", "c.png"], &["expected one FILE"]),
         (vec!["inspect", "a", "--field", "2"], &["--png"]),
+        (vec!["lightning", "--input", "x", "--output", "y", "--grid", "nowhere"], &["`nowhere` is neither a grid"]),
+        (vec!["lightning", "--input", "x", "--output", "y", "--step-minutes", "7"], &["minutes that divide a day"]),
         (vec!["synth", "hrrr", "--output", "x", "--start", "2026-05-20", "--size", "9"], &["`9` is no size"]),
         (vec!["synth", "sevir", "--output", "x", "--modalities", "lght", "--flaws"], &["vil is needed"]),
+        (vec!["synth", "sevir", "--output", "s3://x/y"], &["`s3://x/y` is no folder; expected one"]),
+        (vec!["synth", "sevir", "--output", "x", "--from", "1969-01-01"], &["from 1970-01-01 to 2100-01-01"]),
+        (vec!["status", EVENTS, "--output", "x", "--from", "2018-01-01"], &["--from and --to are for cycles"]),
+        (vec!["check", EVENTS, "--set", "test_from=2018-01-01"], &["expected `test_from` at or after"]),
+        (vec!["check", EVENTS, "--set", "years=2018,x"], &["`x` is no range of years; expected for example 2019"]),
+        (vec!["check", EVENTS, "--set", "modalities=vil,radar"], &["`radar` is no modality; expected vis"]),
     ] {
         refused(&arguments, 64, words);
     }
@@ -95,7 +104,7 @@ fn what_the_world_lacks_ends_with_2_and_says_what_was_looked_for() {
         (run(text(&bucket), &output, &far), vec!["no objects such as", "from 2030-01-01T00:00Z to …"]),
         (run(text(&bucket), &taken, &[]), vec![&*taken]),
         (inspect(&absent), vec![&*absent, "cannot be read"]),
-        (inspect(&taken), vec!["there is no GRIB2 message", "HDF5 files"]),
+        (inspect(&taken), vec!["there is no GRIB2 message", "HDF5 and NetCDF-4 files"]),
         (inspect(&empty), vec!["there is no Zarr store here"]),
     ] {
         refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 2, &words);
@@ -144,6 +153,11 @@ fn check_shows_the_graph_as_text_and_as_dot() {
     ] {
         assert!(shown.contains(line), "{shown}");
     }
+    let lists = ["--set", "modalities=[vil,lght]", "--set", "require=lght, vil", "--set", "years=2017,2019"];
+    let ended = gustfront(&[&["check", EVENTS, "--input", "nowhere"][..], &lists].concat()).with(0);
+    assert!(ended.out.contains("\n  input nowhere\n") && ended.err.contains("the input nowhere is not there"));
+    let ended = gustfront(&["check", EVENTS, "--input", "pipelines"]).with(0);
+    assert!(ended.err.contains("warning: the catalogue pipelines/CATALOG.csv is not there"), "{}", ended.err);
     let dot = gustfront(&["check", forecast, "--dot"]).with(0).out;
     assert!(dot.starts_with("digraph \"hrrr_forecast\" {") && dot.ends_with("}\n"), "{dot}");
     for edge in ["\"hrrr\" -> \"quality\"", "\"earth_winds\" -> \"scores\"", "\"persistence\" -> \"pictures\""] {
@@ -230,14 +244,27 @@ fn storm_events_are_made_stored_and_inspected() {
     let (input, output) = (folder.path().join("sevir"), folder.path().join("events"));
     let synth = ["synth", "sevir", "--events", "2", "--modalities", "lght", "--output", text(&input)];
     gustfront(&synth).with(0);
-    let run = ["run", "pipelines/sevir_backfill.toml", "--metrics", "off", "--output", text(&output), "--input"];
-    let lightning = ["--set", "sources.sevir.modalities=[\"lght\"]", "--set", "sources.sevir.require=[]"];
-    gustfront(&[&run[..], &[text(&input)], &lightning].concat()).with(0);
+    let run = ["run", EVENTS, "--metrics", "off", "--output", text(&output), "--input"];
+    let lightning = ["--set", "modalities=lght,", "--set", "require=[]", "--set", "years=2018,2019"];
+    let told = gustfront(&[&run[..], &[text(&input)], &lightning].concat()).with(0).err;
+    assert!(told.contains("no event is for "), "two events are in at most two splits: {told}");
     let store = output.join("sevir.zarr");
     let shown = gustfront(&["inspect", text(&store)]).with(0).out;
-    assert!(shown.contains("storm events: 2") && shown.contains("lght      384×384  2"), "{shown}");
+    for words in
+        ["storm events: 2", "lght      384×384  2       0.0299  0.60517", "codec: zstd", "lightning_bins: after"]
+    {
+        assert!(shown.contains(words), "{words} in\n{shown}");
+    }
+    assert!(shown.contains(", from 201") && shown.contains("nothing in it was observed"), "{shown}");
     let line: Value = serde_json::from_str(&gustfront(&["inspect", "--json", text(&store)]).with(0).out).expect("JSON");
     assert_eq!((&line["events"], &line["modalities"][0]["events"]), (&2.into(), &2.into()), "{line}");
+    assert_eq!((&line["synthetic"], &line["shard_events"], &line["codec"]), (&true.into(), &8.into(), &"zstd".into()));
+    let elsewhere = |place: &Path, words: &str| refused(&["inspect", text(place)], 2, &[words]);
+    elsewhere(&output, &format!("this is an output; expected a store in it: {}", text(&store)));
+    elsewhere(&input, &format!("expected one of them, such as {}/CATALOG.csv", text(&input)));
+    elsewhere(&store.join("lght"), &format!("one array of a Zarr store; expected the whole: {}", text(&store)));
+    fs::remove_file(store.join("zarr.json")).expect("it was there");
+    elsewhere(&store, "storm events that is not complete");
     let ended = gustfront(&[&run[..], &[text(folder.path())]].concat()).with(2);
     assert!(ended.err.contains("check --input and the source's `catalog`"), "{}", ended.err);
 }
@@ -327,6 +354,7 @@ fn every_help_has_examples_that_name_real_options() {
         &["inspect"],
         &["synth", "hrrr"],
         &["synth", "sevir"],
+        &["lightning"],
         &["completions"],
         &[],
     ] {

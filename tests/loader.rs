@@ -1,5 +1,9 @@
 //! Batches for training: every window once an epoch, in an order that only the seed decides, with the values of the store.
 
+#[path = "../examples/batches.rs"]
+#[allow(dead_code, reason = "the example is a program of its own")]
+mod batches;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -7,7 +11,8 @@ use gustfront::domain::{Cube, Event, FRAMES, Levels, Modality, Moment, Part};
 use gustfront::formats::zarr::events::{
     CatalogueEvent, EventArray, EventReader, EventStore, EventStoreSpec, Normalisation, Packing,
 };
-use gustfront::loader::{Batch, Loader, LoaderOptions, Sample, Values};
+use gustfront::loader::{Batch, Loader, LoaderOptions, Sample, Scale, Values};
+use gustfront::sources::sevir::Split;
 use gustfront::storage::{FileStore, ObjectStore};
 use gustfront::tensor::Cpu;
 use gustfront::transforms::frames::WindowRule;
@@ -90,12 +95,12 @@ fn store(packing: Packing) -> (TempDir, Arc<EventReader>) {
 fn options(threads: usize) -> LoaderOptions {
     LoaderOptions {
         modalities: vec![Modality::Lght, Modality::Vil],
-        split: TRAIN,
+        split: Split::Train,
         windows: WindowRule::default(),
         batch: 4,
         seed: 7,
         symmetries: true,
-        normalise: false,
+        scale: Scale::Stored,
         threads,
         ahead: 3,
     }
@@ -172,8 +177,8 @@ fn batches_hold_what_was_stored_packed_or_not() {
 #[test]
 fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
     let (_folder, reader) = store(Packing::None);
-    for batch in epoch(&reader, LoaderOptions { normalise: true, ..options(2) }, 0) {
-        let [_, Values::Normalised { values, mask, missing }] = batch.values.as_slice() else { panic!("other values") };
+    for batch in epoch(&reader, LoaderOptions { scale: Scale::Normalised, ..options(2) }, 0) {
+        let [_, Values::Scaled { values, mask, missing }] = batch.values.as_slice() else { panic!("other values") };
         let stored = batch.samples.iter().flat_map(|sample| expected(sample, |e, i| vil(e, i).into()));
         assert_eq!(*missing, mask.iter().filter(|there| **there == 0).count());
         for ((value, mask), stored) in values.iter().zip(&**mask).zip(stored) {
@@ -185,13 +190,46 @@ fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
     }
 }
 
+/// VIL by the published formula (Veillette et al. 2020), lightning as it is counted.
+#[test]
+fn physical_numbers_are_in_units_of_the_field() {
+    let (_folder, reader) = store(Packing::Zstd);
+    let liquid = |level: i32| match level {
+        255 | ..=5 => 0.0,
+        6..=18 => (f64::from(level) - 2.0) / 90.66,
+        _ => ((f64::from(level) - 83.9) / 38.9).exp(),
+    };
+    for batch in epoch(&reader, LoaderOptions { scale: Scale::Physical, ..options(2) }, 0) {
+        let [Values::Scaled { values: flashes, .. }, Values::Scaled { values, mask, .. }] = batch.values.as_slice()
+        else {
+            panic!("other values")
+        };
+        let stored = |value: fn(usize, usize) -> i32| batch.samples.iter().flat_map(move |s| expected(s, value));
+        for ((value, mask), level) in values.iter().zip(&**mask).zip(stored(|e, i| vil(e, i).into())) {
+            assert_eq!(*mask, u8::from(level != 255));
+            assert!((f64::from(*value) - liquid(level)).abs() <= 1e-5 * liquid(level), "{level}: {value}");
+        }
+        assert!(flashes.iter().zip(stored(|e, i| lightning(e, i).into())).all(|(found, count)| *found == count as f32));
+    }
+}
+
+#[test]
+fn an_epoch_is_read_as_the_example_does_it_and_what_lacks_a_modality_is_counted() {
+    let (folder, reader) = store(Packing::Zstd);
+    let told = batches::epoch(folder.path().join("events.zarr").to_str().expect("a path"), 4).expect("an epoch");
+    assert!(told.contains(&format!("24 windows in batches of [4, 25, {SIZE}, {SIZE}], ")), "{told}");
+    assert!(told.ends_with("events that lack a modality: 1"), "{told}");
+    let vil = LoaderOptions { modalities: vec![Modality::Vil], ..options(1) };
+    assert_eq!(Loader::new(reader, vil, &Cpu::device()).expect("a loader").left_out(), 0);
+}
+
 #[test]
 fn batches_on_a_device_hold_the_same_numbers() {
     let (_folder, reader) = store(Packing::Zstd);
     let device = Cpu::device();
-    for batch in epoch(&reader, LoaderOptions { normalise: true, ..options(2) }, 0) {
+    for batch in epoch(&reader, LoaderOptions { scale: Scale::Normalised, ..options(2) }, 0) {
         for (moved, values) in batch.to(&device).expect("moved").iter().zip(&batch.values) {
-            let Values::Normalised { values, mask, .. } = values else { panic!("other values") };
+            let Values::Scaled { values, mask, .. } = values else { panic!("other values") };
             assert_eq!(moved.values.shape().sizes(), [4, 25, SIZE, SIZE]);
             assert!(moved.values.to_vec().expect("numbers") == **values, "batch {}", batch.number);
             let there: Vec<f32> = mask.iter().map(|there| f32::from(*there)).collect();
@@ -200,13 +238,13 @@ fn batches_on_a_device_hold_the_same_numbers() {
     }
     let stored = epoch(&reader, options(1), 0);
     let told = stored[0].to(&device).err().expect("refused").to_string();
-    assert!(told.contains("normalise = true"), "{told}");
+    assert!(told.contains("expected Scale::Normalised"), "{told}");
 }
 
 #[test]
 fn memory_that_comes_back_keeps_nothing_of_the_batch_before() {
     let (_folder, reader) = store(Packing::None);
-    let options = LoaderOptions { normalise: true, ..options(2) };
+    let options = LoaderOptions { scale: Scale::Normalised, ..options(2) };
     let kept = epoch(&reader, options.clone(), 3);
     let loader = Loader::new(reader.clone(), options, &Cpu::device()).expect("a loader");
     loader.epoch(2).for_each(|batch| drop(batch.expect("a batch")));
@@ -233,7 +271,7 @@ fn what_cannot_be_loaded_is_told() {
     let (folder, reader) = store(Packing::None);
     let told = |options| Loader::new(reader.clone(), options, &Cpu::device()).expect_err("refused").to_string();
     assert!(told(LoaderOptions { modalities: vec![Modality::Vis], ..options(1) }).contains("the store has no vis"));
-    assert!(told(LoaderOptions { split: 2, ..options(1) }).contains("0 windows"));
+    assert!(told(LoaderOptions { split: Split::Validation, ..options(1) }).contains("0 windows of validation events"));
     let long = WindowRule { input: 40, target: 12, stride: 12 };
     assert!(told(LoaderOptions { windows: long, ..options(1) }).contains("40 + 12 frames"));
     let shard = folder.path().join("events.zarr/vil/c/0/0/0/0");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use common::python;
 use gustfront::domain::{Modality, Moment};
-use gustfront::formats::hdf5::Hdf5File;
+use gustfront::formats::hdf5::{Hdf5File, Hdf5Writer, Storage};
 use gustfront::sources::synth::{SevirOptions, SevirStorage, SynthError, write_sevir};
 use gustfront::storage::FileStore;
 use serde_json::Value;
@@ -77,9 +77,29 @@ fn what_was_not_finished_is_taken_away_and_flaws_need_something_to_damage() {
     });
     assert!(matches!(stopped, Err(SynthError::Stopped(1))), "{stopped:?}");
     assert!(begun > 0 && !folder.exists(), "{begun}");
-    let flawed = SevirOptions { flaws: true, ..options };
+    let flawed = SevirOptions { flaws: true, ..options.clone() };
     let error = write_sevir(&folder, &flawed, &mut |_| true).expect_err("nothing to damage").to_string();
     assert!(error.contains("vil is needed") && !folder.exists(), "{error}");
+    let vil = SevirOptions { events: 1, modalities: [Modality::Vil].into(), ..flawed.clone() };
+    let error = write_sevir(&folder, &vil, &mut |_| true).expect_err("nothing to cut").to_string();
+    assert!(error.contains("expected another modality") && !folder.exists(), "{error}");
+    let late = Moment::from_ymdh(2200, 1, 1, 0).expect("a day");
+    for (from, to) in [(options.from, options.from), (options.to, options.from), (options.from, late)] {
+        let error = write_sevir(&folder, &SevirOptions { from, to, ..options.clone() }, &mut |_| true);
+        let error = error.expect_err("no such period").to_string();
+        assert!(error.contains("more than one day") && error.contains("2100-01-01T00:00Z"), "{error}");
+    }
+    let error = write_sevir(Path::new("s3://bucket/x"), &options, &mut |_| true).expect_err("no folder").to_string();
+    assert!(error.contains("is no folder") && !Path::new("s3:").exists(), "{error}");
+}
+
+#[test]
+fn flaws_cut_a_file_of_a_modality_that_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let modalities = [Modality::Vil, Modality::Lght].into();
+    let options = SevirOptions { flaws: true, events: 2, modalities, ..options() };
+    let summary = write_sevir(folder.path(), &options, &mut |_| true).expect("events");
+    assert!(summary.flaws.iter().any(|flaw| flaw.contains("LGHT") && flaw.ends_with("cut short")), "{summary:?}");
 }
 
 #[test]
@@ -158,7 +178,43 @@ fn inspect_tells_what_a_file_holds() {
             assert_eq!((&vil["shape"], &vil["min"]), (&serde_json::json!([1, 384, 384, 49]), &Value::from(0.0)));
         }
     }
+    inspect_tells_what_a_catalogue_holds(&folder.path().join("CATALOG.csv"));
+    inspect_tells_what_a_run_refuses(folder.path());
     let broken = folder.path().join("broken.h5");
     fs::write(&broken, b"\x89HDF\r\n\x1a\n and no more").expect("written");
     assert_eq!(inspected(&[broken.to_str().expect("a path")]).0, 2);
+}
+
+/// The catalogue of one event with two modalities, then with a row that cannot be.
+fn inspect_tells_what_a_catalogue_holds(catalog: &Path) {
+    let path = catalog.to_str().expect("a path");
+    let (code, text) = inspected(&[path]);
+    assert!(code == 0 && text.contains("SEVIR's catalogue, rows: 2, events: 1, from 201"), "{text}");
+    let mut rows = fs::read_to_string(catalog).expect("rows");
+    let bad = rows.lines().last().expect("a row").replace(",lght,", ",radar,");
+    rows.push_str(&bad);
+    fs::write(catalog, rows).expect("written");
+    let (code, json) = inspected(&["--json", path]);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((code, &json["rows"], &json["events"]), (1, &3.into(), &1.into()), "{json}");
+    assert_eq!(json["set_aside"][0]["line"], 4, "{json}");
+    let modalities: Vec<&Value> =
+        json["modalities"].as_array().expect("a list").iter().map(|m| &m["modality"]).collect();
+    assert_eq!(modalities, ["vil", "lght"]);
+    let years: u64 = json["years"].as_object().expect("years").values().filter_map(Value::as_u64).sum();
+    assert_eq!(years, 1, "{json}");
+}
+
+/// Levels of 384 points a side under the name of a channel, and no identifiers.
+fn inspect_tells_what_a_run_refuses(folder: &Path) {
+    let path = folder.join("SEVIR_IR069_STORMEVENTS.h5");
+    let writer = Hdf5Writer::create(&path).expect("a file");
+    drop(writer.dense::<u8>("ir069", &[1, 384, 384, 49], &Storage::Contiguous).expect("a dataset"));
+    writer.close().expect("written");
+    let path = path.to_str().expect("a path");
+    let (code, text) = inspected(&[path]);
+    let refused = "`ir069` is 1×384×384×49; expected events×192×192×49";
+    assert!(code == 1 && text.contains("a run would refuse it") && text.contains(refused), "{text}");
+    let (_, json) = inspected(&["--json", path]);
+    assert!(json.contains(refused), "{json}");
 }

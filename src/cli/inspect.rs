@@ -1,6 +1,8 @@
-//! `gustfront inspect`: what is in a GRIB2 or HDF5 file, an index, a file of weights or a Zarr store.
+//! `gustfront inspect`: what is in a GRIB2 or HDF5 file, an index, a catalogue, a file of weights or a Zarr store.
 
+mod catalog;
 mod events;
+mod folder;
 mod grib2;
 mod hdf5;
 mod hdf5_keyed;
@@ -13,16 +15,20 @@ mod weights;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use gustfront::storage::{FileStore, ObjectStore, S3Options, open_existing};
 
 use super::output::{complain, told};
 use super::{BadUsage, Exit};
 
 /// What a file may be.
-const READ: &str = "GRIB2 and HDF5 files, indexes (.idx), weights (.safetensors) and Zarr stores";
+const READ: &str =
+    "GRIB2, HDF5 and NetCDF-4 files, indexes (.idx), SEVIR's catalogue (.csv), weights (.safetensors) and Zarr stores";
 
-/// Show what is in GRIB2 files, their indexes, HDF5 files, files of weights or Zarr stores.
+/// Show what is in GRIB2 files, their indexes, HDF5 and NetCDF-4 files (SEVIR's and GLM's among them), SEVIR's catalogue,
+/// files of weights or Zarr stores.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -30,15 +36,18 @@ Examples:
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2.idx
   gustfront inspect out/archive.zarr
   gustfront inspect SEVIR_VIL_STORMEVENTS_2019_0101_0630.h5
+  gustfront inspect s3://sevir/CATALOG.csv
+  gustfront inspect OR_GLM-L2-LCFA_G16_s20181830433000_e20181830433200_c20181830433231.nc
   gustfront inspect model.safetensors
   gustfront inspect --json *.grib2 | jq -r 'select(.missing > 0) | .variable'
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --repeat 20
   gustfront inspect hrrr.t01z.wrfsfcf01.grib2 --field 3 --png field.png")]
 pub(crate) struct Args {
-    /// GRIB2 or HDF5 files, index files (.idx), weights (.safetensors), or Zarr stores: folders or s3://bucket/prefix
+    /// GRIB2, HDF5 or NetCDF-4 files, index files (.idx), SEVIR's catalogue (.csv), weights (.safetensors), or Zarr
+    /// stores: folders or s3://bucket/prefix; HDF5 and catalogues may lie in a bucket too
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
-    /// Print one JSON object a line: a field, an index line, skipped bytes, a dataset, a tensor or a store
+    /// Print one JSON object a line: a field, an index line, skipped bytes, a dataset, a catalogue, a tensor or a store
     #[arg(long)]
     pub(crate) json: bool,
     /// Unpack every field N times on one core and show the median time in milliseconds
@@ -77,6 +86,10 @@ fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit>
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of HDF5"));
         return hdf5::print(file, args.json, out);
     }
+    if !Path::new(file).is_dir() && catalog::is_one(file) {
+        ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of a catalogue"));
+        return catalog::print(file, args.json, out);
+    }
     if file.starts_with("s3://") || Path::new(file).is_dir() {
         ensure!(args.png.is_none(), not_drawn("of a GRIB2 file, not of a store"));
         return store::print(file, args.json, out).map(|()| Exit::Done);
@@ -98,6 +111,18 @@ fn inspect(file: &str, args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit>
         (None, _) => (),
     }
     Ok(if content.is_damaged() { Exit::Rejects } else { Exit::Done })
+}
+
+/// Where a file lies: a folder or the place in a bucket, and its name there.
+fn place(file: &str) -> anyhow::Result<(Arc<dyn ObjectStore>, &str)> {
+    let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
+    let folder = if folder.is_empty() { "/" } else { folder };
+    let objects: Arc<dyn ObjectStore> = if file.contains("://") {
+        open_existing(folder, &S3Options::default())?
+    } else {
+        Arc::new(FileStore::new(folder))
+    };
+    Ok((objects, name))
 }
 
 fn not_drawn(what: &str) -> BadUsage {

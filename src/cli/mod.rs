@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod devices;
 mod inspect;
+mod lightning;
 mod memory;
 mod output;
 mod pipeline;
@@ -72,8 +73,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Tell what an output holds: published, partial, set aside, and why.
     Status(status::StatusArgs),
-    /// Show what is in a file: GRIB2, an index, HDF5, a Zarr store.
+    /// Show what is in a file: GRIB2, an index, HDF5, NetCDF-4, SEVIR's catalogue, weights, a Zarr store.
     Inspect(inspect::Args),
+    /// Count lightning of the GOES mapper (GLM, level 2) on a grid, by steps of time, into a Zarr store.
+    Lightning(lightning::LightningArgs),
     /// List the devices that `device` can name, or why there is no GPU.
     Devices,
     /// Make synthetic weather.
@@ -102,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Lightning(args) => lightning::run(args),
         Command::Devices => devices::run(),
         Command::Synth(args) => synth::run(args).map(|()| Exit::Done),
         Command::Completions(args) => completions::run(&args),

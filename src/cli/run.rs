@@ -24,6 +24,8 @@ const EXAMPLES: &str = "Examples:
   gustfront run pipelines/hrrr_archive.toml --follow --output live --set leads=0-1
   gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast \\
       --set state_lead=1 --report totals.json
+  gustfront run pipelines/sevir_backfill.toml --input sevir --output events \\
+      --set from=2018-06-01 --set to=2018-06-30 --set modalities=vil,lght
   gustfront run pipelines/sevir_backfill.toml --output s3://my-bucket/sevir \\
       --workers 8 --processes 4 --process 0 --hosts hosts.txt";
 
@@ -36,13 +38,14 @@ const MOST_REJECTS: usize = 10;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pipeline: PipelineArgs,
-    /// First cycle, UTC: 2018-07-22, 2018-07-22T03 or 2018072203. Without it the first there is.
+    /// First cycle, UTC: 2018-07-22, 2018-07-22T03 or 2018072203. Without it the first there is. Storm events have no
+    /// cycles: --set from=… and --set to=…
     #[arg(long, value_name = "TIME")]
     from: Option<Moment>,
-    /// Last cycle. Without it the last there is.
+    /// Last cycle. Without it the last there is. Of storm events: --set to=…
     #[arg(long, value_name = "TIME")]
     to: Option<Moment>,
-    /// Keep looking for new objects until stopped with Ctrl-C, from --from or six hours ago on.
+    /// Keep looking for new objects until stopped with Ctrl-C, from --from or six hours ago on; not of storm events.
     #[arg(long, conflicts_with = "to")]
     follow: bool,
     /// Worker threads of the dataflow.

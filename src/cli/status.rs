@@ -1,4 +1,4 @@
-//! `gustfront status`: what an output holds, cycle by cycle.
+//! `gustfront status`: what an output holds, cycle by cycle, or of storm events shard by shard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +9,14 @@ use gustfront::domain::{Lead, Moment};
 use gustfront::flow::{CycleStatus, EventStatus, Status, event_status, status};
 use gustfront::sources::Reject;
 
-use super::Exit;
 use super::output::show;
 use super::pipeline::PipelineArgs;
+use super::{BadUsage, Exit};
 
 const EXAMPLES: &str = "Examples:
   gustfront status pipelines/hrrr_archive.toml --output archive
-  gustfront status pipelines/hrrr_archive.toml --output s3://my-bucket/archive --from 2018-07-22 --json";
+  gustfront status pipelines/hrrr_archive.toml --output s3://my-bucket/archive --from 2018-07-22 --json
+  gustfront status pipelines/sevir_backfill.toml --output sevir";
 
 /// Tell what an output holds.
 #[derive(Args, Clone, Debug)]
@@ -23,10 +24,10 @@ const EXAMPLES: &str = "Examples:
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pipeline: PipelineArgs,
-    /// No cycle before this time.
+    /// No cycle before this time; not of storm events, whose shards are told together.
     #[arg(long, value_name = "TIME")]
     from: Option<Moment>,
-    /// No cycle after this time.
+    /// No cycle after this time; not of storm events.
     #[arg(long, value_name = "TIME")]
     to: Option<Moment>,
     /// Print JSON.
@@ -38,6 +39,10 @@ pub(crate) struct StatusArgs {
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let pipeline = args.pipeline.read()?;
     if pipeline.events().is_some() {
+        if args.from.is_some() || args.to.is_some() {
+            let text = "--from and --to are for cycles; expected neither: storm events are told together";
+            return Err(BadUsage(text.into()).into());
+        }
         let found = event_status(&pipeline)?;
         let text = if args.json { format!("{:#}\n", json!(found)) } else { event_text(&pipeline.output, &found) };
         show(&text)?;

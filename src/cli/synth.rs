@@ -60,10 +60,10 @@ struct SevirArgs {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     events: u32,
     /// No event before this day; the default dates reach over training, validation and test.
-    #[arg(long, value_name = "DAY", default_value = "2018-03-01")]
+    #[arg(long, value_name = "DAY", default_value = "2018-03-01", value_parser = parse_day)]
     from: Moment,
-    /// No event from this day on.
-    #[arg(long, value_name = "DAY", default_value = "2019-12-01")]
+    /// No event from this day on, 2100-01-01 at the latest.
+    #[arg(long, value_name = "DAY", default_value = "2019-12-01", value_parser = parse_day)]
     to: Moment,
     /// What is written of an event that has it.
     #[arg(long, value_delimiter = ',', default_value = "vis,ir069,ir107,vil,lght")]
@@ -74,7 +74,7 @@ struct SevirArgs {
     /// Begin the catalogue with a column without a name.
     #[arg(long)]
     index_column: bool,
-    /// Damage one event and cut one file short, to see what a run makes of it.
+    /// Damage the VIL of one event and cut another file short, to see what a run makes of it.
     #[arg(long)]
     flaws: bool,
     /// Same seed, same bytes.
@@ -221,6 +221,10 @@ fn parse_storage(text: &str) -> Result<SevirStorage, String> {
         "mixed" => Ok(SevirStorage::Mixed),
         _ => Err(format!("`{text}` is no way to store; expected contiguous, chunked or mixed")),
     }
+}
+
+fn parse_day(text: &str) -> Result<Moment, String> {
+    text.parse().map_err(|error| format!("{error}; from 1970-01-01 to 2100-01-01"))
 }
 
 fn parse_leads(text: &str) -> Result<Leads, String> {

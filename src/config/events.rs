@@ -1,5 +1,7 @@
 //! The options of stages that read, transform and store storm events.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDateTime;
 
 use crate::domain::{Modality, Moment, Period};
@@ -124,18 +126,21 @@ fn read_modalities(r: &mut Reader<'_>, key: &'static str) -> Vec<Modality> {
     modalities
 }
 
-/// `2019`, or `2018-2019`.
+/// Years or ranges of them: `2019`, `2018-2019`, or a list of such, each year once.
 fn read_years(r: &mut Reader<'_>) -> Vec<i32> {
-    let Some(text) = r.text_or_number("years") else { return Vec::new() };
-    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    let mut years = BTreeSet::new();
     let year = |text: &str| text.trim().parse::<i32>().ok().filter(|year| YEARS.contains(year));
-    match year(first).zip(year(last)).filter(|(first, last)| first <= last) {
-        Some((first, last)) => (first..=last).collect(),
-        None => {
-            r.mistake("years", format!("`{text}` is no range of years; expected for example 2019 or \"2018-2019\""));
-            Vec::new()
+    for text in r.texts_or_numbers("years") {
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        match year(first).zip(year(last)).filter(|(first, last)| first <= last) {
+            Some((first, last)) => years.extend(first..=last),
+            None => {
+                let expected = "expected for example 2019, \"2018-2019\" or [2017, 2019]";
+                r.mistake("years", format!("`{text}` is no range of years; {expected}"));
+            }
         }
     }
+    years.into_iter().collect()
 }
 
 /// A time to the second, and whether it is a date alone.

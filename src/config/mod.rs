@@ -17,4 +17,4 @@ pub use stages::{
     ForecastOptions, Grib2Options, Grib2Packing, PngOptions, RegridMethod, RegridOptions, RegridTarget, ScoreOptions,
     Server, SourceOptions, StoreOptions, Threshold, WindowOptions,
 };
-pub use tables::{VariableTable, colour_tables_text, read_scaling_text, read_table_text, variables};
+pub use tables::{VariableTable, colour_tables_text, read_grid, read_scaling_text, read_table_text, variables};

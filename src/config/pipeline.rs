@@ -180,6 +180,12 @@ impl Pipeline {
         })
     }
 
+    /// Where the source reads from: a folder or `s3://bucket/prefix`.
+    pub fn input(&self) -> &str {
+        let events = || self.events().map(|source| source.input.as_str());
+        self.source().map(|source| source.input.as_str()).or_else(events).unwrap_or_default()
+    }
+
     /// The graph as indented text.
     pub fn describe(&self) -> String {
         let mut text = format!("pipeline {} ({})\n", self.name, self.file);
@@ -189,7 +195,7 @@ impl Pipeline {
             let emits = if stage.stream == Stream::Nothing { String::new() } else { format!(": {}", stage.stream) };
             let _ = writeln!(text, "  {} ({}){from}{emits}", stage.name, stage.kind);
         }
-        let _ = writeln!(text, "  output {}\n  device {}", self.output, self.device);
+        let _ = writeln!(text, "  input {}\n  output {}\n  device {}", self.input(), self.output, self.device);
         text
     }
 

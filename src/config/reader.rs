@@ -92,13 +92,14 @@ impl<'a> Reader<'a> {
         self.text(key).unwrap_or_default()
     }
 
+    /// A list of texts and numbers, of which a single one is one, as texts; empty where the key is absent.
+    pub(super) fn texts_or_numbers(&mut self, key: &'static str) -> Vec<String> {
+        self.list(key, "texts or numbers", word).into_iter().map(|(text, _)| text).collect()
+    }
+
     /// A text or a number, as text.
     pub(super) fn text_or_number(&mut self, key: &'static str) -> Option<String> {
-        self.typed(key, "a text or a number", |v| match v {
-            Value::Text(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        })
+        self.typed(key, "a text or a number", word)
     }
 
     /// A number between two bounds.
@@ -132,25 +133,39 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A list of texts, of which a single text is one; empty where the key is absent.
+    /// A list of texts, of which a single text is one; empty where the key is absent. On the command line commas part
+    /// them, and brackets around them may be there or not.
     pub(super) fn texts(&mut self, key: &'static str) -> Vec<(String, &'a Place)> {
+        self.list(key, "texts", |value| match value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    fn list(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        take: impl Fn(&Value) -> Option<String>,
+    ) -> Vec<(String, &'a Place)> {
         let Some(node) = self.node(key) else { return Vec::new() };
-        let list = match &node.value {
-            Value::List(list) => list,
-            Value::Text(text) => return vec![(text.clone(), &node.place)],
-            other => {
-                self.mistake(key, format!("`{key}` is {}; expected a list of texts", other.kind()));
-                return Vec::new();
-            }
+        let Value::List(list) = &node.value else {
+            return match take(&node.value) {
+                Some(text) => parted(text, &node.place),
+                None => {
+                    self.mistake(key, format!("`{key}` is {}; expected a list of {expected}", node.value.kind()));
+                    Vec::new()
+                }
+            };
         };
-        let text = |n: &'a Node| match &n.value {
-            Value::Text(text) => Some((text.clone(), &n.place)),
-            other => {
-                self.mistake(key, format!("`{key}` holds {}; expected texts only", other.kind()));
-                None
+        let one = |n: &'a Node| {
+            let taken = take(&n.value).map(|text| (text, &n.place));
+            if taken.is_none() {
+                self.mistake(key, format!("`{key}` holds {}; expected {expected} only", n.value.kind()));
             }
+            taken
         };
-        list.iter().filter_map(text).collect()
+        list.iter().filter_map(one).collect()
     }
 
     /// One of a few words.
@@ -181,6 +196,25 @@ impl<'a> Reader<'a> {
             self.mistakes.add(&node.place, text);
         }
     }
+}
+
+/// A text or a number, as text.
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The parts of a list as the command line has it; a text of a file is one part.
+fn parted(text: String, place: &Place) -> Vec<(String, &Place)> {
+    if !matches!(place, Place::Flag(_)) {
+        return vec![(text, place)];
+    }
+    let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
+    let parts = inside.split(',').map(|part| part.trim().trim_matches(['"', '\'']).to_string());
+    parts.filter(|part| !part.is_empty()).map(|part| (part, place)).collect()
 }
 
 /// The known name most like a misspelt one, if any is like it at all.

@@ -49,6 +49,23 @@ pub(super) fn grids() -> &'static BTreeMap<String, Arc<Grid>> {
     &TABLE
 }
 
+/// A grid of `config/grids.toml` by its name, or else of a file that is written as a table of it is.
+///
+/// # Errors
+/// Where the name is neither, or the file holds no grid: says what was expected.
+pub fn read_grid(name: &str) -> Result<Arc<Grid>, String> {
+    if let Some(grid) = grids().get(name) {
+        return Ok(grid.clone());
+    }
+    let names: Vec<&str> = grids().keys().map(String::as_str).collect();
+    let text = std::fs::read_to_string(name).map_err(|error| {
+        format!("`{name}` is neither a grid, of {}, nor a file that can be read: {error}", names.join(" and "))
+    })?;
+    let grid: Grid = toml::from_str(&text).map_err(|error| format!("`{name}` holds no grid: {error}"))?;
+    grid.check().map_err(|error| format!("`{name}`: {error}"))?;
+    Ok(Arc::new(grid))
+}
+
 /// The colour tables, `config/colours.toml`, unparsed.
 pub fn colour_tables_text() -> &'static str {
     COLOURS

@@ -61,6 +61,17 @@ impl Modality {
         }
     }
 
+    /// What one step of the encoded numbers stands for: of infrared in degrees Celsius, of visible light in reflectance,
+    /// of lightning one flash; `None` of VIL, whose scale bends.
+    pub const fn step(self) -> Option<f64> {
+        match self {
+            Modality::Vis => Some(1e-4),
+            Modality::Ir069 | Modality::Ir107 => Some(0.01),
+            Modality::Lght => Some(1.0),
+            Modality::Vil => None,
+        }
+    }
+
     /// Points along one side of a frame; of lightning, of the grid that its points are counted on.
     pub const fn size(self) -> usize {
         match self {

@@ -9,6 +9,9 @@ use chrono::NaiveDateTime;
 
 use super::hdf5::{Element, Hdf5Error, Hdf5File, Value};
 
+/// The attributes of a file that say when it begins and ends.
+const COVERAGE: [&str; 2] = ["time_coverage_start", "time_coverage_end"];
+
 /// What is taken for one strike of lightning, from coarse to fine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -55,6 +58,15 @@ pub struct Strike {
     pub quality: Option<u16>,
 }
 
+/// A file that was read: when it begins and ends, in seconds since 1970, and what it saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// The first instant observed, and the one after the last.
+    pub period: [f64; 2],
+    /// Every strike, in the file's order.
+    pub strikes: Vec<Strike>,
+}
+
 /// A file that does not hold lightning as the mapper's files do.
 #[derive(Debug, thiserror::Error)]
 pub enum GlmError {
@@ -81,6 +93,27 @@ pub enum GlmError {
         /// What they are.
         found: String,
     },
+    /// No time at which observation begins or ends.
+    #[error("the attribute `{attribute}` is {found:?}, expected a time such as 2018-07-02T04:33:00.0Z")]
+    Coverage {
+        /// The attribute.
+        attribute: &'static str,
+        /// What it is.
+        found: String,
+    },
+}
+
+/// When a file begins and ends, and every strike of it.
+///
+/// # Errors
+/// As [`strikes`]; a file that does not say when it begins and ends.
+pub fn seen(file: &Hdf5File, level: Level) -> Result<Seen, GlmError> {
+    let attributes = file.attributes("/")?;
+    let end_of = |attribute: &'static str| {
+        let found = attributes.get(attribute).and_then(Value::text).unwrap_or_default();
+        instant(found).ok_or_else(|| GlmError::Coverage { attribute, found: found.to_string() })
+    };
+    Ok(Seen { period: [end_of(COVERAGE[0])?, end_of(COVERAGE[1])?], strikes: strikes(file, level)? })
 }
 
 /// Every strike of a file, in its order.
@@ -194,9 +227,14 @@ fn since(units: &str) -> Option<(f64, f64)> {
         "seconds" => 1.0,
         _ => return None,
     };
-    let start = start.trim().trim_end_matches(['Z', 'z']).replace('T', " ");
-    let start = NaiveDateTime::parse_from_str(&start, "%Y-%m-%d %H:%M:%S%.f").ok()?;
-    Some((unit_seconds, start.and_utc().timestamp_micros() as f64 * 1e-6))
+    Some((unit_seconds, instant(start)?))
+}
+
+/// A time of UTC in seconds since 1970.
+fn instant(text: &str) -> Option<f64> {
+    let text = text.trim().trim_end_matches(['Z', 'z']).replace('T', " ");
+    let time = NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
+    Some(time.and_utc().timestamp_micros() as f64 * 1e-6)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ pub enum Values {
     U8(Numbers<u8>),
     /// As they are stored in 16 bits; −32768 is missing.
     I16(Numbers<i16>),
-    /// Normalised; 0 where missing, which `mask` tells apart.
-    Normalised {
+    /// Normalised or in physical units; 0 where missing, which `mask` tells apart.
+    Scaled {
         /// The numbers.
         values: Numbers<f32>,
         /// 1 where there is a number, 0 where it is missing.
@@ -40,7 +40,7 @@ pub struct Batch {
 /// The numbers of one modality on a device: windows, frames, y, x.
 #[derive(Clone)]
 pub struct ModalityTensors {
-    /// Normalised; 0 where missing.
+    /// Normalised or in physical units; 0 where missing.
     pub values: Tensor,
     /// 1 where there is a number, 0 where it is missing.
     pub mask: Tensor,
@@ -51,14 +51,14 @@ impl Batch {
     /// not wait for them; the batch may be dropped meanwhile.
     ///
     /// # Errors
-    /// Where the numbers are not normalised, or the device fails.
+    /// Where the numbers are as they are stored, or the device fails.
     pub fn to(&self, device: &Device) -> Result<Vec<ModalityTensors>, LoaderError> {
         self.values.iter().zip(&self.sizes).map(|(values, size)| self.moved(values, *size, device)).collect()
     }
 
     fn moved(&self, values: &Values, size: usize, device: &Device) -> Result<ModalityTensors, LoaderError> {
-        let Values::Normalised { values, mask, missing } = values else {
-            let text = "stored numbers are for the host; expected normalise = true for a device";
+        let Values::Scaled { values, mask, missing } = values else {
+            let text = "stored numbers are for the host; expected Scale::Normalised or Scale::Physical for a device";
             return Err(LoaderError::Options(text.into()));
         };
         let shape = [self.samples.len(), self.frames, size, size];

@@ -1,4 +1,6 @@
 //! Batches of event windows for training: shuffled by a seed, read ahead on threads, in the same order for any number of them.
+//!
+//! `examples/batches.rs` reads an epoch of a store and tells how fast.
 
 mod batch;
 mod batches;
@@ -18,19 +20,33 @@ use std::sync::Arc;
 use crate::domain::Modality;
 use crate::formats::zarr::ZarrError;
 use crate::formats::zarr::events::{EventArray, EventReader};
+use crate::sources::sevir::Split;
 use crate::tensor::{Device, TensorError};
 use crate::transforms::frames::{WindowError, WindowRule};
 
 use memory::Pool;
+use order::left_out;
 use work::Work;
+
+/// What the numbers of batches are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// Whole numbers as they are stored.
+    Stored,
+    /// Around zero, as the store says: (x − shift) / scale.
+    #[default]
+    Normalised,
+    /// VIL in kg m⁻², infrared in degrees Celsius, visible light as reflectance, lightning in flashes.
+    Physical,
+}
 
 /// What batches are made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderOptions {
     /// The modalities, in the order in which a batch has them.
     pub modalities: Vec<Modality>,
-    /// The split, as a position in [`crate::formats::zarr::events::SPLITS`].
-    pub split: u8,
+    /// The split whose events are taken.
+    pub split: Split,
     /// How windows lie in an event.
     pub windows: WindowRule,
     /// Windows of a batch; what is left over at the end of an epoch is not used in it.
@@ -39,12 +55,29 @@ pub struct LoaderOptions {
     pub seed: u64,
     /// Turn and mirror windows at random.
     pub symmetries: bool,
-    /// Give normalised numbers; else whole ones as they are stored.
-    pub normalise: bool,
+    /// What the numbers are.
+    pub scale: Scale,
     /// Threads that read.
     pub threads: usize,
     /// Batches that may be read and not yet used.
     pub ahead: usize,
+}
+
+impl Default for LoaderOptions {
+    /// Batches of eight training windows of VIL, 13 frames in and 12 out, normalised, unturned, read ahead on two threads.
+    fn default() -> Self {
+        LoaderOptions {
+            modalities: vec![Modality::Vil],
+            split: Split::Train,
+            windows: WindowRule::default(),
+            batch: 8,
+            seed: 0,
+            symmetries: false,
+            scale: Scale::default(),
+            threads: 2,
+            ahead: 4,
+        }
+    }
 }
 
 /// A loader that could not be made or go on.
@@ -75,6 +108,7 @@ pub struct Loader {
     /// Positions of the modalities in the store.
     arrays: Arc<Vec<(usize, EventArray)>>,
     samples: Vec<Sample>,
+    left_out: usize,
     pool: Arc<Pool>,
 }
 
@@ -90,18 +124,20 @@ impl Loader {
         for modality in &options.modalities {
             let at = place(modality).ok_or_else(|| LoaderError::Options(format!("the store has no {modality}")))?;
             let Some(array) = reader.arrays().get(at).copied() else { continue };
-            if options.normalise && array.normalisation.is_none() {
-                let text =
-                    format!("the store tells no normalisation of {modality}; expected one, or normalise = false");
+            if options.scale == Scale::Normalised && array.normalisation.is_none() {
+                let text = format!("the store tells no normalisation of {modality}; expected one, or another scale");
                 return Err(LoaderError::Options(text));
             }
             arrays.push((at, array));
         }
         let samples = samples(&reader, &arrays, &options)?;
+        let left_out = left_out(&reader, &arrays, options.split);
         if options.batch == 0 || options.threads == 0 || options.ahead == 0 || samples.len() < options.batch {
             let text = format!(
-                "{} windows for batches of {}, {} threads, {} batches ahead; expected at least one batch, and one of each",
+                "{} windows of {} events ({left_out} lack a modality) for batches of {}, {} threads, {} batches ahead; \
+                 expected at least one batch, and one of each",
                 samples.len(),
+                options.split,
                 options.batch,
                 options.threads,
                 options.ahead
@@ -109,7 +145,12 @@ impl Loader {
             return Err(LoaderError::Options(text));
         }
         let pool = Pool::new(device);
-        Ok(Loader { reader, options: Arc::new(options), arrays: Arc::new(arrays), samples, pool })
+        Ok(Loader { reader, options: Arc::new(options), arrays: Arc::new(arrays), samples, left_out, pool })
+    }
+
+    /// Events of the split that lack one of the modalities, and are in no batch.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Batches of an epoch.

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::{LoaderError, LoaderOptions, Symmetry};
 use crate::domain::{Modality, Philox};
-use crate::formats::zarr::events::{EventArray, EventReader};
+use crate::formats::zarr::events::{EventArray, EventReader, SPLITS};
+use crate::sources::sevir::Split;
 use crate::transforms::frames::Window;
 
 /// What the random numbers of the order and of the symmetries are for.
@@ -45,9 +46,7 @@ pub fn samples(
     options: &LoaderOptions,
 ) -> Result<Vec<Sample>, LoaderError> {
     let windows = options.windows.windows()?;
-    let wanted = |event: &usize| {
-        reader.split(*event) == options.split && arrays.iter().all(|(place, _)| reader.has(*event, *place))
-    };
+    let wanted = |event: &usize| is_of(reader, *event, options.split) && is_whole(reader, *event, arrays);
     let images: Vec<usize> =
         arrays.iter().filter(|(_, array)| array.modality != Modality::Lght).map(|(place, _)| *place).collect();
     let sample = |event: usize, window: &Window| Sample {
@@ -58,6 +57,19 @@ pub fn samples(
     };
     let of = |event: usize| windows.iter().map(move |window| sample(event, window));
     Ok((0..reader.events()).filter(wanted).flat_map(of).collect())
+}
+
+/// Events of a split that lack one of the modalities.
+pub(super) fn left_out(reader: &EventReader, arrays: &[(usize, EventArray)], split: Split) -> usize {
+    (0..reader.events()).filter(|event| is_of(reader, *event, split) && !is_whole(reader, *event, arrays)).count()
+}
+
+fn is_of(reader: &EventReader, event: usize, split: Split) -> bool {
+    SPLITS.get(usize::from(reader.split(event))) == Some(&split.label())
+}
+
+fn is_whole(reader: &EventReader, event: usize, arrays: &[(usize, EventArray)]) -> bool {
+    arrays.iter().all(|(place, _)| reader.has(event, *place))
 }
 
 /// The windows of an epoch in its order (Fisher and Yates, 1938), each with its symmetry.

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::memory::{Numbers, Pool};
-use super::{Batch, LoaderError, LoaderOptions, Sample, Symmetry, Values};
+use super::{Batch, LoaderError, LoaderOptions, Sample, Scale, Symmetry, Values};
 use crate::domain::{MISSING_CODE, MISSING_LEVEL, Turned, occurrences};
 use crate::formats::zarr::events::{Element, EventArray, EventReader, Normalisation, Scratch};
+use crate::transforms::vil;
 
 /// A whole number as stores hold it, little-endian.
-trait Level: Turned + PartialEq + Into<f32> {
+trait Level: Turned + PartialEq {
     const MISSING: Self;
     fn native(self) -> Self;
 }
@@ -58,12 +59,10 @@ impl Work {
         let mut values = Vec::with_capacity(self.arrays.len());
         for (place, array) in self.arrays.iter() {
             let window = Windows { work: self, samples: &samples, place: *place, array };
-            let normalisation = array.normalisation.filter(|_| self.options.normalise);
-            values.push(match (normalisation, array.element()) {
-                (Some(with), Element::U8) => window.normalised::<u8>(with, scratch)?,
-                (Some(with), Element::I16) => window.normalised::<i16>(with, scratch)?,
-                (None, Element::U8) => Values::U8(window.stored(scratch)?),
-                (None, Element::I16) => Values::I16(window.stored(scratch)?),
+            values.push(match (self.options.scale, array.element()) {
+                (Scale::Stored, Element::U8) => Values::U8(window.stored(scratch)?),
+                (Scale::Stored, Element::I16) => Values::I16(window.stored(scratch)?),
+                (scale, element) => window.in_scale(scale, element, scratch)?,
             });
         }
         let frames = self.options.windows.input + self.options.windows.target;
@@ -113,8 +112,24 @@ impl Windows<'_> {
         Ok(numbers)
     }
 
-    /// Normalised numbers, 0 where they are missing.
-    fn normalised<T: Level>(&self, with: Normalisation, scratch: &mut Scratch) -> Result<Values, LoaderError> {
+    /// Normalised numbers, or physical ones.
+    fn in_scale(&self, scale: Scale, element: Element, scratch: &mut Scratch) -> Result<Values, LoaderError> {
+        // Cannot be otherwise: a loader is made with the normalisation that it needs, and VIL alone has no step.
+        let one = Normalisation { shift: 0.0, scale: self.array.modality.step().map_or(1.0, |step| 1.0 / step) };
+        let with = if scale == Scale::Normalised { self.array.normalisation.unwrap_or(one) } else { one };
+        let (factor, offset) = ((1.0 / with.scale) as f32, (-with.shift / with.scale) as f32);
+        match element {
+            Element::U8 if scale == Scale::Physical => {
+                let liquid = vil::table();
+                self.scaled(|level: u8| liquid[usize::from(level)], scratch)
+            }
+            Element::U8 => self.scaled(|level: u8| f32::from(level) * factor + offset, scratch),
+            Element::I16 => self.scaled(|code: i16| f32::from(code) * factor + offset, scratch),
+        }
+    }
+
+    /// What numbers stand for, 0 where they are missing.
+    fn scaled<T: Level>(&self, number: impl Fn(T) -> f32, scratch: &mut Scratch) -> Result<Values, LoaderError> {
         let ((count, each), points) = (self.counts(), self.array.points());
         let (mut values, mut mask) =
             (self.work.pool.take::<f32>(count, true)?, self.work.pool.take::<u8>(count, false)?);
@@ -124,12 +139,12 @@ impl Windows<'_> {
         for sample in self.samples {
             self.frames::<T>(sample, scratch, |frame| {
                 if let Some(((values, mask), ones)) = frames.next() {
-                    missing += scaled(frame, values, (mask, ones), (sample.symmetry, self.array.size), with);
+                    missing += scaled(frame, values, (mask, ones), (sample.symmetry, self.array.size), &number);
                 }
             })?;
         }
         debug_assert_eq!(each * self.samples.len(), count);
-        Ok(Values::Normalised { values, mask, missing })
+        Ok(Values::Scaled { values, mask, missing })
     }
 
     /// Hands out the frames of a window in order; `None` for one that is not there.
@@ -146,13 +161,13 @@ impl Windows<'_> {
     }
 }
 
-/// Brings a frame to its place turned and normalised, and keeps its mask true; how many points are missing.
+/// Brings a frame to its place turned and scaled, and keeps its mask true; how many points are missing.
 fn scaled<T: Level>(
     frame: Option<&[T]>,
     values: &mut [f32],
     (mask, ones): (&mut [u8], &mut bool),
     (symmetry, size): (Symmetry, usize),
-    with: Normalisation,
+    number: impl Fn(T) -> f32,
 ) -> usize {
     let Some(frame) = frame else {
         values.fill(0.0);
@@ -160,11 +175,9 @@ fn scaled<T: Level>(
         *ones = false;
         return mask.len();
     };
-    let (factor, offset) = ((1.0 / with.scale) as f32, (-with.shift / with.scale) as f32);
     symmetry.place(frame, values, size, |from, to| {
         for (level, to) in from.iter().zip(to) {
-            let number = level.native().into() * factor + offset;
-            *to = if level.native() == T::MISSING { 0.0 } else { number };
+            *to = if level.native() == T::MISSING { 0.0 } else { number(level.native()) };
         }
     });
     let missing = occurrences(frame, T::MISSING.native());

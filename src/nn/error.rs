@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use safetensors::{Dtype, SafeTensorError};
+use safetensors::Dtype;
 
 use crate::tensor::{DType, TensorError};
 
@@ -34,12 +34,12 @@ pub enum NnError {
         source: std::io::Error,
     },
     /// A file is not of the safetensors format.
-    #[error("{}: no safetensors file: {source}", path.display())]
+    #[error("{}: no safetensors file: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: SafeTensorError,
+        /// What is wrong with it, what was expected and what to do.
+        reason: String,
     },
     /// A tensor of a file holds what networks have no use for.
     #[error("{}: {name:?} is of {dtype}; expected F64, F32, BF16, F16, or whole numbers", path.display())]

@@ -3,70 +3,48 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
+use half::bf16;
+use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
+use super::header::{self, LENGTH_BYTES};
 use super::parameters::is_whole;
+use super::statistics::{self, First, Number, Statistics};
 use super::{NnError, Result};
 use crate::tensor::{DType, Tensor};
 
-/// Bytes before the header: its length.
-const LENGTH_BYTES: usize = 8;
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 20;
 
-/// A safetensors file in memory, its header checked.
+/// A safetensors file whose header is checked; numbers are read when they are asked for.
 #[derive(Debug)]
 pub struct WeightFile {
     path: PathBuf,
-    bytes: Vec<u8>,
+    file: File,
     header: Metadata,
     /// Where the values begin.
-    start: usize,
-}
-
-/// What is to be known of a tensor of a file without looking at every number.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Statistics {
-    /// The tensor's name.
-    pub name: String,
-    /// The kind of its elements as the format names it: `F32`, `BF16`, …
-    pub dtype: String,
-    /// Sizes in PyTorch's order.
-    pub shape: Vec<usize>,
-    /// Number of elements.
-    pub count: usize,
-    /// What the elements are; `None` of kinds that this program does not read, such as F8.
-    pub numbers: Option<Numbers>,
-}
-
-/// What is to be known of numbers. All but `missing` is of those that are not NaN, and NaN where there are none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Numbers {
-    /// How many are NaN.
-    pub missing: usize,
-    /// Their mean.
-    pub mean: f64,
-    /// Their standard deviation (of all, not unbiased).
-    pub deviation: f64,
-    /// The least.
-    pub least: f64,
-    /// The greatest.
-    pub greatest: f64,
+    start: u64,
 }
 
 impl WeightFile {
-    /// Reads a file.
+    /// Opens a file and reads its header.
     ///
     /// # Errors
-    /// Where it cannot be read, or is no safetensors file.
+    /// Where it cannot be read, is no safetensors file, or was cut short.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|source| NnError::File { path: path.to_owned(), source })?;
-        let format = |source| NnError::Format { path: path.to_owned(), source };
-        let (length, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-        Ok(WeightFile { path: path.to_owned(), bytes, header, start: LENGTH_BYTES + length })
+        let file = File::open(path).map_err(|source| NnError::File { path: path.to_owned(), source })?;
+        let (header, start) = header::read(path, &file)?;
+        Ok(WeightFile { path: path.to_owned(), file, header, start })
+    }
+
+    /// Whether a file that begins so is to be opened as one: of this format, or one of PyTorch's own, of which
+    /// [`WeightFile::open`] says what to do. Nine bytes are enough.
+    pub fn is_one(begin: &[u8]) -> bool {
+        header::begins(begin) || header::pickle(begin).is_some()
     }
 
     /// Where the file is.
@@ -92,38 +70,32 @@ impl WeightFile {
     /// The elements of a tensor in logical order; `None` where the file has none of that name.
     ///
     /// # Errors
-    /// Where the elements are no numbers that networks use.
+    /// Where the elements are no numbers that networks use, or cannot be read.
     pub fn values(&self, name: &str) -> Result<Option<Vec<f64>>> {
         let Some(info) = self.header.info(name) else { return Ok(None) };
-        match (info.dtype, self.numbers(info)) {
-            (Dtype::F64 | Dtype::F32 | Dtype::BF16 | Dtype::F16 | Dtype::I64 | Dtype::I32, Some(values)) => {
-                Ok(Some(values))
-            }
-            (dtype, _) => Err(NnError::DType { path: self.path.clone(), name: name.to_owned(), dtype }),
+        let dtype = info.dtype;
+        if !matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::BF16 | Dtype::F16 | Dtype::I64 | Dtype::I32) {
+            return Err(NnError::DType { path: self.path.clone(), name: name.to_owned(), dtype });
         }
+        let mut values = Vec::with_capacity(info.shape.iter().product());
+        self.each(info, |number| values.push(number.real()))?;
+        Ok(Some(values))
     }
 
-    /// The elements of a tensor; `None` of kinds that are not read. The header's offsets lie within the file: they were
-    /// checked when it was opened.
-    fn numbers(&self, info: &TensorInfo) -> Option<Vec<f64>> {
-        let (begin, end) = info.data_offsets;
-        let raw = self.bytes.get(self.start + begin..self.start + end).unwrap_or_default();
-        let (twos, fours, eights) = (raw.as_chunks().0.iter(), raw.as_chunks().0.iter(), raw.as_chunks().0.iter());
-        Some(match info.dtype {
-            Dtype::F64 => eights.map(|x| f64::from_le_bytes(*x)).collect(),
-            Dtype::F32 => fours.map(|x| f64::from(f32::from_le_bytes(*x))).collect(),
-            Dtype::BF16 => twos.map(|x| bf16::from_le_bytes(*x).to_f64()).collect(),
-            Dtype::F16 => twos.map(|x| f16::from_le_bytes(*x).to_f64()).collect(),
-            Dtype::I64 => eights.map(|x| i64::from_le_bytes(*x) as f64).collect(),
-            Dtype::I32 => fours.map(|x| f64::from(i32::from_le_bytes(*x))).collect(),
-            Dtype::BOOL | Dtype::U8 => raw.iter().map(|x| f64::from(*x)).collect(),
-            Dtype::I8 => raw.iter().map(|x| f64::from(x.cast_signed())).collect(),
-            Dtype::I16 => twos.map(|x| f64::from(i16::from_le_bytes(*x))).collect(),
-            Dtype::U16 => twos.map(|x| f64::from(u16::from_le_bytes(*x))).collect(),
-            Dtype::U32 => fours.map(|x| f64::from(u32::from_le_bytes(*x))).collect(),
-            Dtype::U64 => eights.map(|x| u64::from_le_bytes(*x) as f64).collect(),
-            _ => return None,
-        })
+    /// Hands out the elements of a tensor; `false` of kinds that are not read. The header's offsets lie within the file:
+    /// they were checked when it was opened.
+    fn each(&self, info: &TensorInfo, mut take: impl FnMut(Number)) -> Result<bool> {
+        let (mut at, end) = info.data_offsets;
+        let mut piece = vec![0; PIECE.min(end - at)];
+        let mut is_read = statistics::each(info.dtype, &[], &mut take);
+        while is_read && at < end {
+            piece.truncate(end - at);
+            let read = self.file.read_exact_at(&mut piece, self.start + at as u64);
+            read.map_err(|source| NnError::File { path: self.path.clone(), source })?;
+            is_read = statistics::each(info.dtype, &piece, &mut take);
+            at += piece.len();
+        }
+        Ok(is_read)
     }
 
     /// A tensor of the file on the device and of the shape and dtype of `like`.
@@ -156,34 +128,26 @@ impl WeightFile {
     }
 
     /// What is to be known of every tensor, in the order of names.
-    pub fn statistics(&self) -> Vec<Statistics> {
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn statistics(&self) -> Result<Vec<Statistics>> {
         let infos: BTreeMap<String, &TensorInfo> = self.header.tensors().into_iter().collect();
-        let statistics = |(name, info): (String, &TensorInfo)| Statistics {
+        infos.into_iter().map(|(name, info)| self.statistics_of(name, info)).collect()
+    }
+
+    fn statistics_of(&self, name: String, info: &TensorInfo) -> Result<Statistics> {
+        let mut first = First::default();
+        let is_read = self.each(info, |number| first.take(number))?;
+        let mut second = first.second();
+        self.each(info, |number| second.take(number))?;
+        Ok(Statistics {
             name,
             dtype: info.dtype.to_string(),
             shape: info.shape.clone(),
             count: info.shape.iter().product(),
-            numbers: self.numbers(info).map(Numbers::of),
-        };
-        infos.into_iter().map(statistics).collect()
-    }
-}
-
-impl Numbers {
-    fn of(mut values: Vec<f64>) -> Self {
-        let all = values.len();
-        values.retain(|x| !x.is_nan());
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
-        let extreme = |better: fn(f64, f64) -> f64| values.iter().copied().reduce(better).unwrap_or(f64::NAN);
-        Numbers {
-            missing: all - values.len(),
-            mean,
-            deviation: (squares / count).sqrt(),
-            least: extreme(f64::min),
-            greatest: extreme(f64::max),
-        }
+            numbers: is_read.then(|| second.numbers()),
+        })
     }
 }
 
@@ -241,7 +205,7 @@ fn header(tensors: &[(&str, Tensor)], notes: &BTreeMap<String, String>) -> Strin
         begin = end;
     }
     let text = Value::Object(about).to_string();
-    let padded = text.len().next_multiple_of(LENGTH_BYTES);
+    let padded = text.len().next_multiple_of(LENGTH_BYTES as usize);
     format!("{text:<padded$}", padded = text.chars().count() + padded - text.len())
 }
 

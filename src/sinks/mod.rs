@@ -2,6 +2,7 @@
 
 mod commit;
 mod grib2;
+mod lightning;
 mod png;
 mod scores;
 mod statistics;
@@ -9,6 +10,7 @@ mod zarr;
 
 pub use commit::{AbsentRecord, Commit};
 pub use grib2::Grib2Sink;
+pub use lightning::{LightningError, LightningOptions, LightningSummary, write_lightning};
 pub use png::PngSink;
 pub use scores::{ScoreFiles, ScoreRecord};
 pub use statistics::StatisticsSink;

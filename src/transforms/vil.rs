@@ -16,7 +16,7 @@ const FOLD: f32 = 38.9;
 const ONE: f32 = 83.9;
 
 /// The vertically integrated liquid of every level in kg m⁻²; NaN for a missing pixel.
-fn table() -> &'static [f32; 256] {
+pub fn table() -> &'static [f32; 256] {
     static TABLE: LazyLock<[f32; 256]> = LazyLock::new(|| std::array::from_fn(|level| decode(level as u8)));
     &TABLE
 }

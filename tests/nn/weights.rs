@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gustfront::nn::{BatchNorm2d, Builder, Linear, NnError, Numbers, Parameters, Start, WeightFile};
+use gustfront::nn::{BatchNorm2d, Builder, Linear, NnError, Number, Numbers, Parameters, Start, WeightFile};
 use gustfront::tensor::{Cpu, DType, Device};
 
 fn network(device: &Device, seed: u64) -> Parameters {
@@ -105,35 +105,60 @@ fn narrow_and_wide_numbers_are_read() {
     builder.parameters().load_from(&file, "model.").expect("weights");
     let found: Vec<f32> = values(&builder.parameters()).into_iter().flat_map(|(_, values)| values).collect();
     assert_eq!(found, [half::f16::from_f32(0.1).to_f32(), 1.5, -3.0, 7.0, 0.1, 2.0]);
-    let table = file.statistics();
+    let table = file.statistics().expect("statistics");
     assert_eq!(table.iter().map(|row| row.dtype.as_str()).collect::<Vec<_>>(), ["F16", "BF16", "F32", "F64"]);
     let weight = &table[1];
     assert_eq!((weight.name.as_str(), weight.count, weight.shape.as_slice()), ("model.a.weight", 2, &[1, 2][..]));
-    let numbers = Numbers { missing: 0, mean: -0.75, deviation: 2.25, least: -3.0, greatest: 1.5 };
+    let numbers = Numbers {
+        missing: 0,
+        infinite: 0,
+        mean: -0.75,
+        deviation: 2.25,
+        least: Some(Number::Real(-3.0)),
+        greatest: Some(Number::Real(1.5)),
+    };
     assert_eq!(weight.numbers, Some(numbers));
 }
 
-/// Kinds that networks have no use for are told too: their numbers, or that they are not read; NaN is counted.
+/// Kinds that networks have no use for are told too: their numbers, or that they are not read. Whole numbers keep every
+/// digit, NaN and infinities are counted, and no sum is too great.
 #[test]
 fn statistics_are_of_every_kind() {
     let folder = tempfile::tempdir().expect("a folder");
-    let nan: Vec<u8> = [1.0, f32::NAN, 3.0, f32::NAN].into_iter().flat_map(f32::to_le_bytes).collect();
-    let tensors: [(&str, &str, &[usize], Vec<u8>); 6] = [
+    let odd = [1.0, f32::NAN, 3.0, f32::NAN, f32::INFINITY].into_iter().flat_map(f32::to_le_bytes).collect();
+    let wide = |values: &[f64]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let many: Vec<f64> = (0..200_001).map(|at| if at % 2 == 0 { 3.0 } else { -1.0 }).collect();
+    let exact = (1_i64 << 53) + 1;
+    let tensors: [(&str, &str, &[usize], Vec<u8>); 11] = [
         ("a", "BOOL", &[3], vec![1, 0, 1]),
         ("b", "I16", &[2], [-300i16, 300].into_iter().flat_map(i16::to_le_bytes).collect()),
         ("c", "U8", &[2, 1], vec![200, 100]),
         ("d", "F8_E4M3", &[2], vec![0, 1]),
-        ("e", "F32", &[4], nan),
+        ("e", "F32", &[5], odd),
         ("f", "F32", &[0], vec![]),
+        ("g", "I64", &[2], [exact, i64::MIN].into_iter().flat_map(i64::to_le_bytes).collect()),
+        ("h", "U64", &[1], u64::MAX.to_le_bytes().to_vec()),
+        ("i", "F64", &[2], wide(&[1e308, 1e308])),
+        ("j", "F64", &[2], wide(&[1e308, -1e308])),
+        ("k", "F64", &[200_001], wide(&many)),
     ];
-    let table = WeightFile::open(&file(&folder.path().join("kinds"), &tensors)).expect("a file").statistics();
-    let told = |row: usize| table[row].numbers.map(|n| (n.missing, n.mean, n.least, n.greatest));
-    assert_eq!(told(0), Some((0, 2.0 / 3.0, 0.0, 1.0)));
-    assert_eq!(told(1), Some((0, 0.0, -300.0, 300.0)));
-    assert_eq!(told(2), Some((0, 150.0, 100.0, 200.0)));
-    assert_eq!((told(3), table[3].count, table[3].dtype.as_str()), (None, 2, "F8_E4M3"));
-    assert_eq!(told(4), Some((2, 2.0, 1.0, 3.0)));
-    assert!(told(5).is_some_and(|(missing, mean, ..)| missing == 0 && mean.is_nan()));
+    let file = WeightFile::open(&file(&folder.path().join("kinds"), &tensors)).expect("a file");
+    let table = file.statistics().expect("numbers");
+    let told = |row: usize| table[row].numbers.expect("numbers");
+    let ends = |row: usize| (told(row).least, told(row).greatest);
+    let whole = |least: i128, greatest: i128| (Some(Number::Whole(least)), Some(Number::Whole(greatest)));
+    assert_eq!((told(0).mean, ends(0)), (2.0 / 3.0, whole(0, 1)));
+    assert_eq!((told(1).mean, ends(1)), (0.0, whole(-300, 300)));
+    assert_eq!((told(2).mean, ends(2)), (150.0, whole(100, 200)));
+    assert_eq!((table[3].numbers, table[3].count, table[3].dtype.as_str()), (None, 2, "F8_E4M3"));
+    assert_eq!((told(4).missing, told(4).infinite, told(4).mean), (2, 1, 2.0));
+    assert_eq!(ends(4), (Some(Number::Real(1.0)), Some(Number::Real(3.0))));
+    assert!((told(5).missing, told(5).infinite, ends(5)) == (0, 0, (None, None)) && told(5).mean.is_nan());
+    assert_eq!(ends(6), whole(i64::MIN.into(), exact.into()));
+    assert_eq!(ends(7), whole(u64::MAX.into(), u64::MAX.into()));
+    assert_eq!((told(8).mean, told(8).deviation), (1e308, 0.0));
+    assert_eq!((told(9).mean, told(9).deviation), (0.0, 1e308));
+    assert!((told(10).deviation - 2.0).abs() < 1e-9 && (told(10).mean - 1.0).abs() < 1e-4, "{:?}", told(10));
 }
 
 #[test]
@@ -147,6 +172,20 @@ fn what_is_no_file_of_weights_is_refused() {
     for length in [0, 7, 8, 40, bytes.len() - 1] {
         fs::write(&path, &bytes[..length]).expect("a file");
         assert!(matches!(parameters.load(&path), Err(NnError::Format { .. })), "{length} bytes");
+    }
+    let twice = |name: &str| format!(r#"{name:?}:{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#);
+    let twice = format!("{{{},{}}}", twice("w"), twice("w"));
+    let twice = [&(twice.len() as u64).to_le_bytes()[..], twice.as_bytes(), &[1]].concat();
+    for (content, words) in [
+        (&bytes[..bytes.len() - 1], &[&*format!("{} bytes; expected the {}", bytes.len() - 1, bytes.len())][..]),
+        (&[&bytes[..], b"more"].concat(), &[&*format!("{} bytes; expected the {}", bytes.len() + 4, bytes.len())]),
+        (&twice, &["\"w\" is named twice"]),
+        (b"PK\x03\x04\0\0\0\0\0\0archive/data.pkl", &["PyTorch pickle", "safetensors.torch.save_file"]),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j", &["PyTorch pickle", "safetensors.torch.save_file"]),
+    ] {
+        fs::write(&path, content).expect("a file");
+        let error = WeightFile::open(&path).expect_err("no weights").to_string();
+        words.iter().for_each(|word| assert!(error.contains(word), "{word}: {error}"));
     }
     let path = file(&path, &[("flags", "BOOL", &[1], vec![1])]);
     assert!(matches!(WeightFile::open(&path).expect("a file").values("flags"), Err(NnError::DType { .. })));

@@ -4,6 +4,7 @@ python check_events.py groups CATALOG EVENTS.json   events of the catalogue, by 
 python check_events.py counts CASE.json             lightning points counted one by one, as SEVIR's code does
 python check_events.py resize CASE.json             bilinear, mean and repeated frames with numpy
 python check_events.py glm CASE.json                flashes of the lightning mapper on a grid, with pyproj
+python check_events.py lightning STORE FOLDER       the store of `gustfront lightning` against the files, by the minute
 """
 
 import bisect
@@ -119,5 +120,40 @@ def glm(case):
     print(f"{sum(expected.values())} of {len(case['flashes'])} flashes in {len(expected)} cells")
 
 
+def lightning(store, folder):
+    import glob
+
+    import h5py
+    import numpy
+    import xarray
+
+    data = xarray.open_zarr(store).load()
+    x, y = data.longitude.values, data.latitude.values
+    steps = [x[1] - x[0], y[1] - y[0]]
+    expected = {}
+    for name in sorted(glob.glob(f"{folder}/*.nc")):
+        with h5py.File(name) as file:
+            offset = file["flash_time_offset_of_first_event"]
+            unit, since = offset.attrs["units"].decode().split(" since ")
+            assert unit == "milliseconds" and "_Unsigned" not in offset.attrs
+            milliseconds = offset[:] * offset.attrs["scale_factor"].astype(float) + offset.attrs["add_offset"]
+            since = numpy.datetime64(since.strip().replace(" ", "T"))
+            minutes = (since + milliseconds.round().astype("m8[ms]")).astype("M8[m]")
+            good = file["flash_quality_flag"][:] == 0
+            for lat, lon, minute in zip(file["flash_lat"][:][good], file["flash_lon"][:][good], minutes[good]):
+                column, row = math.floor((lon - x[0]) / steps[0] + 0.5), math.floor((lat - y[0]) / steps[1] + 0.5)
+                if 0 <= column < len(x) and 0 <= row < len(y):
+                    expected[minute, row, column] = expected.get((minute, row, column), 0) + 1
+    whole = numpy.datetime64("2018-07-02T04:33")
+    found = data.flash_count.isel(lead_time=0)
+    assert data.published.values.sum() == 1 and data.published.sel(init_time=whole).values.all()
+    assert numpy.isnan(found.sel(init_time=whole + 1).values).all()
+    counts = found.sel(init_time=whole).values
+    told = {(whole, row, column): int(counts[row, column]) for row, column in zip(*numpy.nonzero(counts))}
+    wanted = {key: count for key, count in expected.items() if key[0] == whole}
+    assert told == wanted and wanted, sorted(set(told.items()) ^ set(wanted.items()))[:20]
+    print(f"{sum(wanted.values())} flashes in {len(wanted)} cells")
+
+
 if __name__ == "__main__":
-    {"groups": groups, "counts": counts, "resize": resize, "glm": glm}[sys.argv[1]](*sys.argv[2:])
+    {"groups": groups, "counts": counts, "resize": resize, "glm": glm, "lightning": lightning}[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,8 @@
 //! Real flashes of the lightning mapper on an event's grid and on a globe, against pyproj and a plain count.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use gustfront::domain::{Earth, Event, Grid, Moment, Projection};
@@ -64,4 +66,40 @@ fn there_are_more_groups_than_flashes_and_all_are_of_these_minutes() {
     assert!(flashes.len() > 100 && groups.len() > flashes.len());
     // A flash is put where its first event is, which may lie in the file before.
     assert!(flashes.iter().all(|flash| (flash.seconds - START.0 as f64 - 30.0).abs() < 40.0));
+}
+
+/// A grid of one degree over the Gulf and the Caribbean, from a file; what no file observed whole is missing, not zero.
+#[test]
+fn the_command_writes_counts_that_xarray_opens() {
+    let Some(input) = data::folder().map(|folder| folder.join("glm")) else { return };
+    let Some(python) = python::python() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (grid, output) = (folder.path().join("grid.toml"), folder.path().join("lightning.zarr"));
+    let sizes = "radius_m = 6371229.0\nnx = 70\nny = 50\nx0 = -120.0\ny0 = 5.0\ndx = 1.0\ndy = 1.0\n";
+    fs::write(&grid, format!("{sizes}projection = {{ type = \"lat_lon\" }}\n")).expect("written");
+    let run = |input: &Path, minutes: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gustfront"));
+        command.args(["lightning", "--step-minutes", minutes, "--grid"]).arg(&grid);
+        let ended = command.arg("--input").arg(input).arg("--output").arg(&output).output().expect("it runs");
+        let told = [ended.stdout, ended.stderr].concat();
+        (ended.status.code().expect("a code"), String::from_utf8_lossy(&told).into_owned())
+    };
+    let (code, told) = run(&input, "5");
+    assert!(code == 2 && told.contains("no step of 5 minutes is observed whole by its 3 files"), "{told}");
+    assert!(run(folder.path(), "1").1.contains("check --input"));
+    let (code, told) = run(&input, "1");
+    assert!(code == 0 && told.contains("3 files, 1 steps"), "{told}");
+    let store = output.to_str().expect("a path");
+    println!("{}", python::run(python, "check_events.py", &["lightning", store, input.to_str().expect("a path")]));
+    let doubled = folder.path().join("doubled");
+    fs::create_dir(&doubled).expect("a folder");
+    for (at, entry) in fs::read_dir(&input).expect("files").enumerate() {
+        let name = doubled.join(format!("{at}_GLM-L2-LCFA.nc"));
+        fs::copy(entry.expect("a file").path(), &name).expect("copied");
+        fs::copy(&name, name.with_file_name(format!("{at}_GLM-L2-LCFA_again.nc"))).expect("copied");
+    }
+    fs::write(doubled.join("GLM-L2-LCFA_broken.nc"), "no file").expect("written");
+    let (code, told) = run(&doubled, "1");
+    assert!(code == 1 && told.matches("overlaps the file before").count() == 3, "{told}");
+    assert!(told.contains("set aside: GLM-L2-LCFA_broken.nc"), "{told}");
 }

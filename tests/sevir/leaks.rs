@@ -9,8 +9,8 @@ use gustfront::formats::zarr::events::{
     AFTER, BEFORE, CatalogueEvent, EventArray, EventReader, EventStore, EventStoreSpec, LIGHTNING_BINS, Normalisation,
     Packing,
 };
-use gustfront::loader::{Loader, LoaderOptions, Values};
-use gustfront::sources::sevir::{EventSource, LightningBins, Sevir, SevirOptions};
+use gustfront::loader::{Loader, LoaderOptions, Scale, Values};
+use gustfront::sources::sevir::{EventSource, LightningBins, Sevir, SevirOptions, Split};
 use gustfront::storage::{FileStore, ObjectStore};
 use gustfront::tensor::Cpu;
 use gustfront::transforms::frames::WindowRule;
@@ -76,12 +76,12 @@ fn first_window(sevir: &Sevir, lightning: LightningBins) -> [Vec<Vec<u32>>; 2] {
     let reader = EventReader::open(objects, "events.zarr").expect("readable").expect("there");
     let options = LoaderOptions {
         modalities: MODALITIES.to_vec(),
-        split: 1,
+        split: Split::Train,
         windows: WindowRule { stride: FRAMES, ..WindowRule::default() },
         batch: 1,
         seed: 0,
         symmetries: false,
-        normalise: true,
+        scale: Scale::Normalised,
         threads: 1,
         ahead: 1,
     };
@@ -93,7 +93,7 @@ fn first_window(sevir: &Sevir, lightning: LightningBins) -> [Vec<Vec<u32>>; 2] {
         .expect("a batch");
     let bits = |frames: std::ops::Range<usize>| {
         let of = |values: &Values| match values {
-            Values::Normalised { values, .. } => {
+            Values::Scaled { values, .. } => {
                 let chosen = &values[frames.start * SIZE * SIZE..frames.end * SIZE * SIZE];
                 chosen.iter().map(|value| value.to_bits()).collect::<Vec<u32>>()
             }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use files::{HEADER, Line, catalog, offsets};
-use gustfront::domain::{Event, Modality, Period};
+use gustfront::domain::{Event, Modality, Moment, Period};
 use gustfront::sources::sevir::{
     Catalog, EventFilter, EventSource, SetAside, Sevir, SevirOptions, Split, SplitRule, group,
 };
@@ -119,8 +119,14 @@ fn bytes_that_are_no_text_cost_their_own_line() {
 
 #[test]
 fn a_catalogue_without_its_columns_is_refused() {
-    for (text, told) in [("", "lacks the columns id"), ("id,file_name\nS1,x", "file_index"), ("\u{1f}\u{8b}", "lacks")]
-    {
+    let twice = format!("{HEADER},id\n");
+    for (text, told) in [
+        ("", "lacks the columns id"),
+        ("id,file_name\nS1,x", "file_index"),
+        ("\u{1f}\u{8b}", "lacks"),
+        (&format!("{HEADER}\n\n"), "has no rows"),
+        (&twice, "names the column `id` twice"),
+    ] {
         let error = Catalog::parse("s3://here", text.as_bytes()).expect_err("no catalogue");
         assert!(matches!(error, SourceError::Catalog { .. }));
         assert!(error.to_string().contains("s3://here") && error.to_string().contains(told), "{error}");
@@ -135,7 +141,9 @@ fn columns_may_come_in_any_order_and_without_the_unnamed_one() {
         format!("{}\n{}\n", reversed(HEADER).trim_end_matches(','), reversed(&line.text()).trim_end_matches(",7"));
     let (plain, _) = read(&catalog(&[line]), EventFilter::default());
     let (turned, set_aside) = read(&text, EventFilter::default());
-    assert_eq!((turned, set_aside), (plain, vec![]));
+    assert_eq!((&turned, set_aside), (&plain, vec![]));
+    let (old, set_aside) = read(&text.replace('\n', "\r"), EventFilter::default());
+    assert_eq!((old, set_aside), (plain, vec![]));
 }
 
 #[test]
@@ -263,4 +271,7 @@ fn a_split_by_identifier_follows_its_shares_and_its_seed_alone() {
         assert!(SplitRule::Id { seed: 5, validation, test }.check().is_err(), "{validation} {test}");
     }
     assert!(rule.check().is_ok() && SplitRule::default().check().is_ok());
+    let [early, late] = [Moment(1_500_000_000), Moment(1_500_000_001)];
+    assert!(SplitRule::Date { validation_from: late, test_from: early }.check().is_err());
+    assert!(SplitRule::Date { validation_from: late, test_from: late }.check().is_ok());
 }

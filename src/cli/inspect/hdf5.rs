@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
+use gustfront::domain::Modality;
 use gustfront::formats::glm::{self, Packing};
 use gustfront::formats::hdf5::{Dataset, Element, Hdf5Error, Hdf5File, Layout, Value};
-use gustfront::storage::{FileStore, ObjectStore, S3Options, open_existing};
+use gustfront::sources::sevir::refusal;
 use serde_json::json;
 
 use super::hdf5_keyed::Keyed;
@@ -25,8 +25,6 @@ const SAMPLED_ROWS: u64 = 3;
 const LISTED: usize = 200;
 /// Letters of an attribute that a table shows.
 const SHOWN: usize = 120;
-/// The names of SEVIR's dense modalities.
-const DENSE: [&str; 4] = ["vis", "ir069", "ir107", "vil"];
 
 /// Whether a file is HDF5 by its name or, on this machine, by its content.
 pub(super) fn is_hdf5(file: &str) -> bool {
@@ -47,7 +45,7 @@ pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Resu
     let names = opened.names()?;
     let content = match Keyed::of(&opened, &names) {
         Some(keyed) => Content::Keyed(keyed),
-        None => Content::Listed(names.iter().map(|name| Row::of(&opened, name)).collect()),
+        None => Content::Listed(names.iter().map(|name| Row::of(&opened, name)).collect()).judged(file, &opened),
     };
     let attributes = opened.attributes("/").unwrap_or_default();
     match (json, &content) {
@@ -59,13 +57,7 @@ pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Resu
 }
 
 fn open(file: &str) -> anyhow::Result<Hdf5File> {
-    let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
-    let folder = if folder.is_empty() { "/" } else { folder };
-    let objects: Arc<dyn ObjectStore> = if file.contains("://") {
-        open_existing(folder, &S3Options::default())?
-    } else {
-        Arc::new(FileStore::new(folder))
-    };
+    let (objects, name) = super::place(file)?;
     Ok(Hdf5File::open(objects, name)?)
 }
 
@@ -80,9 +72,21 @@ enum Content {
 impl Content {
     fn is_damaged(&self) -> bool {
         match self {
-            Content::Listed(rows) => rows.iter().any(|row| row.fault.is_some()),
+            Content::Listed(rows) => rows.iter().any(|row| row.fault.is_some() || row.refused.is_some()),
             Content::Keyed(keyed) => keyed.is_damaged(),
         }
+    }
+
+    /// With what a run would refuse of dense SEVIR.
+    fn judged(mut self, file: &str, opened: &Hdf5File) -> Content {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        if let Content::Listed(rows) = &mut self
+            && let Some(modality) = dense(rows).map(|(_, modality)| modality)
+            && let Some(row) = rows.iter_mut().find(|row| row.name == modality.label())
+        {
+            row.refused = refusal(name, opened, modality);
+        }
+        self
     }
 
     /// What kind of file it is, for a person who was handed it.
@@ -91,9 +95,11 @@ impl Content {
             Content::Keyed(_) => return "lightning keyed by event, as SEVIR has it".into(),
             Content::Listed(rows) => rows,
         };
-        let dense = rows.iter().find(|row| DENSE.contains(&&*row.name) && row.shape.len() == 4);
-        if let Some((row, events)) = dense.and_then(|row| Some((row, row.shape.first()?))) {
-            return format!("dense SEVIR, {}, events: {events}", row.name);
+        if let Some(row) = rows.iter().find(|row| row.refused.is_some()) {
+            return format!("like dense SEVIR, {}, and a run would refuse it", row.name);
+        }
+        if let Some((row, _)) = dense(rows) {
+            return format!("dense SEVIR, {}, events: {}", row.name, row.shape.first().copied().unwrap_or_default());
         }
         if glm::is_lightning(&rows.iter().map(|row| &*row.name).collect::<Vec<_>>()) {
             return "lightning of the Geostationary Lightning Mapper, level 2 (LCFA)".into();
@@ -104,6 +110,13 @@ impl Content {
             || rows.iter().any(of_netcdf);
         if is_netcdf { "NetCDF-4".into() } else { "HDF5".into() }
     }
+}
+
+/// The dataset that bears the name of a dense modality, beside identifiers or of as many dimensions as SEVIR's.
+fn dense(rows: &[Row]) -> Option<(&Row, Modality)> {
+    let has_ids = rows.iter().any(|row| row.name == "id");
+    let named = |row: &Row| row.name.parse().ok().filter(|modality| *modality != Modality::Lght);
+    rows.iter().filter(|row| has_ids || row.shape.len() == 4).find_map(|row| Some((row, named(row)?)))
 }
 
 fn print_text(
@@ -139,6 +152,9 @@ fn table(rows: &[Row], out: &mut dyn Write) -> anyhow::Result<()> {
         if let Some(fault) = &row.fault {
             writeln!(out, "{}: {fault}", row.name)?;
         }
+        if let Some(refused) = &row.refused {
+            writeln!(out, "a run would set its events aside: {refused}")?;
+        }
     }
     Ok(())
 }
@@ -162,6 +178,8 @@ struct Row {
     examples: Vec<String>,
     attributes: BTreeMap<String, Value>,
     fault: Option<String>,
+    /// Why a run would set aside the events in it.
+    refused: Option<String>,
 }
 
 impl Row {
@@ -201,6 +219,7 @@ impl Row {
             unwritten,
             examples,
             fault,
+            refused: None,
         }
     }
 
@@ -219,6 +238,7 @@ impl Row {
             examples: Vec::new(),
             attributes: BTreeMap::new(),
             fault: Some(fault),
+            refused: None,
         }
     }
 
@@ -262,6 +282,7 @@ impl Row {
             "examples": self.examples,
             "attributes": attributes,
             "error": self.fault,
+            "refused": self.refused,
         })
     }
 }

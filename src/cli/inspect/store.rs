@@ -2,21 +2,24 @@
 
 use std::io::Write;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use gustfront::formats::zarr::events::EventReader;
 use gustfront::formats::zarr::{ArrayDescription, Description, describe};
 use gustfront::storage::{S3Options, open_existing};
 
-use super::events;
+use super::{events, folder};
 
 /// Prints a store's arrays and what is published, as tables or as one JSON object.
 pub(super) fn print(location: &str, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let objects = open_existing(location, &S3Options::default())?;
     let description = match describe(objects.clone(), "") {
         Ok(description) => description,
-        Err(error) => match EventReader::open(objects, "") {
-            Ok(Some(store)) => return events::print(location, &store, json, out),
-            _ => return Err(error.into()),
+        Err(error) => match EventReader::open(objects.clone(), "") {
+            Ok(Some(store)) => return events::print(location, &store, &*objects, json, out),
+            _ => match folder::guess(location, &*objects)? {
+                Some(guess) => bail!("{guess}"),
+                None => return Err(error.into()),
+            },
         },
     };
     if json {

@@ -4,29 +4,26 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use gustfront::nn::{Numbers, Statistics, WeightFile};
+use gustfront::nn::{Number, Numbers, Statistics, WeightFile};
 use serde_json::json;
 
-/// Whether a file is one of weights, by its name or, where a link or a cache has given it another, by how it begins:
-/// the length of a header, and the brace of one.
+/// Whether a file is one of weights, by its name or, where a link or a cache has given it another, by how it begins.
 pub(super) fn is_one(file: &str) -> bool {
-    file.ends_with(".safetensors") || begins_as_one(file).unwrap_or(false)
+    file.ends_with(".safetensors") || begin(file).is_ok_and(|begin| WeightFile::is_one(&begin))
 }
 
-fn begins_as_one(file: &str) -> io::Result<bool> {
-    /// The longest header that the format allows, in bytes.
-    const LONGEST: u64 = 100_000_000;
-    let (mut length, mut brace) = ([0; 8], [0; 1]);
-    let mut file = File::open(file)?;
-    file.read_exact(&mut length)?;
-    file.read_exact(&mut brace)?;
-    Ok(brace == *b"{" && (2..=LONGEST).contains(&u64::from_le_bytes(length)))
+fn begin(file: &str) -> io::Result<Vec<u8>> {
+    /// The length of a header, and its first letter.
+    const BYTES: u64 = 9;
+    let mut begin = Vec::new();
+    File::open(file)?.take(BYTES).read_to_end(&mut begin)?;
+    Ok(begin)
 }
 
 /// Prints every tensor with its statistics, as a table or as one JSON object a line.
 pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let weights = WeightFile::open(Path::new(file))?;
-    let tensors = weights.statistics();
+    let tensors = weights.statistics()?;
     if json {
         for tensor in &tensors {
             writeln!(out, "{}", line(file, tensor))?;
@@ -38,7 +35,7 @@ pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Resu
     for (key, note) in weights.notes() {
         writeln!(out, "{}: {}", printable(&key), printable(&note))?;
     }
-    let titles = ["name", "dtype", "shape", "count", "NaN", "mean", "deviation", "min", "max"];
+    let titles = ["name", "dtype", "shape", "count", "NaN", "infinite", "mean", "deviation", "min", "max"];
     let mut rows = vec![titles.map(String::from).to_vec()];
     rows.extend(tensors.iter().map(row));
     Ok(super::table(&rows, out)?)
@@ -47,17 +44,24 @@ pub(super) fn print(file: &str, json: bool, out: &mut dyn Write) -> anyhow::Resu
 fn row(tensor: &Statistics) -> Vec<String> {
     let number = |value: f64| if value.is_nan() { "-".to_string() } else { format!("{value:.4e}") };
     let told = |of: fn(&Numbers) -> f64| tensor.numbers.as_ref().map_or("-".to_string(), |n| number(of(n)));
+    let counted = |of: fn(&Numbers) -> usize| tensor.numbers.as_ref().map_or("-".into(), |n| of(n).to_string());
+    let end = |of: fn(&Numbers) -> Option<Number>| match tensor.numbers.as_ref().and_then(of) {
+        Some(Number::Whole(whole)) => whole.to_string(),
+        Some(Number::Real(real)) => number(real),
+        None => "-".into(),
+    };
     let sizes: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
     vec![
         printable(&tensor.name),
         tensor.dtype.clone(),
         if sizes.is_empty() { "one number".into() } else { sizes.join("×") },
         tensor.count.to_string(),
-        tensor.numbers.map_or("-".to_string(), |n| n.missing.to_string()),
+        counted(|n| n.missing),
+        counted(|n| n.infinite),
         told(|n| n.mean),
         told(|n| n.deviation),
-        told(|n| n.least),
-        told(|n| n.greatest),
+        end(|n| n.least),
+        end(|n| n.greatest),
     ]
 }
 
@@ -69,6 +73,7 @@ fn printable(text: &str) -> String {
 
 fn line(file: &str, tensor: &Statistics) -> serde_json::Value {
     let told = |of: fn(&Numbers) -> f64| tensor.numbers.as_ref().map(of).filter(|v| v.is_finite());
+    let end = |of: fn(&Numbers) -> Option<Number>| tensor.numbers.as_ref().and_then(of).map(plain);
     json!({
         "file": file,
         "name": tensor.name,
@@ -76,11 +81,20 @@ fn line(file: &str, tensor: &Statistics) -> serde_json::Value {
         "shape": tensor.shape,
         "count": tensor.count,
         "nan": tensor.numbers.map(|n| n.missing),
+        "infinite": tensor.numbers.map(|n| n.infinite),
         "mean": told(|n| n.mean),
         "deviation": told(|n| n.deviation),
-        "min": told(|n| n.least),
-        "max": told(|n| n.greatest),
+        "min": end(|n| n.least),
+        "max": end(|n| n.greatest),
     })
+}
+
+/// A number with every digit; no file holds whole ones of more than 64 bits.
+fn plain(number: Number) -> serde_json::Value {
+    match number {
+        Number::Whole(whole) => i64::try_from(whole).map_or_else(|_| json!(whole as u64), |small| json!(small)),
+        Number::Real(real) => json!(real),
+    }
 }
 
 #[cfg(test)]
@@ -108,8 +122,8 @@ mod tests {
         let text = String::from_utf8(out).expect("text");
         assert!(text.contains(r"note: two\nlines") && !text.contains('\u{1b}'), "{text}");
         let rows: Vec<Vec<&str>> = text.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0][..6], [r"a\u{1b}[31m", "BOOL", "2", "2", "0", "5.0000e-1"]);
-        assert_eq!(rows[1][..6], ["é", "F8_E5M2", "1×2", "2", "-", "-"]);
+        assert_eq!(rows[0][..7], [r"a\u{1b}[31m", "BOOL", "2", "2", "0", "0", "5.0000e-1"]);
+        assert_eq!(rows[1][..7], ["é", "F8_E5M2", "1×2", "2", "-", "-", "-"]);
     }
 
     #[test]

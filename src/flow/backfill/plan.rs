@@ -120,6 +120,7 @@ impl Plan {
         let run = options.cluster.as_ref().map(Cluster::name);
         if is_first {
             plan.begin(&objects, rows, run.as_deref())?;
+            plan.store.spec().empty_splits().for_each(|split| tracing::warn!("no event is for {split}"));
         } else {
             plan.running = Some(Arc::new(Running::begin(objects, run.as_deref(), options.process())?));
         }
@@ -321,6 +322,8 @@ pub(in crate::flow) fn check(pipeline: &Pipeline) -> Result<(), RunError> {
     sink(pipeline)?;
     let input = events(pipeline)?;
     Normalising::new(pipeline, input)?;
+    let mistake = |reason| RunError::Pipeline(vec![format!("{}: {reason}", pipeline.file)]);
+    split_rule(input.split).check().map_err(mistake)?;
     check_sizes(pipeline, input)?;
     // Storm events need no arithmetic of a device; one that is asked for by its number is to be there all the same.
     if matches!(pipeline.device, DeviceChoice::Cuda(_)) { open_device(pipeline).map(|_| ()) } else { Ok(()) }

@@ -30,8 +30,8 @@ const MINUTES_A_FRAME: i16 = 5;
 /// By how many minutes a frame may be off that. The rows of 2019 are off by 4 at their beginning and by 12 at the end
 /// of a row in which scans were lost.
 const MOST_OFF: i16 = 20;
-/// 2100-01-01T00:00 UTC: every time before it can be stored in nanoseconds.
-const LATEST: Moment = Moment(4_102_444_800);
+/// 2100-01-01T00:00 UTC: times of events are before it, so that they can be stored in nanoseconds.
+pub const LATEST: Moment = Moment(4_102_444_800);
 /// What the column `proj` must say, in any order: [`crate::domain::Event::PROJECTION`] on SEVIR's sphere.
 const PROJECTION: [(&str, f64); 3] = [("+lat_0=", 38.0), ("+lon_0=", -98.0), ("+a=", 6_370_997.0)];
 
@@ -79,13 +79,15 @@ pub struct Catalog {
 impl Catalog {
     /// Reads a catalogue; `location` is for messages.
     ///
-    /// A row is a line: SEVIR has no line breaks within quotes, so that a stray quote costs its own line only.
+    /// A row is a line: SEVIR has no line breaks within quotes, so that a stray quote costs its own line only. Lines end
+    /// in LF or CR LF; in CR where there is no LF.
     ///
     /// # Errors
-    /// Where there is no header, or it lacks a column that is needed.
+    /// Where there is no header, it lacks a column that is needed or names one twice, or no row follows.
     pub fn parse(location: &str, text: &[u8]) -> Result<Self, SourceError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let mut lines = text.split(|byte| *byte == b'\n').enumerate();
+        let end = if text.contains(&b'\n') { b'\n' } else { b'\r' };
+        let mut lines = text.split(|byte| *byte == end).enumerate();
         let bad = |reason| SourceError::Catalog { location: location.into(), reason };
         let header = lines.next().map_or(Ok(StringRecord::new()), |(_, line)| fields(line)).map_err(bad)?;
         let columns = Columns::new(&header).map_err(bad)?;
@@ -93,6 +95,9 @@ impl Catalog {
         let mut catalog = Catalog::default();
         for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
             catalog.push(at + 1, line, &columns, &mut shared);
+        }
+        if catalog.rows.is_empty() && catalog.set_aside.is_empty() {
+            return Err(bad("the catalogue has no rows; expected one a modality of an event behind its header".into()));
         }
         Ok(catalog)
     }
@@ -140,6 +145,11 @@ struct Columns {
 
 impl Columns {
     fn new(header: &StringRecord) -> Result<Self, String> {
+        let names: Vec<&str> = header.iter().map(str::trim).filter(|name| !name.is_empty()).collect();
+        let is_twice = |name: &&&str| names.iter().filter(|other| other == name).count() > 1;
+        if let Some(name) = names.iter().find(is_twice) {
+            return Err(format!("the catalogue's first line names the column `{name}` twice; expected once"));
+        }
         let places: HashMap<String, usize> =
             header.iter().enumerate().map(|(at, name)| (name.trim().to_string(), at)).collect();
         let lost: Vec<&str> = NEEDED.into_iter().filter(|name| !places.contains_key(*name)).collect();

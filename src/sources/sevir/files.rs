@@ -63,35 +63,42 @@ impl Opened {
         if let Some(known) = self.dense.get() {
             return known.as_ref().map_err(Clone::clone);
         }
-        match self.read_dense(modality) {
+        match dense(&self.key, &self.file, modality) {
             Err(failure) if failure.reason == RejectReason::FetchFailed => Err(failure),
             read => self.dense.get_or_init(|| read).as_ref().map_err(Clone::clone),
         }
     }
+}
 
-    fn read_dense(&self, modality: Modality) -> Result<Dense, Failure> {
-        let values = self.file.dataset(modality.label())?;
-        let wrong = |detail| Err(self.fails(RejectReason::WrongShape, detail));
-        let (size, frames) = (modality.size() as u64, FRAMES as u64);
-        let events = match values.shape[..] {
-            [events, height, width, times] if (height, width, times) == (size, size, frames) => events,
-            _ => {
-                let found = values.shape_text();
-                return wrong(format!("`{modality}` is {found}; expected events×{size}×{size}×{frames}"));
-            }
-        };
-        let expected = if modality == Modality::Vil { Element::U8 } else { Element::I16 };
-        if values.element != expected {
-            return wrong(format!("`{modality}` holds {}; expected {expected}", values.element));
+/// The dataset of a modality and its identifiers, where shape and type are SEVIR's.
+fn dense(key: &str, file: &Hdf5File, modality: Modality) -> Result<Dense, Failure> {
+    let values = file.dataset(modality.label())?;
+    let wrong = |detail| Err(Failure { reason: RejectReason::WrongShape, detail: format!("{key}: {detail}") });
+    let (size, frames) = (modality.size() as u64, FRAMES as u64);
+    let events = match values.shape[..] {
+        [events, height, width, times] if (height, width, times) == (size, size, frames) => events,
+        _ => {
+            let found = values.shape_text();
+            return wrong(format!("`{modality}` is {found}; expected events×{size}×{size}×{frames}"));
         }
-        let ids = self.file.dataset(IDS)?;
-        if ids.length() != events {
-            return wrong(format!("`{IDS}` has {} entries for {events} rows of `{modality}`", ids.length()));
-        }
-        let texts = ids.texts(0..events)?;
-        let plain = |text: String| text.trim_matches(['\0', ' ']).into();
-        Ok(Dense { values, ids: texts.into_iter().map(plain).collect() })
+    };
+    let expected = if modality == Modality::Vil { Element::U8 } else { Element::I16 };
+    if values.element != expected {
+        return wrong(format!("`{modality}` holds {}; expected {expected}", values.element));
     }
+    let ids = file.dataset(IDS)?;
+    if ids.length() != events {
+        return wrong(format!("`{IDS}` has {} entries for {events} rows of `{modality}`", ids.length()));
+    }
+    let texts = ids.texts(0..events)?;
+    let plain = |text: String| text.trim_matches(['\0', ' ']).into();
+    Ok(Dense { values, ids: texts.into_iter().map(plain).collect() })
+}
+
+/// Why a run would set aside every event of a file that has a modality of images or radar; `None` where it would not.
+/// `name` is for messages.
+pub fn refusal(name: &str, file: &Hdf5File, modality: Modality) -> Option<String> {
+    dense(name, file, modality).err().map(|failure| failure.detail)
 }
 
 /// A file that is being opened by one thread and waited for by others; empty where a try failed that may yet succeed.

@@ -9,8 +9,9 @@ mod order;
 mod shards;
 mod split;
 
-pub use catalog::{Catalog, Row, SetAside};
+pub use catalog::{Catalog, LATEST, Row, SetAside};
 pub use events::group;
+pub use files::refusal;
 pub use filter::{EventFilter, RANDOM};
 pub use lightning::{COLUMNS as LIGHTNING_COLUMNS, LightningBins, count as count_lightning};
 pub use order::frames_first;

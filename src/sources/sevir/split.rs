@@ -55,7 +55,7 @@ pub enum SplitRule {
     /// The default is as published for SEVIR (Veillette et al. 2020): train < 2019-06-01 ≤ test, of which 2019-01-01 to
     /// 2019-05-31 is held out for validation.
     Date {
-        /// The first moment of validation; where it is not before `test_from` there is no validation.
+        /// The first moment of validation; where it is that of the test there is no validation.
         #[serde(default = "validation_from")]
         validation_from: Moment,
         /// The first moment of the test.
@@ -94,15 +94,18 @@ impl SplitRule {
     /// Whether the rule can be used.
     ///
     /// # Errors
-    /// Shares that are no shares, in words.
+    /// A test that begins before the validation, or shares that are no shares, in words.
     pub fn check(&self) -> Result<(), String> {
-        let SplitRule::Id { validation, test, .. } = *self else { return Ok(()) };
-        if validation >= 0.0 && test >= 0.0 && validation + test <= 1.0 {
-            return Ok(());
+        match *self {
+            SplitRule::Date { validation_from, test_from } if test_from < validation_from => Err(format!(
+                "the test begins at {test_from} and the validation at {validation_from}; expected `test_from` at or \
+                 after `validation_from`: set both, where one is left out it is the published one"
+            )),
+            SplitRule::Id { validation, test, .. } if !is_parted(validation, test) => Err(format!(
+                "shares of {validation} for validation and {test} for the test; expected 0 or more, together at most 1"
+            )),
+            _ => Ok(()),
         }
-        Err(format!(
-            "shares of {validation} for validation and {test} for the test; expected 0 or more, together at most 1"
-        ))
     }
 
     /// The split of an event.
@@ -121,6 +124,11 @@ impl SplitRule {
             }
         }
     }
+}
+
+/// Whether two shares leave none or some for training.
+fn is_parted(validation: f64, test: f64) -> bool {
+    validation >= 0.0 && test >= 0.0 && validation + test <= 1.0
 }
 
 /// The hash of an identifier (FNV-1a, 128 bits: Fowler, Noll and Vo) as a counter.

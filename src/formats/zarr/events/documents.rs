@@ -102,12 +102,13 @@ fn sharded(side: u64, packing: Packing, width: usize) -> Value {
 
 /// What an array says of itself: units as CF has them, what is missing, how a model is given it.
 fn describe(spec: &EventStoreSpec, array: &EventArray) -> Map<String, Value> {
+    let step = array.modality.step();
     let celsius = |channel: &str| {
         json!({"long_name": format!("brightness temperature, {channel}"),
-        "standard_name": "brightness_temperature", "units": "degree_Celsius", "scale_factor": 0.01})
+        "standard_name": "brightness_temperature", "units": "degree_Celsius", "scale_factor": step})
     };
     let own = match array.modality {
-        Modality::Vis => json!({"long_name": "reflectance at 0.64 µm", "units": "1", "scale_factor": 1e-4}),
+        Modality::Vis => json!({"long_name": "reflectance at 0.64 µm", "units": "1", "scale_factor": step}),
         Modality::Ir069 => celsius("6.9 µm (water vapour)"),
         Modality::Ir107 => celsius("10.7 µm (window)"),
         Modality::Vil => json!({"long_name": "vertically integrated liquid, encoded", "units": "1",

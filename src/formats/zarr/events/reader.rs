@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zstd::bulk::Decompressor;
 
 use super::super::ZarrError;
@@ -13,7 +13,7 @@ use super::documents::{FORMAT_VERSION, PRESENT, SCALE, SHIFT, VERSION};
 use super::shard::index_bytes;
 use super::spec::{EventArray, Normalisation, Packing};
 use super::times::FrameTimes;
-use crate::domain::{FRAMES, Modality};
+use crate::domain::{FRAMES, Modality, Moment};
 use crate::storage::ObjectStore;
 
 /// Where each frame of a shard lies: offset and length, `None` where it is not there.
@@ -98,6 +98,7 @@ pub struct EventReader {
     events: usize,
     group: usize,
     packing: Packing,
+    attributes: Map<String, Value>,
     splits: Vec<u8>,
     times: FrameTimes,
     /// By event and array.
@@ -122,6 +123,7 @@ impl EventReader {
             events,
             group,
             packing,
+            attributes: root["attributes"].as_object().cloned().unwrap_or_default(),
             splits: Vec::new(),
             times: FrameTimes::default(),
             present: Vec::new(),
@@ -145,6 +147,30 @@ impl EventReader {
     /// How many events there are.
     pub fn events(&self) -> usize {
         self.events
+    }
+
+    /// Events of a shard.
+    pub fn group(&self) -> usize {
+        self.group
+    }
+
+    /// How frames are packed.
+    pub fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// What the store says of itself.
+    pub fn attributes(&self) -> &Map<String, Value> {
+        &self.attributes
+    }
+
+    /// The time of every event, in their order.
+    ///
+    /// # Errors
+    /// Where the store fails, or they are not there.
+    pub fn times(&self) -> Result<Vec<Moment>, ZarrError> {
+        let bytes = self.whole("time/c/0", self.events * size_of::<u64>())?;
+        Ok(bytes.as_chunks().0.iter().map(|word| Moment(u64::from_le_bytes(*word))).collect())
     }
 
     /// The split of an event, as a position in [`super::SPLITS`].

@@ -66,6 +66,16 @@ pub enum Packing {
     Zstd,
 }
 
+impl Packing {
+    /// The name in pipelines and reports.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Packing::None => "none",
+            Packing::Zstd => "zstd",
+        }
+    }
+}
+
 /// What a reader subtracts from stored numbers and divides the rest by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalisation {
@@ -134,6 +144,12 @@ impl EventStoreSpec {
     pub fn group_of(&self, shard: u64) -> &[CatalogueEvent] {
         let shard = usize::try_from(shard).unwrap_or(usize::MAX);
         self.events.chunks(self.group.max(1)).nth(shard).unwrap_or_default()
+    }
+
+    /// The splits other than `none` that no event belongs to.
+    pub fn empty_splits(&self) -> impl Iterator<Item = &'static str> {
+        let is_empty = |at: &usize| !self.events.iter().any(|entry| usize::from(entry.split) == *at);
+        (1..SPLITS.len()).filter(is_empty).filter_map(|at| SPLITS.get(at).copied())
     }
 
     /// Bytes of one modality of a shard, unpacked.

@@ -32,6 +32,8 @@ pub(super) struct Files<'a> {
     files: BTreeMap<String, File>,
     rows: Vec<(&'a Plan, Entry)>,
     damaged: Option<&'a Plan>,
+    /// The file that is cut short.
+    cut: Option<String>,
 }
 
 /// One file while it is written.
@@ -60,13 +62,14 @@ impl<'a> Files<'a> {
                 ids.entry(name(event, *modality)).or_insert_with(|| (*modality, Vec::new())).1.push(id);
             }
         }
+        let cut = options.flaws.then(|| to_be_cut(&ids, damaged)).transpose()?;
         let mut files = BTreeMap::new();
         for (number, (name, (modality, ids))) in ids.into_iter().enumerate() {
             let path = partial(folder, &name);
             let made = File::create(&path, options, number, modality, &ids);
             files.insert(name, made.map_err(|reason| fault(&path, reason))?);
         }
-        Ok(Files { folder: folder.to_path_buf(), options, files, rows: Vec::new(), damaged })
+        Ok(Files { folder: folder.to_path_buf(), options, files, rows: Vec::new(), damaged, cut })
     }
 
     /// Adds what was observed of an event to every file that it is in.
@@ -111,7 +114,7 @@ impl<'a> Files<'a> {
         Ok(summary)
     }
 
-    /// What is done to which file: an event's bytes are damaged, the last file of an infrared channel is cut short.
+    /// What is done to which file: an event's bytes are damaged, another file is cut short.
     fn flaws(&self, rows: &[(&Plan, Entry)]) -> BTreeMap<String, Flaw> {
         let mut flaws = BTreeMap::new();
         let Some(damaged) = self.damaged else { return flaws };
@@ -120,12 +123,24 @@ impl<'a> Files<'a> {
             let told = format!("{}: the event {} bears another id and its bytes are damaged", entry.file, damaged.id);
             flaws.insert(entry.file.clone(), Flaw { event: Some(entry.index), told });
         }
-        let cut = self.files.iter().rev().find(|(_, file)| file.modality == Modality::Ir107).map(|(name, _)| name);
-        if let Some(name) = cut.filter(|_| self.files.len() > 2) {
+        if let Some(name) = &self.cut {
             flaws.insert(name.clone(), Flaw { event: None, told: format!("{name}: cut short") });
         }
         flaws
     }
+}
+
+/// The last file of a modality that is there: of an infrared channel, else of another one, but not the one of the damaged
+/// event.
+fn to_be_cut(ids: &BTreeMap<String, (Modality, Vec<String>)>, damaged: Option<&Plan>) -> Result<String, SynthError> {
+    let refuse = |reason: &str| SynthError::Options(format!("{reason}, or no flaws"));
+    let damaged = damaged.ok_or_else(|| refuse("no event has VIL to be damaged; expected more events"))?;
+    let damaged = name(damaged, Modality::Vil);
+    let order = [Modality::Ir107, Modality::Ir069, Modality::Vis, Modality::Lght, Modality::Vil];
+    let last = |of: Modality| ids.iter().rev().find(|(name, (modality, _))| *modality == of && **name != damaged);
+    let found = order.into_iter().find_map(last).map(|(name, _)| name.clone());
+    found
+        .ok_or_else(|| refuse("the only file is the damaged one; expected another modality, of which one is cut short"))
 }
 
 impl Drop for Files<'_> {

@@ -17,12 +17,16 @@ use std::path::Path;
 
 use super::{SynthError, origin};
 use crate::domain::{Modality, Moment};
+use crate::sources::sevir::LATEST;
 use files::Files;
 
 /// Where a missing value stands in the files: VIL.
 pub(super) const MISSING_LEVEL: u8 = 255;
 /// Where a missing value stands in the files: infrared and visible light.
 pub(super) const MISSING_NUMBER: i16 = i16::MIN;
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 
 /// How dense values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ pub struct SevirOptions {
     pub storage: SevirStorage,
     /// Whether the catalogue begins with a column without a name.
     pub index_column: bool,
-    /// Whether one event's bytes are damaged and one file is cut short.
+    /// Whether the VIL of one event is damaged and another file is cut short.
     pub flaws: bool,
     /// Write into a folder that holds something else.
     pub force: bool,
@@ -108,12 +112,21 @@ fn check(folder: &Path, options: &SevirOptions) -> Result<(), SynthError> {
     if options.flaws && !options.modalities.contains(&Modality::Vil) {
         return refuse("what is damaged on purpose is VIL; vil is needed among the modalities, or no flaws".into());
     }
-    if options.to.0 <= options.from.0 + 86_400 {
-        return refuse(format!("from {} to {} is not two days", options.from, options.to));
+    if options.to.0 <= options.from.0 + DAY || options.to > LATEST {
+        return refuse(format!(
+            "from {} to {}; expected more than one day between them, from 1970-01-01 to {LATEST} at the latest",
+            options.from, options.to
+        ));
+    }
+    let location = folder.display().to_string();
+    if location.contains("://") {
+        return refuse(format!(
+            "`{location}` is no folder; expected one: HDF5 is written to folders alone, and may be copied to a bucket then"
+        ));
     }
     let is_empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !is_empty && !options.force {
-        let (location, key) = (folder.display().to_string(), "what is in it".to_string());
+        let key = "what is in it".to_string();
         return Err(SynthError::Foreign { location, key, origin: origin(options.seed) });
     }
     Ok(())
