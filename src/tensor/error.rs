@@ -90,7 +90,10 @@ pub enum TensorError {
         expected: &'static str,
     },
     /// Two operands are on different devices; two calls that open a device give two.
-    #[error("{operation} of tensors on {}: expected one device; move one with to_device", both(left, right))]
+    #[error(
+        "{operation} of tensors on {}: expected one device; clone it, or move one with to_device",
+        both(left, right)
+    )]
     Devices {
         /// The operation.
         operation: &'static str,
@@ -157,10 +160,11 @@ pub enum TensorError {
 
 /// Two devices, which may have one name.
 fn both(left: &str, right: &str) -> String {
-    if left != right {
-        return format!("{left} and {right}");
+    if left == right {
+        format!("{left} and another of that name, made by another call")
+    } else {
+        format!("{left} and {right}")
     }
-    format!("two devices, each {left}: a device that is opened twice is two, so clone it instead")
 }
 
 impl TensorError {
