@@ -3,7 +3,7 @@
 use gustfront::tensor::cases::Array;
 use gustfront::tensor::{
     AdamOptions, AdamW, Cpu, Device, GruWeights, Level, Parameter, Penalty, Plateau, Result, Schedule, Tensor,
-    TimeEmbedding, Weighting, clipped_by_global_norm,
+    TimeEmbedding, Weighting, checkpoint, clipped_by_global_norm,
 };
 use serde_json::Value;
 
@@ -401,4 +401,26 @@ fn a_parameter_that_comes_late_begins_with_its_own_first_step() -> Result<()> {
     }
     assert_eq!(both[1].get().to_vec()?, alone[0].get().to_vec()?);
     Ok(())
+}
+
+/// The second run, of a checkpoint inside another too, would work with values that the first one did not have.
+#[test]
+fn a_parameter_that_is_replaced_before_a_checkpoints_second_run_is_refused() -> Result<()> {
+    let two = Tensor::full(&Cpu::device(), [2], 2.0)?;
+    let (x, parameter) = (two.with_gradient(), Parameter::new(two));
+    let run = || {
+        let outer = parameter.clone();
+        let part = move |x: &[Tensor]| {
+            let inner = outer.clone();
+            checkpoint(&[&x[0]], move |x| x[0].mul(&inner.get()))
+        };
+        checkpoint(&[&x], part)?.sum(&[], false)
+    };
+    run()?.backward()?;
+    assert_eq!(parameter.gradient().map(|gradient| gradient.to_vec()), Some(Ok(vec![2.0; 2])));
+    let sum = run()?;
+    parameter.set(parameter.get())?;
+    let told = sum.backward().expect_err("another value").to_string();
+    assert!(told.starts_with("checkpoint: a parameter of [2] was replaced 1 times since"), "{told}");
+    run()?.backward()
 }
