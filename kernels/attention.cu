@@ -1,9 +1,9 @@
 // Attention in f32: softmax(q kT scale + mask) v in tiles of 64 queries and 64 keys, without a table of all products
 // (Dao, "FlashAttention-2", 2023). Blocks of 16 x 16 threads, each with 4 x 4 products of a tile.
 //
-// attention_D          reads q once, keys and values once a tile of queries; writes the result and log-sums once
+// attention_D          reads q once, keys and values once a tile of queries; writes the result and levels once
 // attention_along      sum of dy y of each query; one warp a row; reads both once. For f32 and bf16.
-// attention_queries_D  dq of a tile of queries over all keys; shares are worked out again from the log-sums
+// attention_queries_D  dq of a tile of queries over all keys; shares are worked out again from the levels
 // attention_keys_D     dk and dv of a tile of keys over all queries
 // D is 32, 64 or 128: what sizes are filled up to in shared memory.
 #include "attention.cuh"
@@ -96,7 +96,7 @@ __device__ __forceinline__ float side_fold(float x) {
 }
 
 template <int D, class T>
-__device__ __forceinline__ void attend(const T* q, const T* k, const T* v, const T* mask_from, T* y, float* log_sums,
+__device__ __forceinline__ void attend(const T* q, const T* k, const T* v, const T* mask_from, T* y, float2* levels,
                                        const AttentionSizes& s) {
     SHARED_BYTES(shared);
     Rows<D> queries{reinterpret_cast<float*>(shared)}, keys{queries.at + Rows<D>::FLOATS},
@@ -149,7 +149,8 @@ __device__ __forceinline__ void attend(const T* q, const T* k, const T* v, const
         const int row = tile.first + side_y() + SIDE * i;
         factors[i] = total[i] == 0.0f ? 0.0f : 1.0f / total[i];
         if (side_x() == 0 && row < s.queries)
-            log_sums[tile.head * s.queries + row] = total[i] == 0.0f ? INFINITE : most[i] + logf(total[i]);
+            levels[tile.head * s.queries + row] =
+                total[i] == 0.0f ? make_float2(INFINITE, 0.0f) : make_float2(most[i], logf(total[i]));
     }
     store_rows<D>(sum, factors, y + tile.head * s.queries * s.value_size, tile.first, s.queries, s.value_size);
 }
@@ -158,12 +159,13 @@ __device__ __forceinline__ void attend(const T* q, const T* k, const T* v, const
 template <class T>
 struct Kept {
     const T *q, *k, *v, *mask, *dy;
-    const float *log_sums, *along;
+    const float2* levels;
+    const float* along;
 };
 
 // A share, and the gradient of its score.
-__device__ __forceinline__ float2 share_back(float score, float log_sum, float slope, float along, float scale) {
-    const float share = expf(score - log_sum);
+__device__ __forceinline__ float2 share_back(float score, float2 level, float slope, float along, float scale) {
+    const float share = expf(score - level.x - level.y);
     return make_float2(share, share * (slope - along) * scale);
 }
 
@@ -191,12 +193,13 @@ __device__ __forceinline__ void queries_back(const Kept<T>& kept, T* dq, const A
         for (int i = 0; i < EACH; ++i) {
             const int row = side_y() + SIDE * i, query = tile.first + row;
             const i64 at = tile.head * s.queries + min(query, s.queries - 1);
-            const float log_sum = kept.log_sums[at], along = kept.along[at];
+            const float2 level = kept.levels[at];
+            const float along = kept.along[at];
 #pragma unroll
             for (int j = 0; j < EACH; ++j) {
                 const float score = mask.score(s, scores[i][j], query, first + side_x() + SIDE * j, 1.0f);
                 gradients[row * SHARE_STEP + side_x() + SIDE * j] =
-                    share_back(score, log_sum, of_shares[i][j], along, s.scale).y;
+                    share_back(score, level, of_shares[i][j], along, s.scale).y;
             }
         }
         __syncthreads();
@@ -229,12 +232,13 @@ __device__ __forceinline__ void keys_back(const Kept<T>& kept, T* dk, T* dv, con
         for (int j = 0; j < EACH; ++j) {
             const int query = first + side_x() + SIDE * j;
             const i64 at = tile.head * s.queries + min(query, s.queries - 1);
-            const float log_sum = kept.log_sums[at], along = kept.along[at];
+            const float2 level = kept.levels[at];
+            const float along = kept.along[at];
 #pragma unroll
             for (int i = 0; i < EACH; ++i) {
                 const int row = side_y() + SIDE * i;
                 const float score = mask.score(s, scores[i][j], query, tile.first + row, 1.0f);
-                const float2 both = share_back(score, log_sum, of_shares[i][j], along, s.scale);
+                const float2 both = share_back(score, level, of_shares[i][j], along, s.scale);
                 turned[row * SHARE_STEP + side_x() + SIDE * j] = both.x;
                 of_shares[i][j] = both.y;
             }
@@ -275,19 +279,19 @@ EACH_DTYPE(ALONG)
 
 #define ATTENTION(D)                                                                                               \
     extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 2 : 1) attention_##D##_f32(                    \
-        const float* q, const float* k, const float* v, const float* mask, float* y, float* log_sums,              \
+        const float* q, const float* k, const float* v, const float* mask, float* y, float2* levels,               \
         AttentionSizes s) {                                                                                        \
-        attend<D>(q, k, v, mask, y, log_sums, s);                                                                  \
+        attend<D>(q, k, v, mask, y, levels, s);                                                                    \
     }                                                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_queries_##D##_f32(                          \
-        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float* log_sums, \
+        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float2* levels,  \
         const float* along, float* dq, AttentionSizes s) {                                                         \
-        queries_back<D>(Kept<float>{q, k, v, mask, dy, log_sums, along}, dq, s);                                   \
+        queries_back<D>(Kept<float>{q, k, v, mask, dy, levels, along}, dq, s);                                     \
     }                                                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_keys_##D##_f32(                             \
-        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float* log_sums, \
+        const float* q, const float* k, const float* v, const float* mask, const float* dy, const float2* levels,  \
         const float* along, float* dk, float* dv, AttentionSizes s) {                                              \
-        keys_back<D>(Kept<float>{q, k, v, mask, dy, log_sums, along}, dk, dv, s);                                  \
+        keys_back<D>(Kept<float>{q, k, v, mask, dy, levels, along}, dk, dv, s);                                    \
     }
 ATTENTION(32)
 ATTENTION(64)

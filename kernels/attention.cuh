@@ -2,6 +2,9 @@
 #pragma once
 #include "common.cuh"
 
+// The largest finite number.
+constexpr float LARGEST = 3.40282347e38f;
+
 struct AttentionSizes {
     // How far apart the mask's neighbours lie along (batch, heads, queries, keys).
     i64 mask[4];
@@ -41,7 +44,11 @@ struct Mask {
                                            float unit) const {
         if (query >= s.queries || key >= s.keys || (s.causal && key > query)) return -INFINITE;
         const float scaled = product * (s.scale * unit);
-        return at ? scaled + to_float(at[query * of_query + key * of_key]) * unit : scaled;
+        return at ? scaled + in_units(to_float(at[query * of_query + key * of_key]), unit) : scaled;
+    }
+    // A mask's number times `unit`: where it is finite, the nearest finite one.
+    __device__ __forceinline__ static float in_units(float mask, float unit) {
+        return fabsf(mask) < INFINITE ? fminf(fmaxf(mask * unit, -LARGEST), LARGEST) : mask;
     }
 };
 

@@ -2,16 +2,16 @@
 // columns; tiles of the other operand come one ahead by asynchronous copies; shares never leave registers.
 //
 // attention_D_M          64 M queries a block; reads q once, keys and values once a tile of queries; writes the result
-//                        and log-sums once. Shares times values is two products, of what bf16 holds of a share and of
+//                        and levels once. Shares times values is two products, of what bf16 holds of a share and of
 //                        what it loses, so that the result is rounded once.
-// attention_queries_D    dq of 64 queries over all keys; shares are worked out again from the log-sums
+// attention_queries_D    dq of 64 queries over all keys; shares are worked out again from the levels
 // attention_keys_D       dk and dv of 64 keys over all queries
 // D is 32, 64 or 128: what sizes are filled up to in shared memory.
 #include "attention.cuh"
 #include "mma.cuh"
 
 constexpr int WARPS = 4, THREADS = 32 * WARPS;
-constexpr float LOG2_E = 1.44269504f, LN_2 = 0.69314718f;
+constexpr float LOG2_E = 1.44269504f;
 
 // 2 to the power of x: 2 units in the last place (PTX ISA, ex2.approx).
 __device__ __forceinline__ float power_of_two(float x) {
@@ -228,7 +228,7 @@ __device__ __forceinline__ void share_rows(float (&scores)[N][4], float (&most)[
 
 template <int D, int M, int N>
 __device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16* v, const bf16* mask_from, void* y,
-                                       float* log_sums, const AttentionSizes& s) {
+                                       float2* levels, const AttentionSizes& s) {
     constexpr int QUERIES = 16 * M * WARPS, KEYS = 8 * N;
     typedef Rows<D, KEYS> KeyRows;
     SHARED_BYTES(shared);
@@ -286,7 +286,8 @@ __device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16*
             (half ? factors.y : factors.x) = all == 0.0f ? 0.0f : 1.0f / all;
             const int query = tile.first + row + 16 * m + row_of(2 * half);
             if (threadIdx.x % 4 == 0 && query < s.queries)
-                log_sums[tile.head * s.queries + query] = all == 0.0f ? INFINITE : most[m][half] * LN_2 + logf(all);
+                levels[tile.head * s.queries + query] =
+                    all == 0.0f ? make_float2(INFINITE, 0.0f) : make_float2(most[m][half], log2f(all));
         }
         const i64 start = tile.head * s.queries * s.value_size;
         const int first = tile.first + row + 16 * m;
@@ -300,7 +301,8 @@ __device__ __forceinline__ void attend(const bf16* q, const bf16* k, const bf16*
 // What the gradient is worked out from.
 struct Kept {
     const bf16 *q, *k, *v, *mask, *dy;
-    const float *log_sums, *along;
+    const float2* levels;
+    const float* along;
 };
 
 // Products to shares, and gradients of shares to those of products; `place` is the query and the key of a number, and
@@ -316,7 +318,8 @@ __device__ __forceinline__ void share_back(float (&scores)[N][4], float (&slopes
             const i64 query = head * s.queries + min(at.x, s.queries - 1);
             const float score =
                 plain ? scores[n][i] * (s.scale * LOG2_E) : mask.score(s, scores[n][i], at.x, at.y, LOG2_E);
-            const float share = power_of_two(score - kept.log_sums[query] * LOG2_E);
+            const float2 level = kept.levels[query];
+            const float share = power_of_two(score - level.x - level.y);
             scores[n][i] = share;
             slopes[n][i] = share * (slopes[n][i] - kept.along[query]) * s.scale;
         }
@@ -415,8 +418,8 @@ __device__ __forceinline__ void keys_back(const Kept& kept, bf16* dk, bf16* dv, 
 
 #define ATTENTION(D, M, N)                                                                                           \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_##D##_##M##_bf16(                             \
-        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, void* y, float* log_sums, AttentionSizes s) { \
-        attend<D, M, N>(q, k, v, mask, y, log_sums, s);                                                              \
+        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, void* y, float2* levels, AttentionSizes s) {  \
+        attend<D, M, N>(q, k, v, mask, y, levels, s);                                                                \
     }
 ATTENTION(32, 1, 8)
 ATTENTION(32, 2, 4)
@@ -426,14 +429,14 @@ ATTENTION(128, 1, 4)
 
 #define ATTENTION_BACK(D)                                                                                     \
     extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 3 : 2) attention_queries_##D##_bf16(      \
-        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float* log_sums, \
+        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float2* levels,  \
         const float* along, bf16* dq, AttentionSizes s) {                                                     \
-        queries_back<D>(Kept{q, k, v, mask, dy, log_sums, along}, dq, s);                                     \
+        queries_back<D>(Kept{q, k, v, mask, dy, levels, along}, dq, s);                                       \
     }                                                                                                         \
     extern "C" __global__ void __launch_bounds__(THREADS, D < 128 ? 3 : 2) attention_keys_##D##_bf16(         \
-        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float* log_sums, \
+        const bf16* q, const bf16* k, const bf16* v, const bf16* mask, const bf16* dy, const float2* levels,  \
         const float* along, bf16* dk, bf16* dv, AttentionSizes s) {                                           \
-        keys_back<D>(Kept{q, k, v, mask, dy, log_sums, along}, dk, dv, s);                                    \
+        keys_back<D>(Kept{q, k, v, mask, dy, levels, along}, dk, dv, s);                                      \
     }
 ATTENTION_BACK(32)
 ATTENTION_BACK(64)

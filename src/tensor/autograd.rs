@@ -78,7 +78,9 @@ thread_local! {
     static RECORDING: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Runs something without recording it, so that nothing is kept for gradients.
+/// Runs something without recording it, so that nothing is kept for gradients. It holds on this thread alone: work that
+/// is handed to others is recorded unless it asks for the same there, and a task of the thread pool that this thread begins
+/// while it waits for others is not.
 pub fn no_grad<T>(run: impl FnOnce() -> T) -> T {
     with_recording(false, run)
 }
@@ -117,7 +119,7 @@ impl Node {
     fn accumulate(&self, more: Tensor) -> Result<()> {
         let mut sum = Gradient { rounded: more, exact: None };
         while let Some(held) = self.take_or_put(&sum) {
-            sum = no_grad(|| held.add(&sum))?;
+            sum = held.add(&sum)?;
         }
         Ok(())
     }
@@ -146,11 +148,13 @@ impl Drop for Node {
 }
 
 impl Tensor {
-    /// The same values as a leaf that gathers its gradient. Indices have none: they stay off the tape.
+    /// The same values as a leaf that gathers its gradient. What is on the tape already, such as a result or another
+    /// leaf, stays where it is, as with PyTorch's `requires_grad_`: [`Tensor::detach`] takes it off. Indices have no
+    /// gradient: they stay off the tape.
     pub fn with_gradient(&self) -> Tensor {
         match self.dtype {
-            DType::I32 => self.clone(),
-            DType::F32 | DType::Bf16 => self.on(Node::leaf()),
+            DType::F32 | DType::Bf16 if self.node.is_none() => self.on(Node::leaf()),
+            _ => self.clone(),
         }
     }
 
@@ -159,7 +163,7 @@ impl Tensor {
         Tensor { node: Some(node), ..self.clone() }
     }
 
-    /// The gradient that backward passes gathered in this leaf.
+    /// The gradient that backward passes gathered in this leaf; a result of operations gathers none.
     pub fn gradient(&self) -> Option<Tensor> {
         self.node.as_ref()?.gradient()
     }
@@ -233,10 +237,12 @@ impl Tensor {
             return Err(TensorError::shapes("backward", self.shape, gradient.shape, "a gradient of the same shape"));
         }
         self.expect_same_kind("backward", gradient)?;
-        no_grad(|| flow_back(root, gradient.detach()))
+        flow_back(root, gradient.detach())
     }
 }
 
+/// Everything here is off the tape, so that nothing is recorded: [`no_grad`] would hold, too, for another pass that this
+/// thread begins while it waits for its share of this one.
 fn flow_back(root: &Arc<Node>, gradient: Tensor) -> Result<()> {
     let mut gradients = HashMap::from([(Arc::as_ptr(root), Sum::new(gradient))]);
     for node in users_first(root) {
@@ -322,11 +328,22 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_to_have_a_gradient_stays_on_the_tape() {
+        let x = Tensor::full(&Cpu::device(), [2], 3.0).expect("a value").with_gradient();
+        let square = x.mul(&x).expect("a square").with_gradient();
+        square.with_gradient().sum(&[], false).and_then(|sum| sum.backward()).expect("gradients");
+        assert_eq!(x.with_gradient().gradient().map(|gradient| gradient.to_vec()), Some(Ok(vec![6.0; 2])));
+        let own = square.detach().with_gradient();
+        own.sum(&[], false).and_then(|sum| sum.backward()).expect("gradients");
+        assert_eq!(own.gradient().map(|gradient| gradient.to_vec()), Some(Ok(vec![1.0; 2])));
+    }
+
+    #[test]
     fn parallel_backward_passes_to_one_leaf_end() {
         const PASSES: usize = 64;
         let (done, ended) = mpsc::channel();
         std::thread::spawn(move || {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().expect("threads");
             let parameter = Parameter::new(Tensor::full(&Cpu::device(), [1 << 18], 0.5).expect("a value"));
             pool.install(|| {
                 (0..PASSES).into_par_iter().for_each(|_| {

@@ -89,8 +89,11 @@ pub enum TensorError {
         /// What was expected.
         expected: &'static str,
     },
-    /// Two operands are on different devices.
-    #[error("{operation} of tensors on {left} and {right}: expected one device; move one with to_device")]
+    /// Two operands are on different devices; two calls that open a device give two.
+    #[error(
+        "{operation} of tensors on {}: expected one device; clone it, or move one with to_device",
+        both(left, right)
+    )]
     Devices {
         /// The operation.
         operation: &'static str,
@@ -110,6 +113,19 @@ pub enum TensorError {
         position: usize,
         /// One above the largest index.
         limit: usize,
+    },
+    /// A parameter was replaced between a part's run and its second run, whose gradients would be those of other values.
+    #[error(
+        "{operation}: a parameter of {shape} was replaced {times} times since the part ran: expected the backward pass \
+         before parameters are set"
+    )]
+    Replaced {
+        /// The operation.
+        operation: &'static str,
+        /// The parameter's shape.
+        shape: Shape,
+        /// How often.
+        times: u64,
     },
     /// Nothing was recorded that gradients could flow back through.
     #[error("backward of {0}: nothing was recorded; expected a result of tensors that ask for gradients")]
@@ -140,6 +156,15 @@ pub enum TensorError {
         /// What failed.
         what: String,
     },
+}
+
+/// Two devices, which may have one name.
+fn both(left: &str, right: &str) -> String {
+    if left == right {
+        format!("{left} and another of that name, made by another call")
+    } else {
+        format!("{left} and {right}")
+    }
 }
 
 impl TensorError {

@@ -295,6 +295,11 @@ impl Tensor {
         }
     }
 
+    /// The error that an operand that gets none asks for a gradient, which would vanish without a word.
+    pub(crate) fn expect_no_gradient(&self, operation: &'static str, expected: &'static str) -> Result<()> {
+        if self.wants_gradient() { Err(TensorError::shape(operation, self.shape, expected)) } else { Ok(()) }
+    }
+
     /// The error that operands of `operation` lie on different devices.
     pub(crate) fn expect_same_device(&self, operation: &'static str, other: &Tensor) -> Result<()> {
         if Arc::ptr_eq(&self.device, &other.device) {

@@ -1,5 +1,6 @@
 //! A tensor that training changes.
 
+use std::cell::RefCell;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::autograd::{Node, is_recording};
@@ -28,8 +29,14 @@ impl Parameter {
 
     /// The value, for use in a network: gradients flow back into the parameter, unless it holds indices.
     pub fn get(&self) -> Tensor {
-        let (value, _) = self.value_and_changes();
+        let (value, changes) = self.value_and_changes();
+        USED.with_borrow_mut(|used| used.iter_mut().for_each(|used| used.push((self.clone(), changes))));
         if is_recording() && value.dtype() != DType::I32 { value.on(self.node.clone()) } else { value }
+    }
+
+    /// The value off the tape, where nothing that has a gradient is worked out from it.
+    pub(crate) fn value(&self) -> Tensor {
+        self.value_and_changes().0
     }
 
     /// The value off the tape, and how often it was replaced.
@@ -74,6 +81,41 @@ impl Parameter {
     /// Forgets the gradient.
     pub fn clear_gradient(&self) {
         self.node.clear_gradient();
+    }
+}
+
+thread_local! {
+    /// Where it is noted, what values of parameters were used on this thread.
+    static USED: RefCell<Option<Vec<(Parameter, u64)>>> = const { RefCell::new(None) };
+}
+
+/// Parameters that a part of a network used, and how often each had been replaced by then.
+pub(super) struct Used(Vec<(Parameter, u64)>);
+
+impl Used {
+    /// Runs a part and notes what it uses on this thread.
+    pub(super) fn by<T>(part: impl FnOnce() -> T) -> (T, Used) {
+        /// Puts the former notes back, also where the part unwinds.
+        struct Restore(Option<Vec<(Parameter, u64)>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                USED.set(self.0.take());
+            }
+        }
+        let _restore = Restore(USED.replace(Some(Vec::new())));
+        let result = part();
+        (result, Used(USED.take().unwrap_or_default()))
+    }
+
+    /// The error that one of them was replaced since.
+    pub(super) fn expect_unchanged(&self, operation: &'static str) -> Result<()> {
+        for (parameter, changes) in &self.0 {
+            let (value, now) = parameter.value_and_changes();
+            if now != *changes {
+                return Err(TensorError::Replaced { operation, shape: value.shape(), times: now - changes });
+            }
+        }
+        Ok(())
     }
 }
 

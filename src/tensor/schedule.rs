@@ -56,8 +56,9 @@ impl Schedule {
     /// The rate of a step, counted from 0.
     ///
     /// # Errors
-    /// Where a length or a growth is out of its range: no rate is right then.
+    /// Where a length, a growth, a rate or a factor is out of its range: no rate is right then.
     pub fn rate(&self, base: f64, step: u64) -> Result<f64> {
+        expect_number("a base rate", base)?;
         self.expect_fine()?;
         Ok(self.rate_of(base, step))
     }
@@ -67,16 +68,25 @@ impl Schedule {
         let positive =
             |name: &'static str, found: u64| TensorError::unless(found > 0, NAME, (name, found as f64), "at least 1");
         match self {
-            Schedule::Constant | Schedule::Exponential { .. } => Ok(()),
-            Schedule::Cosine { length, .. } => {
-                TensorError::unless(*length > 0.0, NAME, ("a length", *length), "above 0")
+            Schedule::Constant => Ok(()),
+            Schedule::Exponential { factor } => expect_number("a factor", *factor),
+            Schedule::Cosine { length, least } => {
+                TensorError::unless(*length > 0.0, NAME, ("a length", *length), "above 0")?;
+                expect_number("a least rate", *least)
             }
-            Schedule::WarmRestarts { length, growth, .. } => {
+            Schedule::WarmRestarts { length, growth, least } => {
                 positive("a length", *length)?;
-                positive("a growth", *growth)
+                positive("a growth", *growth)?;
+                expect_number("a least rate", *least)
             }
-            Schedule::Step { length, .. } => positive("a length", *length),
-            Schedule::WarmUp { then, .. } => then.expect_fine(),
+            Schedule::Step { length, factor } => {
+                positive("a length", *length)?;
+                expect_number("a factor", *factor)
+            }
+            Schedule::WarmUp { start, then, .. } => {
+                expect_number("a share at the start", *start)?;
+                then.expect_fine()
+            }
         }
     }
 
@@ -96,6 +106,11 @@ impl Schedule {
             Schedule::WarmUp { length, then, .. } => then.rate_of(base, step - length),
         }
     }
+}
+
+/// The error that a rate, or what one is multiplied by, is none.
+fn expect_number(name: &'static str, found: f64) -> Result<()> {
+    TensorError::unless(found >= 0.0 && found.is_finite(), NAME, (name, found), "a finite number, 0 or more")
 }
 
 fn half_cosine(base: f64, least: f64, share: f64) -> f64 {
@@ -123,7 +138,7 @@ fn run_of(step: u64, length: u64, growth: u64) -> (u64, u64) {
 /// relative threshold and no cool-down.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plateau {
-    /// What the rate is multiplied by.
+    /// What the rate is multiplied by; above 0 and below 1.
     pub factor: f64,
     /// How many times in a row the number may fail to improve.
     pub patience: u64,
@@ -143,8 +158,20 @@ impl Plateau {
         Plateau { factor, patience, threshold: 1e-4, least, best: f64::INFINITY, failed: 0 }
     }
 
-    /// The rate after a number was seen.
-    pub fn observe(&mut self, number: f64, rate: f64) -> f64 {
+    /// The rate after a number was seen; one that is NaN is no better than any.
+    ///
+    /// # Errors
+    /// Where the factor, the threshold or a rate is out of its range.
+    pub fn observe(&mut self, number: f64, rate: f64) -> Result<f64> {
+        let shrinks = self.factor > 0.0 && self.factor < 1.0;
+        TensorError::unless(shrinks, NAME, ("a plateau's factor", self.factor), "above 0 and below 1")?;
+        expect_number("a plateau's threshold", self.threshold)?;
+        expect_number("a least rate", self.least)?;
+        expect_number("a rate", rate)?;
+        Ok(self.rate_after(number, rate))
+    }
+
+    fn rate_after(&mut self, number: f64, rate: f64) -> f64 {
         if number < self.best * (1.0 - self.threshold) {
             (self.best, self.failed) = (number, 0);
         } else {
@@ -183,6 +210,30 @@ mod tests {
         let told = cosine(0.0).rate(1.0, 0).expect_err("no length").to_string();
         assert_eq!(told, "a schedule of rates with a length 0: expected above 0");
         assert_eq!(Schedule::WarmUp { length: 0, start: 0.0, then: Box::new(cosine(1.0)) }.rate(2.0, 0), Ok(2.0));
+    }
+
+    #[test]
+    fn rates_and_factors_that_are_none_are_refused() {
+        for wrong in [f64::NAN, -0.5, f64::INFINITY] {
+            let behind = Box::new(Schedule::Constant);
+            for schedule in [
+                Schedule::Exponential { factor: wrong },
+                Schedule::Step { length: 1, factor: wrong },
+                Schedule::Cosine { length: 1.0, least: wrong },
+                Schedule::WarmRestarts { length: 1, growth: 1, least: wrong },
+                Schedule::WarmUp { length: 1, start: wrong, then: behind },
+            ] {
+                assert!(schedule.rate(1.0, 0).is_err(), "{schedule:?}");
+            }
+            assert!(Schedule::Constant.rate(wrong, 0).is_err());
+            assert!(Plateau::new(0.5, 1, wrong).observe(1.0, 1.0).is_err());
+            assert!(Plateau::new(0.5, 1, 0.0).observe(1.0, wrong).is_err());
+        }
+        for factor in [0.0, 1.0, -0.5, 2.0, f64::NAN] {
+            let told = Plateau::new(factor, 0, 0.0).observe(1.0, 1.0).expect_err("a factor").to_string();
+            assert!(told.ends_with("expected above 0 and below 1"), "{told}");
+        }
+        assert_eq!(Plateau::new(0.5, 0, 0.0).observe(f64::NAN, 1.0), Ok(0.5));
     }
 
     #[test]

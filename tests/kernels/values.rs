@@ -18,8 +18,8 @@ macro_rules! families {
 }
 
 families! {
-    attention conv data diffusion elementwise fft fields graph index loss matmul norm optimiser pool random recurrent reduce resize
-    softmax splat
+    attention conv data diffusion elementwise embedding fft fields graph index loss matmul norm optimiser pool random recurrent
+    reduce resize softmax splat
 }
 
 #[test]

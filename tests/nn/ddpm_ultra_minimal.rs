@@ -174,8 +174,10 @@ fn trained(threads: usize, steps: usize) -> (Vec<u32>, Vec<u64>) {
 
 #[test]
 fn a_training_step_allocates_nothing_after_the_first() {
-    let (_, allocations) = trained(1, 4);
-    assert_eq!(allocations[1..], [allocations[0]; 3]);
+    for threads in [1, 2, 5] {
+        let (_, allocations) = trained(threads, 10);
+        assert_eq!(allocations[1..], [allocations[0]; 9], "{threads} threads");
+    }
 }
 
 /// Steps over images of many sizes: what is held stays near what one of them needs.

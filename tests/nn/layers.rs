@@ -1,6 +1,6 @@
 //! What layers begin with, what they are named, and what they give.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use gustfront::nn::{
@@ -93,6 +93,12 @@ fn running_statistics_follow_batches_in_training_alone() {
     close(values(&norm.running_mean.get()), [0.4, 0.1]);
     close(values(&norm.running_variance.get()), [0.9 + 2.0 / 3.0, 1.3]);
     assert_eq!(norm.batches.get().to_indices().expect("a count"), [1]);
+    // What a checkpoint runs twice moves them twice, and is not refused for it.
+    let (norm, inside) = (Arc::new(norm), x.with_gradient());
+    let held = norm.clone();
+    let sum = tensor::checkpoint(&[&inside], move |x| held.forward(&x[0], Mode::Training)).expect("images");
+    sum.sum(&[], false).and_then(|sum| sum.backward()).expect("gradients");
+    assert_eq!(norm.batches.get().to_indices().expect("a count"), [3]);
     let parameters = builder.parameters();
     assert_eq!(parameters.trained().map(|(name, _)| name).collect::<Vec<_>>(), ["bias", "weight"]);
     assert_eq!(parameters.count(), 4);

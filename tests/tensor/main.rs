@@ -9,6 +9,8 @@ mod reference;
 mod spatial;
 mod special;
 mod steps;
+mod stored;
+mod threads;
 mod training;
 mod values;
 

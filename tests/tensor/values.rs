@@ -50,34 +50,9 @@ fn every_case_rounds_once_in_bf16() {
     }
 }
 
-#[test]
-fn threads_do_not_show_in_the_bits() {
-    for level in Level::available() {
-        let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| bits_of_every_case(level))
-        };
-        let (one, five) = (run(1), run(5));
-        for ((name, one), (_, five)) in one.iter().zip(&five) {
-            assert_eq!(one, five, "{name} {level:?}");
-        }
-    }
-}
-
-fn bits_of_every_case(level: Level) -> Vec<(String, Vec<u32>)> {
-    let device = Cpu::with_level(level);
-    let results = compared().map(|(case, ..)| {
-        let inputs = case.tensors(&device, DType::F32, Layout::Channels).expect("inputs");
-        let found = (case.run)(&inputs).expect("results");
-        let bits = found.iter().flat_map(|x| x.to_vec().expect("values")).map(f32::to_bits).collect();
-        (case.name, bits)
-    });
-    results.collect()
-}
-
 /// Cases that indices may be given to: cropping moves elements, whatever they are; cases of neighbours make numbers of
-/// indices themselves, so that points may lie on few places; and random numbers read no input.
-const FOR_INDICES: &[&str] = &["resize/crop", "graph/neighbours", "random/normal", "random/uniform"];
+/// indices themselves, so that points may lie on few places; and random numbers and embeddings read no input.
+const FOR_INDICES: &[&str] = &["resize/crop", "graph/neighbours", "random/normal", "random/uniform", "embedding/"];
 
 /// Every input of numbers of every case, given as indices: kernels would read their bits as f32.
 #[test]
@@ -162,4 +137,19 @@ fn gradients_of_another_kind_are_refused() {
     assert!(matches!(y.backward_with(&indices), Err(TensorError::DTypes { .. })));
     let elsewhere = Tensor::zeros(&Cpu::device(), [2]).expect("zeros");
     assert!(matches!(y.backward_with(&elsewhere), Err(TensorError::Devices { .. })));
+}
+
+/// Two calls that open a device give two of one name, and an operation tells the name it was called by.
+#[test]
+fn errors_tell_two_devices_of_one_name_and_the_operation_that_was_called() {
+    let device = Cpu::device();
+    let table = Tensor::zeros(&device, [3, 2]).expect("a table");
+    let error = table.add(&Tensor::zeros(&Cpu::device(), [3, 2]).expect("zeros")).expect_err("two devices").to_string();
+    assert!(error.starts_with("add of tensors on cpu ("), "{error}");
+    assert!(error.contains(") and another of that name, made by another call: expected one device"), "{error}");
+    let index = |value: i32| Tensor::indices(&device, [1], &[value]).expect("an index");
+    let error = table.embedding(&index(3)).expect_err("three rows").to_string();
+    assert!(error.starts_with("embedding: the index 3 at position 0"), "{error}");
+    let error = table.index_select(0, &index(-1)).expect_err("a negative index").to_string();
+    assert!(error.starts_with("index_select: the index -1 at position 0"), "{error}");
 }

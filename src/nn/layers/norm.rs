@@ -153,7 +153,7 @@ impl BatchNorm2d {
         if mode == Mode::Evaluation {
             return x.batch_norm(&self.running_mean.get(), &self.running_variance.get(), self.epsilon, tail);
         }
-        let before = no_grad(|| self.running());
+        let before = self.running();
         let normed = x.batch_norm_training(&before.mean, &before.variance, self.momentum, self.epsilon, tail)?;
         no_grad(|| self.follow(before, normed.running_mean, normed.running_variance))?;
         Ok(normed.output)
@@ -163,9 +163,9 @@ impl BatchNorm2d {
         let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         Running {
             replaced: *replaced,
-            mean: self.running_mean.get(),
-            variance: self.running_variance.get(),
-            batches: self.batches.get(),
+            mean: self.running_mean.value(),
+            variance: self.running_variance.value(),
+            batches: self.batches.value(),
         }
     }
 

@@ -7,11 +7,17 @@ use crate::tensor::ops::attention::{AttentionOptions, MultiHead};
 /// softmax(q · kᵀ · scale + mask) · v, zeros where all is hidden.
 fn attention(q: &Array, k: &Array, v: &Array, mask: Option<&Array>, causal: bool, scale: f64) -> Array {
     let (keys, size) = (k.shape[2], k.shape[3]);
-    let shares = Array::from_fn(&[q.shape[0], q.shape[1], q.shape[2], keys], |at| {
+    let scores = Array::from_fn(&[q.shape[0], q.shape[1], q.shape[2], keys], |at| {
         let product: f64 = (0..size).map(|d| q.at(&[at[0], at[1], at[2], d]) * k.at(&[at[0], at[1], at[3], d])).sum();
         let hidden = if causal && at[3] > at[2] { f64::NEG_INFINITY } else { 0.0 };
-        (product * scale + mask.map_or(0.0, |mask| mask.at(at)) + hidden).exp()
+        product * scale + mask.map_or(0.0, |mask| mask.at(at)) + hidden
     });
+    let rows = scores.values.chunks(keys.max(1)).flat_map(|row| {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let level = if most == f64::NEG_INFINITY { 0.0 } else { most };
+        row.iter().map(move |score| (score - level).exp())
+    });
+    let shares = Array { values: rows.collect(), ..scores };
     Array::from_fn(&[q.shape[0], q.shape[1], q.shape[2], v.shape[3]], |at| {
         let share = |key: usize| shares.at(&[at[0], at[1], at[2], key]);
         let total: f64 = (0..keys).map(share).sum();
@@ -37,6 +43,19 @@ fn single((sizes, causal, mask): Sizes) -> Case {
     };
     let plain = move |x: &[Array]| vec![attention(&x[0], &x[1], &x[2], x.get(3), causal, 1.0 / (size as f64).sqrt())];
     Case::new(format!("attention/{sizes:?} causal {causal} mask {mask:?}"), inputs, run, plain).within(1e-5, 4e-6)
+}
+
+/// All keys under one number, beside which neither f32 nor f64 holds a product: the mean of the values.
+fn masked_alike(low: f64, keys: usize) -> Case {
+    let constant = |shape: &[usize]| Input::normal(shape).constant();
+    let [q, k, v] = [constant(&[1, 1, 5, 3]), constant(&[1, 1, keys, 3]), Input::normal(&[1, 1, keys, 4])];
+    let inputs = vec![q, k, v, Input::between(&[5, 1], low, low).constant()];
+    let run = |x: &[Tensor]| {
+        let options = AttentionOptions { mask: Some(&x[3]), ..AttentionOptions::default() };
+        Ok(vec![x[0].attention(&x[1], &x[2], options)?])
+    };
+    let plain = |x: &[Array]| vec![attention(&x[0], &x[1], &x[2], x.get(3), false, 1.0 / 3f64.sqrt())];
+    Case::new(format!("attention/{keys} keys masked by {low:e}"), inputs, run, plain)
 }
 
 /// x (batch, length, inputs) · wᵀ + bias, by rows of w from `first` on.
@@ -108,6 +127,7 @@ pub(super) fn cases() -> Vec<Case> {
     ];
     let mut cases: Vec<Case> = sizes.into_iter().map(single).collect();
     cases.extend([multi_head(false), multi_head(true), shares(false), shares(true)]);
+    cases.extend([masked_alike(-1e30, 7), masked_alike(-3e38, 205)]);
     let inputs = vec![Input::normal(&[1, 8, 2304, 64]); 3];
     let operations = 4.0 * 8.0 * 2304.0 * 2304.0 * 64.0;
     let run = |x: &[Tensor]| Ok(vec![x[0].attention(&x[1], &x[2], AttentionOptions::default())?]);

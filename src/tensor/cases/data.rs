@@ -1,7 +1,7 @@
 //! Fields before and after a model.
 
 use super::{Array, Case, Input};
-use crate::tensor::{Quality, Result, SparseMap, Tensor};
+use crate::tensor::{Bins, Quality, Result, SparseMap, Tensor};
 
 /// A map of 5·7 points to 3·4: each target takes three points, the last none.
 fn taps(target: usize) -> Vec<(usize, f64)> {
@@ -49,8 +49,24 @@ fn standardise(shape: &[usize], inverse: bool) -> Case {
     Case::new(format!("data/standardise {shape:?} inverse {inverse}"), inputs, run, plain)
 }
 
+/// Points in bins of widths that bf16 holds: those on a border are the same ones in f64.
+fn binned() -> Case {
+    let bins = Bins { origin: [0.5, 4.0, 0.5], step: [1.0, -0.5, 2.0], count: [3, 7, 2] };
+    let plain = move |x: &[Array]| {
+        let lies_in = |point: &[f64], bin: &[usize]| {
+            let axes = [point[2], point[1], point[0]].into_iter().zip(bins.origin).zip(bins.step).zip(bin);
+            let mut axes = axes.map(|(((at, origin), step), bin)| ((at - f64::from(origin)) / f64::from(step), bin));
+            axes.all(|(at, bin)| at.floor() == *bin as f64)
+        };
+        let count = |bin: &[usize]| x[0].values.chunks(3).filter(|point| lies_in(point, bin)).count() as f64;
+        vec![Array::from_fn(&bins.count, count)]
+    };
+    let points = vec![Input::between(&[90, 3], 0.0, 5.0).constant()];
+    Case::new("data/binned", points, move |x| Ok(vec![x[0].binned(bins)?]), plain)
+}
+
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = vec![regrid(3), regrid(18)];
+    let mut cases = vec![regrid(3), regrid(18), binned()];
     for inverse in [false, true] {
         cases.extend([&[2, 3, 5, 7][..], &[4, 3], &[1, 1, 2, 3, 5]].map(|shape| standardise(shape, inverse)));
     }

@@ -1,7 +1,8 @@
-//! One list of cases for every operation: its values, its gradient and its speed are all tested on it.
+//! One list of cases for all operations: what they give, and the gradients of those that have one, are tested on it, and
+//! the speed of those that take the time is measured on it.
 //!
 //! A case names its inputs and runs the operation; beside it stands the plain loop in f64 that says what is right.
-//! Gradients are right where they equal differences of the plain loop.
+//! Gradients are right where they equal differences of the plain loop. Cases for speed alone have no plain loop.
 
 mod conv;
 mod attention;
@@ -11,6 +12,7 @@ mod norm;
 mod reduce;
 mod softmax;
 mod data;
+mod embedding;
 mod fields;
 mod fft;
 mod graph;
@@ -90,6 +92,7 @@ pub fn all() -> Vec<Case> {
         norm::cases(),
         attention::cases(),
         data::cases(),
+        embedding::cases(),
         fields::cases(),
         fft::cases(),
         graph::cases(),

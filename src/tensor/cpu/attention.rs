@@ -3,7 +3,7 @@
 //! The loops of Dao, "FlashAttention-2" (2023), on packed keys and values; the gradient of the queries is summed over
 //! fixed runs of keys, one run after the other.
 
-use std::f32::consts::{LN_2, LOG2_E};
+use std::f32::consts::LOG2_E;
 
 use rayon::prelude::*;
 
@@ -52,23 +52,23 @@ impl Attention for Cpu {
             self.pack_heads(heads, sizes.keys, sizes.value_size, |head| problem.values(head))?,
         ];
         let mut result = self.take(heads * sizes.queries * sizes.value_size)?;
-        let mut log_sums = self.take(heads * sizes.queries)?;
-        let to = [&mut result, &mut log_sums].map(|block| Apart::new(block.values_mut()));
-        let scratch = || self.take(QUERIES * (sizes.size + KEYS + 2));
+        let mut levels = self.take(2 * heads * sizes.queries)?;
+        let to = [&mut result, &mut levels].map(|block| Apart::new(block.values_mut()));
+        let scratch = || self.scratch([QUERIES * (sizes.size + KEYS + 2)]);
         let blocks = sizes.queries.div_ceil(QUERIES);
-        (0..heads * blocks).into_par_iter().try_for_each_init(scratch, |scratch, task| -> Result<()> {
+        (0..heads * blocks).into_par_iter().try_for_each_init(scratch, |[scratch], task| -> Result<()> {
             let (head, first) = (task / blocks, task % blocks * QUERIES);
             let scratch = ready(scratch)?.values_mut();
             self.level.launch(Forward::new(&problem, [head, first], &panels, &to, scratch));
             Ok(())
         })?;
         let dtype = if sizes.wide { DType::F32 } else { queries.dtype };
-        Ok([self.finish(result, dtype)?, self.finish(log_sums, DType::F32)?])
+        Ok([self.finish(result, dtype)?, self.finish(levels, DType::F32)?])
     }
 
     fn attention_grad(&self, kept: &AttentionKept<'_>, dy: Slice<'_>, sizes: &AttentionSizes) -> Result<[Buffer; 3]> {
         let problem = self.problem([kept.queries, kept.keys, kept.values], kept.mask, sizes)?;
-        let (result, log_sums, dy) = (self.read(kept.result)?, self.read(kept.log_sums)?, self.read(dy)?);
+        let (result, levels, dy) = (self.read(kept.result)?, self.read(kept.levels)?, self.read(dy)?);
         let heads = sizes.batch * sizes.heads;
         let most = sizes.keys.div_ceil(2 * KEYS).max(1);
         let runs = TASKS.div_ceil(heads.max(1)).clamp(1, most);
@@ -78,13 +78,13 @@ impl Attention for Cpu {
         let to = [&mut dq, &mut dk, &mut dv].map(|block| Apart::new(block.values_mut()));
         let len = Back::scratch_len(sizes, run, panel_width(self.level));
         (0..heads * runs).into_par_iter().try_for_each_init(
-            || self.take(len),
-            |scratch, task| -> Result<()> {
+            || self.scratch([len]),
+            |[scratch], task| -> Result<()> {
                 let (head, index) = (task % heads, task / heads);
                 let keys = (index * run).min(sizes.keys)..((index + 1) * run).min(sizes.keys);
-                let (result, log_sums, dy, to) = (&*result, &*log_sums, &*dy, &to);
+                let (result, levels, dy, to) = (&*result, levels.as_chunks().0, &*dy, &to);
                 let (dq_start, scratch) = (index * kept.queries.len, ready(scratch)?.values_mut());
-                self.level.launch(Back { problem: &problem, result, log_sums, dy, head, keys, dq_start, scratch, to });
+                self.level.launch(Back { problem: &problem, result, levels, dy, head, keys, dq_start, scratch, to });
                 Ok(())
             },
         )?;
@@ -171,10 +171,16 @@ impl Problem<'_> {
         let (batch, head) = (head / self.sizes.heads, head % self.sizes.heads);
         let start = batch * of_batch + head * of_head + query * of_query + first * of_key;
         match of_key {
-            0 => products.iter_mut().for_each(|x| *x = *x * scale + mask[start] * LOG2_E),
-            _ => products.iter_mut().zip(&mask[start..]).for_each(|(x, mask)| *x = *x * scale + mask * LOG2_E),
+            0 => products.iter_mut().for_each(|x| *x = *x * scale + to_base_2(mask[start])),
+            _ => products.iter_mut().zip(&mask[start..]).for_each(|(x, mask)| *x = *x * scale + to_base_2(*mask)),
         }
     }
+}
+
+/// A mask's logarithm to base e as one to base 2: where it is finite, the nearest finite one.
+#[inline(always)]
+fn to_base_2(mask: f32) -> f32 {
+    if mask.is_finite() { (mask * LOG2_E).clamp(f32::MIN, f32::MAX) } else { mask }
 }
 
 /// One block of queries against all keys.
@@ -193,7 +199,7 @@ struct Forward<'a> {
     /// The sum of its shares so far.
     total: &'a mut [f32],
     to: &'a mut [f32],
-    log_sums: &'a mut [f32],
+    levels: &'a mut [f32],
 }
 
 impl<'a> Forward<'a> {
@@ -201,15 +207,15 @@ impl<'a> Forward<'a> {
         problem: &'a Problem<'a>,
         [head, first]: [usize; 2],
         [key_panels, value_panels]: &'a [Block; 2],
-        [to, log_sums]: &'a [Apart<'a, f32>; 2],
+        [to, levels]: &'a [Apart<'a, f32>; 2],
         scratch: &'a mut [f32],
     ) -> Self {
         let sizes = &problem.sizes;
         let rows = QUERIES.min(sizes.queries - first);
         let start = head * sizes.queries + first;
         // SAFETY: each task has queries of its own.
-        let (to, log_sums) =
-            unsafe { (to.part(start * sizes.value_size, rows * sizes.value_size), log_sums.part(start, rows)) };
+        let (to, levels) =
+            unsafe { (to.part(start * sizes.value_size, rows * sizes.value_size), levels.part(2 * start, 2 * rows)) };
         let (queries, rest) = scratch.split_at_mut(QUERIES * sizes.size);
         let (shares, rest) = rest.split_at_mut(QUERIES * KEYS);
         let (most, total) = rest.split_at_mut(QUERIES);
@@ -219,7 +225,7 @@ impl<'a> Forward<'a> {
         };
         let (key_panels, value_panels) = (of_head(key_panels), of_head(value_panels));
         let (most, total) = (&mut most[..rows], &mut total[..rows]);
-        Forward { problem, head, first, key_panels, value_panels, queries, shares, most, total, to, log_sums }
+        Forward { problem, head, first, key_panels, value_panels, queries, shares, most, total, to, levels }
     }
 
     /// The products of the queries and `count` keys from `key` on.
@@ -275,16 +281,16 @@ impl<'a> Forward<'a> {
         of_values.run::<T>(self.to, sizes.value_size, true);
     }
 
-    /// Divides by the sums of shares, and notes their logarithms.
+    /// Divides by the sums of shares, and notes the levels, to base 2.
     #[inline(always)]
     fn finish(self) {
         let value_size = self.problem.sizes.value_size;
-        for (row, log_sum) in self.log_sums.iter_mut().enumerate() {
-            let (scale, log) = match self.total[row] {
-                0.0 => (0.0, f32::INFINITY),
-                total => (1.0 / total, self.most[row] * LN_2 + ln(total)),
+        for (row, level) in self.levels.as_chunks_mut().0.iter_mut().enumerate() {
+            let scale;
+            (scale, *level) = match self.total[row] {
+                0.0 => (0.0, [f32::INFINITY, 0.0]),
+                total => (1.0 / total, [self.most[row], ln(total) * LOG2_E]),
             };
-            *log_sum = log;
             self.to[row * value_size..][..value_size].iter_mut().for_each(|to| *to *= scale);
         }
     }

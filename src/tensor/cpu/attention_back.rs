@@ -1,6 +1,5 @@
-//! The gradient of attention: shares are worked out again from the logarithms of their sums.
+//! The gradient of attention: shares are worked out again from the levels of the queries.
 
-use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use crate::tensor::ops::attention::AttentionSizes;
@@ -14,7 +13,7 @@ use super::vector::{Kernel, Vector};
 pub(super) struct Back<'a> {
     pub(super) problem: &'a Problem<'a>,
     pub(super) result: &'a [f32],
-    pub(super) log_sums: &'a [f32],
+    pub(super) levels: &'a [[f32; 2]],
     pub(super) dy: &'a [f32],
     pub(super) head: usize,
     pub(super) keys: Range<usize>,
@@ -159,7 +158,7 @@ impl<'a> Back<'a> {
     #[inline(always)]
     fn share(&self, part: &Part, held: &mut Scratch<'_>) {
         let (problem, first) = (self.problem, self.keys.start + part.key);
-        let log_sums = &self.log_sums[self.head * problem.sizes.queries..];
+        let levels = &self.levels[self.head * problem.sizes.queries..];
         let lines = held.shares.chunks_exact_mut(KEYS).zip(held.gradients.chunks_exact_mut(KEYS));
         for ((query, (shares, gradients)), along) in part.queries.clone().zip(lines).zip(&*held.along) {
             let seen = problem.visible(query, first, first + part.count);
@@ -167,7 +166,7 @@ impl<'a> Back<'a> {
             gradients[seen..].fill(0.0);
             let (shares, gradients) = (&mut shares[..seen], &mut gradients[..seen]);
             problem.score(self.head, query, first, shares);
-            problem.rows.gradients(shares, gradients, log_sums[query] * LOG2_E, *along, problem.sizes.scale);
+            problem.rows.gradients(shares, gradients, levels[query], *along, problem.sizes.scale);
         }
     }
 

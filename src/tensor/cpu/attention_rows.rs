@@ -35,13 +35,13 @@ impl Rows {
         old
     }
 
-    /// Makes scores shares with a known logarithm of their sum, and the gradients of shares those of the products.
+    /// Makes scores shares from a known level, and the gradients of shares those of the products.
     #[inline(always)]
-    pub(super) fn gradients(self, scores: &mut [f32], gradients: &mut [f32], log_sum: f32, along: f32, scale: f32) {
+    pub(super) fn gradients(self, scores: &mut [f32], gradients: &mut [f32], level: [f32; 2], along: f32, scale: f32) {
         if self.fused {
-            back::<true>(scores, gradients, log_sum, along, scale);
+            back::<true>(scores, gradients, level, along, scale);
         } else {
-            back::<false>(scores, gradients, log_sum, along, scale);
+            back::<false>(scores, gradients, level, along, scale);
         }
     }
 }
@@ -65,9 +65,15 @@ fn powers<const FUSED: bool>(scores: &mut [f32], level: f32) -> f32 {
 }
 
 #[inline(always)]
-fn back<const FUSED: bool>(scores: &mut [f32], gradients: &mut [f32], log_sum: f32, along: f32, scale: f32) {
+fn back<const FUSED: bool>(
+    scores: &mut [f32],
+    gradients: &mut [f32],
+    [most, log_sum]: [f32; 2],
+    along: f32,
+    scale: f32,
+) {
     for (share, gradient) in scores.iter_mut().zip(gradients) {
-        *share = power_of_two::<FUSED>(*share - log_sum);
+        *share = power_of_two::<FUSED>(*share - most - log_sum);
         *gradient = *share * (*gradient - along) * scale;
     }
 }

@@ -187,13 +187,15 @@ impl Cpu {
         match form {
             Form::Depthwise => self.level.launch(DepthwiseRows { plan, x, weights, bias, rows, y, finish }),
             Form::Direct => {
-                let mut copied = self.take(plan.copy_len())?;
+                let [copied] = self.scratch([plan.copy_len()]);
+                let mut copied = copied?;
                 let copied = copied.values_mut();
                 self.level.launch(Rows { plan, x, panels: weights, bias, rows, y, copied, finish });
             }
             Form::Winograd => {
                 let vector = self.level.width();
-                let mut scratch = self.take(winograd::scratch_len(plan, &source, rows.len(), vector))?;
+                let [scratch] = self.scratch([winograd::scratch_len(plan, &source, rows.len(), vector)]);
+                let mut scratch = scratch?;
                 let scratch = scratch.values_mut();
                 self.level.launch(winograd::Rows {
                     plan,
@@ -273,8 +275,8 @@ impl Cpu {
         parts.each().into_par_iter().enumerate().try_for_each(|(task, sums)| -> Result<()> {
             let (part, group) = (task / per_part, task % per_part / plan.blocks.len());
             let block = &plan.blocks[task % plan.blocks.len()];
-            let [packed, copied] = pieces.scratch_len(block.width);
-            let (mut packed, mut copied) = (self.take(packed)?, self.take(copied)?);
+            let [packed, copied] = self.scratch(pieces.scratch_len(block.width));
+            let (mut packed, mut copied) = (packed?, copied?);
             let (packed, copied) = (packed.values_mut(), copied.values_mut());
             self.level.launch(Sums { pieces: &pieces, x, dy, part, group, block, sums, packed, copied });
             Ok(())
@@ -310,7 +312,8 @@ impl Cpu {
         let biases_of_parts = biases.as_slice_mut::<f64>().par_chunks_exact_mut(channels);
         let tasks = parts.each().into_par_iter().zip(biases_of_parts).enumerate();
         tasks.try_for_each(|(part, (sums, bias))| -> Result<()> {
-            let mut scratch = self.take(winograd::weight::scratch_len(plan, &source))?;
+            let [scratch] = self.scratch([winograd::weight::scratch_len(plan, &source)]);
+            let mut scratch = scratch?;
             let scratch = scratch.values_mut();
             self.level.launch(winograd::weight::Sums { plan, source, dy, part, sums, bias, scratch });
             Ok(())

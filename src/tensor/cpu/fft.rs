@@ -125,8 +125,8 @@ impl Cpu {
     /// and A and B are each their own mirrored conjugates.
     fn rows_forward(&self, plan: &Plan, rows: &[f32], to: &mut [Number], sizes: Fft2) -> Result<()> {
         let (columns, half) = (sizes.columns, sizes.columns_out());
-        let mut row = self.take(2 * columns)?;
-        let mut scratch = self.take(2 * plan.get_inplace_scratch_len())?;
+        let [row, scratch] = self.scratch([2 * columns, 2 * plan.get_inplace_scratch_len()]);
+        let (mut row, mut scratch) = (row?, scratch?);
         for (rows, to) in rows.chunks(2 * columns).zip(to.chunks_mut(2 * half)) {
             let (a, b) = rows.split_at(columns);
             let row = row.as_slice_mut::<Number>();
@@ -150,8 +150,8 @@ impl Cpu {
     /// Real rows of a few half spectra, two rows a transform, as [`Cpu::rows_forward`] has it.
     fn rows_inverse(&self, plan: &Plan, rows: &[Number], to: &mut [f32], sizes: Fft2) -> Result<()> {
         let (columns, half) = (sizes.columns, sizes.columns_out());
-        let mut row = self.take(2 * columns)?;
-        let mut scratch = self.take(2 * plan.get_inplace_scratch_len())?;
+        let [row, scratch] = self.scratch([2 * columns, 2 * plan.get_inplace_scratch_len()]);
+        let (mut row, mut scratch) = (row?, scratch?);
         for (rows, to) in rows.chunks(2 * half).zip(to.chunks_mut(2 * columns)) {
             let (a, b) = rows.split_at(half);
             let row = row.as_slice_mut::<Number>();
@@ -181,8 +181,8 @@ impl Cpu {
         (0..sizes.batch * strips).into_par_iter().try_for_each(|task| {
             let columns = task % strips * COLUMNS..(task % strips * COLUMNS + COLUMNS).min(half);
             let rows = task / strips * sizes.rows..(task / strips + 1) * sizes.rows;
-            let mut strip = self.take(2 * columns.len() * sizes.rows)?;
-            let mut scratch = self.take(2 * plan.get_inplace_scratch_len())?;
+            let [strip, scratch] = self.scratch([2 * columns.len() * sizes.rows, 2 * plan.get_inplace_scratch_len()]);
+            let (mut strip, mut scratch) = (strip?, scratch?);
             let strip = strip.as_slice_mut::<Number>();
             for (i, row) in rows.clone().enumerate() {
                 // SAFETY: no other task is given these columns of these rows.

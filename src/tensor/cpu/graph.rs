@@ -30,7 +30,8 @@ impl Graphs for Cpu {
         let mut block = self.take(batch * points * count)?;
         let tasks = block.as_slice_mut::<i32>().par_chunks_mut((NODES * count).max(1)).enumerate();
         tasks.try_for_each(|(task, to)| -> Result<()> {
-            let mut distances = self.take(2 * points)?;
+            let [distances] = self.scratch([2 * points]);
+            let mut distances = distances?;
             let distances = distances.as_slice_mut::<f64>();
             for (node, to) in to.chunks_exact_mut(count).enumerate() {
                 let (set, node) = ((task * NODES + node) / points, (task * NODES + node) % points);

@@ -177,7 +177,7 @@ impl Cpu {
         let scratch = [packed_len(sizes.inner.min(DEPTH), rows, WHOLE), right];
         let least = (WORTH_A_TASK / (rows * columns * sizes.inner.div_ceil(*parts)).max(1)).max(1);
         (0..jobs).into_par_iter().with_min_len(least).try_for_each_init(
-            || scratch.map(|len| self.take(len)),
+            || self.scratch(scratch),
             |[left, right], job| {
                 let (left, right) = (ready(left)?.values_mut(), ready(right)?.values_mut());
                 self.level.launch(Job { plan, job, left, right });

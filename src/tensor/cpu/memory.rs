@@ -1,4 +1,5 @@
-//! Host memory that is used again: after the first step of a loop nothing is asked of the system.
+//! Host memory that is used again: after the first step of a loop no memory of tensors, nor scratch of tasks, is asked of
+//! the system, for any number of threads. What is small stays with the heap: shapes, the tape's nodes, taps of resizing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
@@ -35,12 +36,16 @@ const TOO_LARGE: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     state: Mutex<State>,
+    /// Held while scratch is put in for every thread.
+    filling: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// By their lines; of one size the one that waits longest is in front.
     free: BTreeMap<usize, VecDeque<Waiting>>,
+    /// How many blocks of a size tasks hold as scratch.
+    scratch: BTreeMap<usize, usize>,
     usage: MemoryUse,
     /// Blocks that have come back so far.
     returned: u64,
@@ -58,6 +63,8 @@ struct Waiting {
 pub struct Block {
     lines: Box<[Line]>,
     bytes: usize,
+    /// Whether a task holds it as scratch.
+    scratch: bool,
     pool: Arc<Pool>,
 }
 
@@ -70,7 +77,44 @@ impl Pool {
             Some(lines) => lines,
             None => pool.grow(size, bytes)?,
         };
-        Ok(Block { lines, bytes, pool: pool.clone() })
+        Ok(Block { lines, bytes, scratch: false, pool: pool.clone() })
+    }
+
+    /// Memory for a task of a parallel loop, of so many bytes each. The first task asks the system for as much as all
+    /// threads can hold at once: what a loop asks for does not depend on how its tasks fall to threads.
+    pub(super) fn scratch<const N: usize>(pool: &Arc<Pool>, bytes: [usize; N]) -> [Result<Block>; N] {
+        let sizes = bytes.map(|bytes| size_class(bytes.div_ceil(LINE)));
+        bytes.map(|bytes| {
+            let size = size_class(bytes.div_ceil(LINE));
+            let each = sizes.iter().filter(|other| **other == size).count();
+            Pool::lent(pool, bytes, each * rayon::current_num_threads())
+        })
+    }
+
+    /// A block of which `enough` can be lent at once.
+    fn lent(pool: &Arc<Pool>, bytes: usize, enough: usize) -> Result<Block> {
+        let size = size_class(bytes.div_ceil(LINE));
+        let lend = || {
+            let lines = pool.lock().lend(size, enough)?;
+            Some(Block { lines, bytes, scratch: true, pool: pool.clone() })
+        };
+        if let Some(block) = lend() {
+            return Ok(block);
+        }
+        let _filling = pool.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another task may have put them in by now.
+        lend().map_or_else(|| Pool::fill(pool, bytes, enough), Ok)
+    }
+
+    /// The same, once as many are there.
+    fn fill(pool: &Arc<Pool>, bytes: usize, enough: usize) -> Result<Block> {
+        let size = size_class(bytes.div_ceil(LINE));
+        let lent = pool.lock().scratch.get(&size).copied().unwrap_or_default();
+        let mut block = Pool::take(pool, bytes)?;
+        let _others = (lent + 1..enough).map(|_| Pool::take(pool, bytes)).collect::<Result<Vec<_>>>()?;
+        block.scratch = true;
+        *pool.lock().scratch.entry(size).or_default() += 1;
+        Ok(block)
     }
 
     /// New memory of the system, for which what waited longest makes room; where the system has none left, all that
@@ -111,12 +155,26 @@ impl Pool {
 impl State {
     /// Memory that waits to be used again: of a size, or a little more where that much could not be added to the pool.
     fn find(&mut self, size: usize) -> Option<Box<[Line]>> {
-        let largest = if self.excess(size) == 0 { size } else { TOO_LARGE * size };
-        let (_, waiting) = self.free.range_mut(size..=largest).find(|(_, waiting)| !waiting.is_empty())?;
+        let fitting = size..=self.largest(size);
+        let (_, waiting) = self.free.range_mut(fitting).find(|(_, waiting)| !waiting.is_empty())?;
         let lines = waiting.pop_back()?.lines;
         self.usage.used_bytes += size * LINE;
         self.usage.peak_bytes = self.usage.peak_bytes.max(self.usage.used_bytes);
         Some(lines)
+    }
+
+    /// [`State::find`] for a task, where `enough` of such blocks wait or are with tasks already.
+    fn lend(&mut self, size: usize, enough: usize) -> Option<Box<[Line]>> {
+        let waiting: usize = self.free.range(size..=self.largest(size)).map(|(_, waiting)| waiting.len()).sum();
+        let lent = self.scratch.get(&size).copied().unwrap_or_default();
+        let lines = if waiting + lent < enough { None } else { self.find(size) }?;
+        self.scratch.insert(size, lent + 1);
+        Some(lines)
+    }
+
+    /// The largest block that serves where one of a size is asked for.
+    fn largest(&self, size: usize) -> usize {
+        if self.excess(size) == 0 { size } else { TOO_LARGE * size }
     }
 
     /// Bytes that would be held beyond what may be, with a new block of a size in use.
@@ -158,8 +216,11 @@ pub(super) fn ready<T>(scratch: &mut Result<T>) -> Result<&mut T> {
 impl Drop for Block {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        let mut state = self.pool.lock();
-        state.usage.used_bytes -= size_class(self.bytes.div_ceil(LINE)) * LINE;
+        let (mut state, size) = (self.pool.lock(), size_class(self.bytes.div_ceil(LINE)));
+        state.usage.used_bytes -= size * LINE;
+        if let Some(lent) = state.scratch.get_mut(&size).filter(|_| self.scratch) {
+            *lent -= 1;
+        }
         let since = state.returned;
         state.returned += 1;
         state.free.entry(lines.len()).or_default().push_back(Waiting { lines, since });
@@ -381,6 +442,26 @@ mod tests {
         let asked = |_| alone.iter().map(|size| used(&pool, |_| vec![*size], 1).0).sum::<u64>();
         let rounds: Vec<u64> = (0..4).map(asked).collect();
         assert_eq!(rounds[1..], [0; 3], "{rounds:?}");
+    }
+
+    /// The first task takes what all threads may need, two blocks each; the others ask for nothing.
+    #[test]
+    fn scratch_is_there_for_every_thread_after_the_first_task() {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+        threads.install(|| {
+            let (pool, scratch) =
+                (Arc::default(), |pool| Pool::scratch(pool, [5000, 5000, 90]).map(|x| x.expect("memory")));
+            let asked = || Pool::lock(&pool).usage.allocations;
+            let first = scratch(&pool);
+            assert_eq!(asked(), 9);
+            let others = [scratch(&pool), scratch(&pool)];
+            assert_eq!((asked(), Pool::lock(&pool).usage.used_bytes), (9, 3 * (2 * 5120 + 128)));
+            drop((first, others));
+            assert_eq!((asked(), Pool::lock(&pool).usage.used_bytes), (9, 0));
+            let kept = Pool::take(&pool, 5000).expect("memory");
+            drop((scratch(&pool), kept));
+            assert_eq!(asked(), 10);
+        });
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Cpu {
         Pool::take(&self.pool, len.saturating_mul(size_of::<f32>()))
     }
 
+    /// Memory for so many f32 each that a task of a parallel loop works in, holding anything.
+    fn scratch<const N: usize>(&self, lens: [usize; N]) -> [Result<Block>; N] {
+        Pool::scratch(&self.pool, lens.map(|len| len.saturating_mul(size_of::<f32>())))
+    }
+
     /// What a slice holds, as f32.
     fn read<'a>(&self, x: Slice<'a>) -> Result<Values<'a>> {
         memory::read(&self.pool, x)

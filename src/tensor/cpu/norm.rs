@@ -70,9 +70,9 @@ impl View {
 impl Cpu {
     /// Runs `work` for each block with scratch of `parts` patterns.
     fn blocks(&self, view: &View, parts: usize, work: impl Fn(&mut [f32], usize) + Sync) -> Result<()> {
-        let scratch = || self.take(parts * view.pattern);
+        let scratch = || self.scratch([parts * view.pattern]);
         let count = view.samples * view.blocks;
-        (0..count).into_par_iter().with_min_len(view.least()).try_for_each_init(scratch, |scratch, index| {
+        (0..count).into_par_iter().with_min_len(view.least()).try_for_each_init(scratch, |[scratch], index| {
             let scratch = ready(scratch)?.values_mut();
             self.level.run(
                 #[inline(always)]

@@ -34,7 +34,8 @@ impl Resize for Cpu {
         let rows_each = (PIECE / width_out.max(1)).max(1);
         let tasks = block.values_mut().par_chunks_mut((rows_each * width_out).max(1)).enumerate();
         tasks.try_for_each(|(task, to)| -> Result<()> {
-            let mut scratch = self.take(width)?;
+            let [scratch] = self.scratch([width]);
+            let mut scratch = scratch?;
             for (row, to) in to.chunks_mut(width_out).enumerate() {
                 let row = task * rows_each + row;
                 let plane = &values[row / sizes.rows_out * sizes.rows * width..][..sizes.rows * width];

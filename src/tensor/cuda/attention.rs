@@ -56,12 +56,12 @@ impl Attention for Cuda {
         let plan = self.plan(&[queries, keys, values], sizes)?;
         let rows = plan.heads * sizes.queries;
         let dtype = if sizes.wide { DType::F32 } else { queries.dtype };
-        let (y, log_sums) = (self.take(rows * sizes.value_size, dtype)?, self.take(rows, DType::F32)?);
+        let (y, levels) = (self.take(rows * sizes.value_size, dtype)?, self.take(2 * rows, DType::F32)?);
         let (name, tile, shared) = plan.forward(sizes);
         let launch = plan.launch(self, name, sizes.queries.div_ceil(tile)).shared(shared);
-        let launch = launch.input(queries).input(keys).input(values).maybe(mask).output(&y).output(&log_sums);
+        let launch = launch.input(queries).input(keys).input(values).maybe(mask).output(&y).output(&levels);
         launch.value(plan.sizes(sizes, sizes.queries.div_ceil(tile))).run()?;
-        Ok([Buffer::Cuda(y), Buffer::Cuda(log_sums)])
+        Ok([Buffer::Cuda(y), Buffer::Cuda(levels)])
     }
 
     fn attention_grad(&self, kept: &AttentionKept<'_>, dy: Slice<'_>, sizes: &AttentionSizes) -> Result<[Buffer; 3]> {
@@ -72,7 +72,7 @@ impl Attention for Cuda {
         let launch = |name: &str, tiles: usize| {
             let launch = plan.launch(self, format!("attention_{name}_{}", plan.filled), tiles);
             let launch = launch.shared(plan.back_bytes()).input(kept.queries).input(kept.keys).input(kept.values);
-            launch.maybe(kept.mask).input(dy).input(kept.log_sums).output(&along)
+            launch.maybe(kept.mask).input(dy).input(kept.levels).output(&along)
         };
         let tiles = [sizes.queries, sizes.keys].map(|len| len.div_ceil(TILE));
         launch("queries", tiles[0]).output(&dq).value(plan.sizes(sizes, tiles[0])).run()?;

@@ -40,13 +40,15 @@ pub struct AttentionKept<'a> {
     pub mask: Option<Slice<'a>>,
     /// The result as f32, (batch, heads, queries, value size).
     pub result: Slice<'a>,
-    /// The logarithm of each query's sum, (batch, heads, queries) as f32.
-    pub log_sums: Slice<'a>,
+    /// Levels of the queries, (batch, heads, queries, 2) as f32.
+    pub levels: Slice<'a>,
 }
 
 /// What a backend does for attention.
 pub trait Attention {
-    /// softmax(q · kᵀ · scale + mask) · v, and the logarithm of each query's sum as f32, +∞ where a query sees no key.
+    /// softmax(q · kᵀ · scale + mask) · v, and the level of each query as f32: its greatest score, and the logarithm of
+    /// the sum of its shares from there, both to the base that the backend works in; (+∞, 0) where a query sees no key.
+    /// One number for both would lose the sum where scores are great: ln Σ of two scores of −10⁹ is −10⁹.
     fn attention(
         &self,
         queries: Slice<'_>,
@@ -66,7 +68,8 @@ pub struct AttentionOptions<'a> {
     pub scale: Option<f32>,
     /// Whether a query sees only keys up to its own place.
     pub causal: bool,
-    /// Added to the products, broadcast to (batch, heads, queries, keys); −∞ hides a key. It gets no gradient.
+    /// Added to the products, broadcast to (batch, heads, queries, keys); −∞ hides a key, while a finite number, however
+    /// low, is a number: a query of which all keys have the lowest gets the mean of the values. It gets no gradient.
     pub mask: Option<&'a Tensor>,
 }
 
@@ -99,13 +102,13 @@ impl Tensor {
         let rows = |x: &Tensor| x.detach().to_layout(Layout::Rows);
         let (q, k, v, mask) = (rows(self)?, rows(keys)?, rows(values)?, options.mask.map(rows).transpose()?);
         let mask_slice = mask.as_ref().map(Tensor::slice);
-        let [values_buffer, sums] = q.device.attention(q.slice(), k.slice(), v.slice(), mask_slice, &sizes)?;
+        let [values_buffer, levels] = q.device.attention(q.slice(), k.slice(), v.slice(), mask_slice, &sizes)?;
         let shape = Shape::from([sizes.batch, sizes.heads, sizes.queries, sizes.value_size]);
         let dtype = if wide { DType::F32 } else { q.dtype };
         let y = Tensor::dense(&q.device, values_buffer, shape, Layout::Rows, dtype);
         let result = y.to_dtype(q.dtype)?;
-        let of_queries = Shape::from([sizes.batch, sizes.heads, sizes.queries]);
-        let sums = Tensor::dense(&q.device, sums, of_queries, Layout::Rows, DType::F32);
+        let of_queries = Shape::from([sizes.batch, sizes.heads, sizes.queries, 2]);
+        let levels = Tensor::dense(&q.device, levels, of_queries, Layout::Rows, DType::F32);
         let pull = move |dy: &Tensor| {
             let dy = dy.to_layout(Layout::Rows)?;
             let kept = AttentionKept {
@@ -114,7 +117,7 @@ impl Tensor {
                 values: v.slice(),
                 mask: mask.as_ref().map(Tensor::slice),
                 result: y.slice(),
-                log_sums: sums.slice(),
+                levels: levels.slice(),
             };
             let gradients = q.device.attention_grad(&kept, dy.slice(), &sizes)?;
             let like = |(x, buffer): (&Tensor, Buffer)| Some(x.derive(buffer, x.shape, Layout::Rows));
@@ -167,9 +170,7 @@ impl Tensor {
     /// How far apart a mask's neighbours lie along the four dimensions of an attention.
     fn mask_steps(&self, mask: &Tensor, of_all: Shape) -> Result<[usize; 4]> {
         self.expect_same_kind("attention", mask)?;
-        if mask.wants_gradient() {
-            return Err(TensorError::shape("attention", mask.shape, "a mask that wants no gradient"));
-        }
+        mask.expect_no_gradient("attention", "a mask that wants no gradient: detach() gives such")?;
         if Shape::broadcast("attention", mask.shape, of_all)? != of_all {
             return Err(TensorError::shapes("attention", of_all, mask.shape, "a mask that broadcasts to the products"));
         }

@@ -166,10 +166,10 @@ impl SparseRows {
 
 impl Tensor {
     /// (x − mean) / deviation of fields (N, C, …), each channel with its own of (C) means and standard deviations.
-    /// These are numbers of the data, not of a network: they get no gradient, whatever they ask for.
+    /// These are numbers of the data, not of a network: they get no gradient.
     ///
     /// # Errors
-    /// Where there are not as many means and deviations as channels.
+    /// Where there are not as many means and deviations as channels, or they want a gradient.
     pub fn standardise(&self, mean: &Tensor, deviation: &Tensor) -> Result<Tensor> {
         self.scored("standardise", mean, deviation, false)
     }
@@ -188,6 +188,7 @@ impl Tensor {
             return Err(TensorError::shape(name, self.shape, "fields (N, C, …)"));
         };
         for of in [mean, deviation] {
+            of.expect_no_gradient(name, "means and deviations that want no gradient: detach() gives such")?;
             self.detach().to_dtype(of.dtype)?.expect_same_kind(name, of)?;
             if of.shape.sizes() != [channels] {
                 return Err(TensorError::shapes(name, self.shape, of.shape, "one number a channel"));
@@ -343,6 +344,16 @@ mod tests {
         let bins = Bins { origin: [0.0, 10.0, 0.0], step: [1.0, -1.0, 1.0], count: [2, 2, 2] };
         assert_eq!(points.binned(bins).and_then(|y| y.to_vec()), Ok(vec![1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
         assert!(points.binned(Bins { step: [0.0; 3], ..bins }).is_err());
+    }
+
+    #[test]
+    fn means_that_want_a_gradient_are_refused() {
+        let plain = Tensor::full(&Cpu::device(), [2], 1.0).expect("ones");
+        let (x, wanting) = (plain.reshape([1, 2]).expect("fields"), plain.with_gradient());
+        for refused in [x.standardise(&wanting, &plain), x.unstandardise(&plain, &wanting)] {
+            assert!(refused.expect_err("a gradient").to_string().contains("want no gradient"));
+        }
+        assert!(crate::tensor::no_grad(|| x.standardise(&wanting, &wanting)).is_ok());
     }
 
     #[test]

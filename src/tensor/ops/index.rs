@@ -46,10 +46,7 @@ impl Tensor {
     }
 
     fn expect_indices(&self, operation: &'static str, x: &Tensor) -> Result<Tensor> {
-        if !std::sync::Arc::ptr_eq(&self.device, &x.device) {
-            let (left, right) = (x.device.name(), self.device.name());
-            return Err(TensorError::Devices { operation, left, right });
-        }
+        x.expect_same_device(operation, self)?;
         self.expect_dtype(operation, DType::I32)?;
         self.detach().to_layout(Layout::Rows)
     }
@@ -59,11 +56,16 @@ impl Tensor {
     /// # Errors
     /// Where there is no such dimension, the indices are not one-dimensional I32, or one lies outside.
     pub fn index_select(&self, dimension: isize, index: &Tensor) -> Result<Tensor> {
-        self.expect_numbers("index_select")?;
-        let dimension = self.shape.dimension("index_select", dimension)?;
-        let [picked] = index.sizes("index_select")?;
-        let index = index.expect_indices("index_select", self)?;
-        let (x, sizes) = (self.detach().to_layout(Layout::Rows)?, self.indexed("index_select", dimension, picked));
+        self.selected("index_select", dimension, index)
+    }
+
+    /// [`Tensor::index_select`] as part of another operation.
+    fn selected(&self, operation: &'static str, dimension: isize, index: &Tensor) -> Result<Tensor> {
+        self.expect_numbers(operation)?;
+        let dimension = self.shape.dimension(operation, dimension)?;
+        let [picked] = index.sizes(operation)?;
+        let index = index.expect_indices(operation, self)?;
+        let (x, sizes) = (self.detach().to_layout(Layout::Rows)?, self.indexed(operation, dimension, picked));
         let buffer = x.device.index_select(x.slice(), index.slice(), sizes)?;
         let (result, from) = (x.derive(buffer, self.shape.with(dimension, picked), Layout::Rows), self.shape);
         let pull = move |dy: &Tensor| {
@@ -71,7 +73,7 @@ impl Tensor {
             let buffer = dy.device.index_add(None, index.slice(), dy.slice(), sizes)?;
             Ok(vec![Some(dy.derive(buffer, from, Layout::Rows))])
         };
-        Ok(result.record("index_select", [self], pull))
+        Ok(result.record(operation, [self], pull))
     }
 
     /// Rows of a table (V, …) by indices of any shape: (indices …, …).
@@ -83,7 +85,7 @@ impl Tensor {
             return Err(TensorError::shape("embedding", self.shape, "a table of rows"));
         }
         let shape = Shape::of("embedding", &[index.shape.sizes(), &self.shape[1..]].concat())?;
-        self.index_select(0, &index.reshape([index.len()])?)?.reshape(shape)
+        self.selected("embedding", 0, &index.reshape([index.len()])?)?.reshape(shape)
     }
 
     /// This tensor with the elements of `source` added along a dimension where the indices (P) name.

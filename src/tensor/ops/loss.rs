@@ -11,11 +11,11 @@ pub enum Penalty {
     Squared,
     /// |x − t|; the gradient at 0 is 0.
     Absolute,
-    /// ½(x − t)² up to a distance of δ, beyond it δ(|x − t| − ½δ) (Huber, 1964).
+    /// ½(x − t)² up to a distance of δ above 0, beyond it δ(|x − t| − ½δ) (Huber, 1964).
     Huber(f32),
-    /// [`Penalty::Huber`] of β divided by β; [`Penalty::Absolute`] for β = 0.
+    /// [`Penalty::Huber`] of β divided by β; [`Penalty::Absolute`] for β = 0. β is not negative.
     SmoothAbsolute(f32),
-    /// −p·t·ln σ(x) − (1 − t)·ln(1 − σ(x)) with the weight p of what is there: x are logits, t are in [0, 1].
+    /// −p·t·ln σ(x) − (1 − t)·ln(1 − σ(x)) with the weight p of what is there, 0 or more: x are logits, t are in [0, 1].
     CrossEntropy(f32),
 }
 
@@ -28,8 +28,28 @@ pub enum Weighting<'a> {
     Equal,
     /// Σ w · penalty / number of elements.
     Scaled(&'a Tensor),
-    /// Σ w · penalty / Σ w, and 0 where no weight is above 0, as of no elements: a mask of 0 and 1 gives the mean of what is there.
+    /// Σ w · penalty / Σ w: a mask of 0 and 1 gives the mean of what is there. 0, and gradients of 0, where Σ w is not above
+    /// 0: of no elements, of weights of 0, and of negative ones that outweigh the others.
     Averaged(&'a Tensor),
+}
+
+impl Penalty {
+    /// The error that its number is out of its range.
+    fn expect_fine(self) -> Result<()> {
+        let fine = |number: f32, least: bool, name: &'static str, expected: &'static str| {
+            TensorError::unless(least && number.is_finite(), "loss", (name, number.into()), expected)
+        };
+        match self {
+            Penalty::Squared | Penalty::Absolute => Ok(()),
+            Penalty::Huber(delta) => fine(delta, delta > 0.0, "a Huber penalty's δ", "a finite number above 0"),
+            Penalty::SmoothAbsolute(beta) => {
+                fine(beta, beta >= 0.0, "a smooth penalty's β", "a finite number, 0 or more")
+            }
+            Penalty::CrossEntropy(positive) => {
+                fine(positive, positive >= 0.0, "a cross entropy's weight", "a finite number, 0 or more")
+            }
+        }
+    }
 }
 
 /// Weights for a backend, and how they meet the elements.
@@ -72,8 +92,10 @@ impl Tensor {
     /// The mean of a penalty over all elements, as one number: NaN where there are none, as in PyTorch.
     ///
     /// # Errors
-    /// Where the target has another shape, the weights do not broadcast to it, or dtypes or devices differ.
+    /// Where the target has another shape, the weights do not broadcast to it or want a gradient, the penalty's number is
+    /// out of its range, or dtypes or devices differ.
     pub fn loss(&self, penalty: Penalty, target: &Tensor, weighting: Weighting<'_>) -> Result<Tensor> {
+        penalty.expect_fine()?;
         self.expect_same_kind("loss", target)?;
         if self.shape != target.shape {
             return Err(TensorError::shapes("loss", self.shape, target.shape, "a target of the prediction's shape"));
@@ -101,6 +123,7 @@ impl Tensor {
         let (Weighting::Scaled(weights) | Weighting::Averaged(weights)) = weighting else {
             return Ok((None, count?));
         };
+        weights.expect_no_gradient("loss", "weights that want no gradient: detach() gives such")?;
         let weights = weights.detach().to_dtype(DType::F32)?;
         weights.expect_same_device("loss", self)?;
         if Shape::broadcast("loss", self.shape, weights.shape)? != self.shape {
@@ -110,13 +133,19 @@ impl Tensor {
         let scale = match weighting {
             Weighting::Averaged(_) => {
                 let times = self.len() as f32 / weights.len().max(1) as f32;
-                weights.sum(&[], false)?.mul_scalar(times)?.clamp(f32::MIN_POSITIVE, f32::INFINITY)?.recip()?
+                weights.sum(&[], false)?.mul_scalar(times)?.recip_or_zero()?
             }
             _ => count?,
         };
         let values = weights.broadcast_ready(self.shape, self.layout)?;
         let broadcast = Broadcast::new(self.shape, self.layout, self.shape, values.shape);
         Ok((Some(Held { values, broadcast }), scale))
+    }
+
+    /// 1 / x, and 0 where x is not above 0 by as much as the least normal number.
+    fn recip_or_zero(&self) -> Result<Tensor> {
+        let least = Tensor::full(&self.device, self.shape, f32::MIN_POSITIVE)?;
+        self.maximum(&least)?.recip()?.mul(&self.ge(&least)?)
     }
 
     /// The mean of (x − t)².
@@ -197,6 +226,39 @@ mod tests {
         assert_eq!(x.gradient().expect("a gradient").to_vec(), Ok(vec![1.0, 0.0, -2.0, 0.0]));
         let none = Tensor::zeros(&device, [1]).expect("zeros");
         assert_eq!(x.loss(Penalty::Absolute, &t, Weighting::Averaged(&none)).and_then(|y| y.item()), Ok(0.0));
+    }
+
+    #[test]
+    fn weights_that_outweigh_each_other_give_zero() {
+        let device = Cpu::device();
+        let new = |values: &[f32]| Tensor::new(&device, [3], values).expect("values");
+        let (x, t) = (new(&[1.0, 2.0, 4.0]).with_gradient(), new(&[0.0; 3]));
+        for weights in [[-1.0, -2.0, -3.0], [1.0, -1.0, 0.0], [-1.0, -2.0, 0.5], [0.0; 3]] {
+            let loss = x.loss(Penalty::Squared, &t, Weighting::Averaged(&new(&weights))).expect("a loss");
+            loss.backward().expect("gradients");
+            assert_eq!(loss.item(), Ok(0.0), "{weights:?}");
+            assert_eq!(x.gradient().expect("a gradient").to_vec(), Ok(vec![0.0; 3]), "{weights:?}");
+        }
+        let loss = x.loss(Penalty::Squared, &t, Weighting::Averaged(&new(&[-1.0, 0.0, 2.0])));
+        assert_eq!(loss.and_then(|y| y.item()), Ok(31.0));
+    }
+
+    #[test]
+    fn numbers_and_weights_out_of_their_range_are_refused() {
+        let x = Tensor::zeros(&Cpu::device(), [3]).expect("zeros").with_gradient();
+        let loss = |penalty| x.loss(penalty, &x, Weighting::Equal).map(drop);
+        for number in [-1.0, f32::NAN, f32::INFINITY] {
+            for penalty in [Penalty::Huber, Penalty::SmoothAbsolute, Penalty::CrossEntropy] {
+                assert!(matches!(loss(penalty(number)), Err(TensorError::Number { .. })), "{:?}", penalty(number));
+            }
+        }
+        assert!(loss(Penalty::SmoothAbsolute(0.0)).is_ok() && loss(Penalty::CrossEntropy(0.0)).is_ok());
+        let told = loss(Penalty::Huber(0.0)).expect_err("no distance").to_string();
+        assert_eq!(told, "loss with a Huber penalty's δ 0: expected a finite number above 0");
+        for weighting in [Weighting::Scaled(&x), Weighting::Averaged(&x)] {
+            let told = x.loss(Penalty::Squared, &x, weighting).expect_err("a gradient").to_string();
+            assert_eq!(told, "loss of [3]: expected weights that want no gradient: detach() gives such");
+        }
     }
 
     #[test]

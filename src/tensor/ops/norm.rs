@@ -202,7 +202,8 @@ impl Tensor {
     /// groups as channels.
     ///
     /// # Errors
-    /// Where the groups do not divide the channels, shapes do not go together, or dtypes or devices differ.
+    /// Where the groups do not divide the channels, the epsilon is negative or no number, shapes do not go together, or
+    /// dtypes or devices differ.
     pub fn group_norm(&self, groups: usize, epsilon: f32, tail: NormTail<'_>) -> Result<Tensor> {
         self.norm("group_norm", tail, self.group_sizes("group_norm", groups, epsilon)?)
     }
@@ -280,6 +281,7 @@ impl Tensor {
 
     fn norm_sizes(&self, operation: &'static str, over: Over, epsilon: f32) -> Result<NormSizes> {
         self.expect_numbers(operation)?;
+        expect_epsilon(operation, epsilon)?;
         let [batch, channels, positions @ ..] = self.shape.sizes() else {
             return Err(TensorError::shape(operation, self.shape, "at least (batch, channels)"));
         };
@@ -340,6 +342,7 @@ impl Tensor {
     /// The rows that the last `dimensions` dimensions are, and the sizes of these.
     fn layer_sizes(&self, dimensions: usize, epsilon: f32) -> Result<(LayerSizes, Shape)> {
         self.expect_numbers("layer_norm")?;
+        expect_epsilon("layer_norm", epsilon)?;
         let first = self.shape.rank().checked_sub(dimensions).filter(|_| dimensions > 0);
         let first = first.ok_or_else(|| {
             TensorError::shape("layer_norm", self.shape, format!("at least one and {dimensions} dimensions"))
@@ -392,6 +395,12 @@ impl Tensor {
         };
         Ok(result.record_all("layer_norm", &inputs, pull))
     }
+}
+
+/// The error that what is added to a variance makes it negative, or no number.
+fn expect_epsilon(operation: &'static str, epsilon: f32) -> Result<()> {
+    let fine = epsilon >= 0.0 && epsilon.is_finite();
+    TensorError::unless(fine, operation, ("an epsilon", epsilon.into()), "a finite number, 0 or more")
 }
 
 /// What is kept of a normalisation for its gradient.
