@@ -8,6 +8,9 @@
 //                  element, channel), and each piece of it is gathered for itself, through the second cache.
 // conv_direct      runs of few channels: one thread a channel and eight pixels, straight from memory.
 // conv_moments     one block an image and channel: the moments of its tiles together in f64, in one order.
+//                  _normed: x is normalised, and passed through SiLU, as it is read. _wide: x and the result are f32 where
+//                  the weights are bf16. A number that is no bf16 is multiplied as two of them, its nearest one and what
+//                  that leaves: at most 2^-18 of it is lost. Other tiles copy x as it is.
 // Sums go through shared memory in f32, so that bias, residual, activation and moments see whole lines of channels.
 #include "conv.cuh"
 
@@ -25,15 +28,48 @@ __device__ __forceinline__ void conv_pack(const T* w, T* packed, const Phase* ph
     }
 }
 
-template <class T, int WARPS_M, int WARPS_N, int NI>
+template <class X, class T>
+constexpr bool SAME = false;
+template <class T>
+constexpr bool SAME<T, T> = true;
+
+// Mean, slope, offset and addend of some channels.
+template <int LEN>
+struct Factors {
+    float mean[LEN], slope[LEN], offset[LEN], addend[LEN];
+    // `all` are four planes, `plane` apart; where it is null nothing is done with them.
+    __device__ __forceinline__ Factors(const float* all, i64 plane) {
+        if (!all) return;
+#pragma unroll
+        for (int k = 0; k < LEN; ++k) {
+            mean[k] = all[k];
+            slope[k] = all[plane + k];
+            offset[k] = all[2 * plane + k];
+            addend[k] = all[3 * plane + k];
+        }
+    }
+    __device__ __forceinline__ float value(int k, float x, bool silu) const {
+        const float z = (x - mean[k]) * slope[k] + offset[k];
+        return (silu ? FastSilu{}.value(z) : z) + addend[k];
+    }
+};
+
+// Products of x, as it is or normalised, with weights of type T.
+template <class X, class T, bool NORMED, int WARPS_M, int WARPS_N, int NI>
 struct ConvTile {
+    // Whether x is copied as it is; whether numbers are held as two parts, one plane behind the other.
+    static constexpr bool COPIED = SAME<X, T> && !NORMED, SPLIT = SAME<T, bf16> && !COPIED;
+    // Channels that are read at once where they are not copied.
+    static constexpr int SOME = 4;
     static constexpr int M = 32 * WARPS_M, N = 8 * NI * WARPS_N, PITCH = N + 4;
     static constexpr int RIGHT_PITCH = N * sizeof(T) + PITCH_PAD;
     typedef WarpTile<T, 2, NI> Tile;
 
     // The pixels and channels of one tile, and its weights.
     struct Source {
-        const T *x, *packed;
+        const X* x;
+        const T* packed;
+        const float* factors;
         const Phase* phase;
         const Tap* taps;
         int row, column;
@@ -45,43 +81,123 @@ struct ConvTile {
             return (len + s.chunk - 1) / s.chunk;
         }
 
-        // `width` channels from `channel` on of the pixel (r, c), zeros outside of the image or of what is valid.
-        __device__ __forceinline__ void put(u8* to, int r, int c, int channel, bool valid) const {
-            valid = valid && unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns);
-            const T* from = valid ? x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups) + channel : x;
-            if (s.from_reading == WIDE) copy_16(to, from, valid ? 16 : 0);
-            else *reinterpret_cast<T*>(to) = valid ? *from : from_float<T>(0.0f);
+        // Where the pixel (r, c) lies; null outside of the image.
+        __device__ __forceinline__ const X* pixel(int r, int c) const {
+            if (unsigned(r) >= unsigned(s.from_rows) || unsigned(c) >= unsigned(s.from_columns)) return nullptr;
+            return x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups);
         }
 
-        __device__ __forceinline__ void load_window(u8* to, int pass) const {
+        // Some channels from `channel` on of the pixel (r, c), zeros outside of the image or of what is valid.
+        __device__ __forceinline__ void put(u8* to, int r, int c, int channel, bool valid) const {
+            const X* own = valid ? pixel(r, c) : nullptr;
+            if (s.from_reading == WIDE) copy_16(to, own ? own + channel : x, own ? 16 : 0);
+            else *reinterpret_cast<X*>(to) = own ? own[channel] : from_float<X>(0.0f);
+        }
+
+        // The same where something is done to them on the way.
+        template <int LEN>
+        __device__ __forceinline__ void work(u8* to, int r, int c, int channel, bool valid, const Factors<LEN>& f) const {
+            const X* own = valid ? pixel(r, c) : nullptr;
+            float values[LEN] = {};
+            if (own) {
+                const Pack<X, LEN> read = *reinterpret_cast<const Pack<X, LEN>*>(own + channel);
+#pragma unroll
+                for (int k = 0; k < LEN; ++k) {
+                    values[k] = to_float(read.of[k]);
+                    if (NORMED) values[k] = f.value(k, values[k], s.first.kind == Silu);
+                }
+            }
+            Pack<T, LEN> near, rest;
+#pragma unroll
+            for (int k = 0; k < LEN; ++k) {
+                near.of[k] = from_float<T>(values[k]);
+                const float held = to_float(near.of[k]);
+                if (SPLIT) rest.of[k] = from_float<T>(fabsf(held) < INFINITE ? values[k] - held : 0.0f);
+            }
+            *reinterpret_cast<Pack<T, LEN>*>(to) = near;
+            if (SPLIT) *reinterpret_cast<Pack<T, LEN>*>(to + s.left_bytes / 2) = rest;
+        }
+
+        // of(place in the window, row, column) for every pixel that this of `lanes` threads a pixel takes.
+        template <class F>
+        __device__ __forceinline__ void each_pixel(int lanes, F of) const {
             const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
-            if (s.from_reading == DENSE)
-                return DenseWindow<T>{x, s.from_rows, s.from_columns, s.from_channels}.load(to, pitch(), top, left, s.window_rows,
-                                                                                          s.window_columns);
-            const int width = s.from_reading == WIDE ? Wide<T>::LEN : 1, lanes = s.chunk / width;
-            const int own = threadIdx.x % lanes * width, channel = pass * s.chunk + own;
             const int step = THREADS / lanes, down = step / s.window_columns, across = step % s.window_columns;
             int r = threadIdx.x / lanes / s.window_columns, c = threadIdx.x / lanes % s.window_columns;
 #pragma unroll 2
             for (int pixel = threadIdx.x / lanes; pixel < s.window_rows * s.window_columns; pixel += step) {
-                put(to + pixel * pitch() + own * int(sizeof(T)), top + r, left + c, channel, channel < s.from_channels);
+                of(pixel, top + r, left + c);
                 r += down;
                 c += across;
                 if (c >= s.window_columns) c -= s.window_columns, ++r;
             }
         }
 
-        __device__ __forceinline__ void load_gathered(u8* to, int pass) const {
-            const int width = s.from_reading == WIDE ? Wide<T>::LEN : 1, lanes = s.chunk / width;
-            const int own = threadIdx.x % lanes * width, k = pass * s.chunk + own;
-            const int tap = k / s.from_channels, channel = k % s.from_channels;
-            const bool valid = tap < phase->taps;
-            const Tap at = taps[valid ? tap : 0];
+        __device__ __forceinline__ void load_window(u8* to, int pass) const {
+            const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
+            if (s.from_reading == DENSE)
+                return DenseWindow<X>{x, s.from_rows, s.from_columns, s.from_channels}.load(to, pitch(), top, left, s.window_rows,
+                                                                                          s.window_columns);
+            const int width = s.from_reading == WIDE ? Wide<X>::LEN : 1, lanes = s.chunk / width;
+            const int own = threadIdx.x % lanes * width, channel = pass * s.chunk + own;
+            each_pixel(lanes, [&](int pixel, int r, int c) {
+                put(to + pixel * pitch() + own * int(sizeof(T)), r, c, channel, channel < s.from_channels);
+            });
+        }
+
+        template <int LEN>
+        __device__ __forceinline__ void work_window(u8* to, int pass) const {
+            const int lanes = s.chunk / LEN, own = threadIdx.x % lanes * LEN, channel = pass * s.chunk + own;
+            const bool valid = channel < s.from_channels;
+            const Factors<LEN> f(NORMED && valid ? factors + channel : nullptr, s.factor_plane);
+            each_pixel(lanes, [&](int pixel, int r, int c) {
+                work<LEN>(to + pixel * pitch() + own * int(sizeof(T)), r, c, channel, valid, f);
+            });
+        }
+
+        // of(pixel, its row, its column) for every pixel of the tile that this of `lanes` threads a pixel takes, as an
+        // element of the kernel sees it.
+        template <class F>
+        __device__ __forceinline__ void each_gathered(int lanes, const Tap& at, F of) const {
 #pragma unroll 4
             for (int m = threadIdx.x / lanes; m < M; m += THREADS / lanes) {
                 const int r = (row + (m >> s.tile_shift)) * s.from_step[0] + at.row;
                 const int c = (column + (m & ((1 << s.tile_shift) - 1))) * s.from_step[1] + at.column;
+                of(m, r, c);
+            }
+        }
+
+        __device__ __forceinline__ void load_gathered(u8* to, int pass) const {
+            const int width = s.from_reading == WIDE ? Wide<X>::LEN : 1, lanes = s.chunk / width;
+            const int own = threadIdx.x % lanes * width, k = pass * s.chunk + own;
+            const int tap = k / s.from_channels, channel = k % s.from_channels;
+            const bool valid = tap < phase->taps;
+            each_gathered(lanes, taps[valid ? tap : 0], [&](int m, int r, int c) {
                 put(to + m * pitch() + own * int(sizeof(T)), r, c, channel, valid);
+            });
+        }
+
+        template <int LEN>
+        __device__ __forceinline__ void work_gathered(u8* to, int pass) const {
+            const int lanes = s.chunk / LEN, own = threadIdx.x % lanes * LEN, k = pass * s.chunk + own;
+            const int tap = k / s.from_channels, channel = k % s.from_channels;
+            const bool valid = tap < phase->taps;
+            const Factors<LEN> f(NORMED ? factors + channel : nullptr, s.factor_plane);
+            each_gathered(lanes, taps[valid ? tap : 0], [&](int m, int r, int c) {
+                work<LEN>(to + m * pitch() + own * int(sizeof(T)), r, c, channel, valid, f);
+            });
+        }
+
+        __device__ __forceinline__ void load_pixels(u8* to, int pass) const {
+            if constexpr (COPIED) {
+                if (s.window_rows) load_window(to, pass);
+                else load_gathered(to, pass);
+            } else if (s.from_reading == WIDE) {
+                if (s.window_rows) work_window<SOME>(to, pass);
+                else work_gathered<SOME>(to, pass);
+            } else {
+                if (s.window_rows) work_window<1>(to, pass);
+                else work_gathered<1>(to, pass);
             }
         }
 
@@ -98,8 +214,7 @@ struct ConvTile {
 
         __device__ __forceinline__ void load(u8* buffers, int pass) const {
             u8* to = buffers + pass % s.stages * s.stage_bytes;
-            if (s.window_rows) load_window(to, pass);
-            else load_gathered(to, pass);
+            load_pixels(to, pass);
             load_weights(to + s.left_bytes, pass);
         }
     };
@@ -112,8 +227,11 @@ struct ConvTile {
         const u8* right = held + s.left_bytes + warp % WARPS_N * 8 * NI * sizeof(T);
         for (int tap = 0; tap < taps; ++tap) {
             const u8* left = held + (s.window_rows ? offsets[tap] : 0);
-            for (int k = 0; k < len; k += DEPTH)
-                tile.rows_columns(left + k * sizeof(T), rows, right + (tap * s.chunk + k) * RIGHT_PITCH, RIGHT_PITCH);
+            for (int k = 0; k < len; k += DEPTH) {
+                const u8 *x = left + k * sizeof(T), *y = right + (tap * s.chunk + k) * RIGHT_PITCH;
+                if (SPLIT) tile.rows_columns(x + s.left_bytes / 2, rows, y, RIGHT_PITCH);
+                tile.rows_columns(x, rows, y, RIGHT_PITCH);
+            }
         }
     }
 
@@ -152,8 +270,8 @@ struct ConvTile {
         __syncthreads();
     }
 
-    static __device__ __forceinline__ void run(const T* x, const T* packed, const Tail<T>& tail, const Phase* phases,
-                                               const Tap* taps, const ConvSizes& s) {
+    static __device__ __forceinline__ void run(const X* x, const T* packed, const float* factors, const Tail<X>& tail,
+                                               const Phase* phases, const Tap* taps, const ConvSizes& s) {
         SHARED_BYTES(shared);
         float* held = reinterpret_cast<float*>(shared);
         const int blocks = s.packed_columns / N, first = int(blockIdx.x % blocks) * N, warp = threadIdx.x / 32;
@@ -161,9 +279,10 @@ struct ConvTile {
         const int z = s.first_image + blockIdx.z;
         const TilePlace place = tile_place(z, blockIdx.x / blocks, M, phases, s);
         if (!place.has(0, s)) return;
-        const T* image = x + place.image * image_len + group * s.from_channels;
+        const X* image = x + place.image * image_len + group * s.from_channels;
+        const float* own_factors = NORMED ? factors + (place.image * s.groups + group) * s.from_channels : nullptr;
         const T* weights = packed + group * s.packed_rows * s.packed_columns + first;
-        const Source from{image, weights, &place.phase, taps + place.phase.first_tap, place.row, place.column, s};
+        const Source from{image, weights, own_factors, &place.phase, taps + place.phase.first_tap, place.row, place.column, s};
         Tile tile;
         clear(tile);
         sum(tile, shared, from);
@@ -173,7 +292,7 @@ struct ConvTile {
         });
         __syncthreads();
         const int channel = group * s.to_channels;
-        finish_any<T, M, N>(held, PITCH, place, channel + first, channel + s.to_channels, s.groups * s.to_channels, tail, s);
+        finish_any<X, M, N>(held, PITCH, place, channel + first, channel + s.to_channels, s.groups * s.to_channels, tail, s);
     }
 };
 
@@ -218,16 +337,16 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     finish_any<T, DIRECT_M, DIRECT_N>(held, DIRECT_N + 4, place, first, channels, channels, tail, s);
 }
 
-#define CONV_ARGUMENTS(T)                                                                                      \
-    const T *x, const T *w, const T *bias, const T *residual, T *y, float *before, Moments *moments,           \
-        const Phase *phases, const Tap *taps, ConvSizes s
-#define CONV_TILE(m, n, suffix, T, warps_m, warps_n, ni, blocks)                                                \
-    extern "C" __global__ void __launch_bounds__(THREADS, blocks) conv_tile_##m##_##n##_##suffix(CONV_ARGUMENTS(T)) { \
-        const Tail<T> tail{bias, residual, y, before, moments};                                             \
-        ConvTile<T, warps_m, warps_n, ni>::run(x, w, tail, phases, taps, s);                                   \
+#define CONV_ARGUMENTS(X, T)                                                                                   \
+    const X *x, const T *w, const float *factors, const X *bias, const X *residual, X *y, float *before,       \
+        Moments *moments, const Phase *phases, const Tap *taps, ConvSizes s
+#define CONV_KERNEL(name, X, T, normed, warps_m, warps_n, ni, blocks)                                           \
+    extern "C" __global__ void __launch_bounds__(THREADS, blocks) conv_tile_##name(CONV_ARGUMENTS(X, T)) {     \
+        const Tail<X> tail{bias, residual, y, before, moments};                                             \
+        ConvTile<X, T, normed, warps_m, warps_n, ni>::run(x, w, factors, tail, phases, taps, s);               \
     }
 #define CONV(suffix, T)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_direct_##suffix(CONV_ARGUMENTS(T)) {         \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_direct_##suffix(CONV_ARGUMENTS(T, T)) {      \
         conv_direct(x, w, Tail<T>{bias, residual, y, before, moments}, phases, taps, s);                    \
     }                                                                                                          \
     extern "C" __global__ void conv_pack_##suffix(const T* w, T* packed, const Phase* phases, const Tap* taps, \
@@ -236,15 +355,22 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     }
 EACH_DTYPE(CONV)
 // As many sums, and blocks beside each other, as registers allow: f32 keeps parts of both operands beside its sums.
-CONV_TILE(256, 16, f32, float, 8, 1, 2, 2)
-CONV_TILE(256, 32, f32, float, 8, 1, 4, 2)
-CONV_TILE(128, 64, f32, float, 4, 2, 4, 2)
-CONV_TILE(64, 64, f32, float, 2, 4, 2, 2)
-CONV_TILE(256, 16, bf16, bf16, 8, 1, 2, 4)
-CONV_TILE(256, 32, bf16, bf16, 8, 1, 4, 3)
-CONV_TILE(256, 64, bf16, bf16, 8, 1, 8, 2)
-CONV_TILE(128, 128, bf16, bf16, 4, 2, 8, 2)
-CONV_TILE(64, 64, bf16, bf16, 2, 4, 2, 3)
+#define CONV_F32(m, n, warps_m, warps_n, ni, blocks)                                          \
+    CONV_KERNEL(m##_##n##_f32, float, float, false, warps_m, warps_n, ni, blocks)             \
+    CONV_KERNEL(m##_##n##_normed_f32, float, float, true, warps_m, warps_n, ni, blocks)
+#define CONV_BF16(m, n, warps_m, warps_n, ni, blocks)                                         \
+    CONV_KERNEL(m##_##n##_bf16, bf16, bf16, false, warps_m, warps_n, ni, blocks)              \
+    CONV_KERNEL(m##_##n##_normed_bf16, bf16, bf16, true, warps_m, warps_n, ni, 2)             \
+    CONV_KERNEL(m##_##n##_wide_bf16, float, bf16, false, warps_m, warps_n, ni, 2)
+CONV_F32(256, 16, 8, 1, 2, 2)
+CONV_F32(256, 32, 8, 1, 4, 2)
+CONV_F32(128, 64, 4, 2, 4, 2)
+CONV_F32(64, 64, 2, 4, 2, 2)
+CONV_BF16(256, 16, 8, 1, 2, 4)
+CONV_BF16(256, 32, 8, 1, 4, 3)
+CONV_BF16(256, 64, 8, 1, 8, 2)
+CONV_BF16(64, 64, 2, 4, 2, 3)
+CONV_KERNEL(128_128_bf16, bf16, bf16, false, 4, 2, 8, 2)
 
 // As `Moments`, in f64.
 struct Total {
