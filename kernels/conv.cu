@@ -10,7 +10,7 @@
 // conv_moments     one block an image and channel: the moments of its tiles together in f64, in one order.
 //                  _normed: x is normalised, and passed through SiLU, as it is read. _wide: x and the result are f32 where
 //                  the weights are bf16. A number that is no bf16 is multiplied as two of them, its nearest one and what
-//                  that leaves: at most 2^-18 of it is lost. Other tiles copy x as it is.
+//                  that leaves: at most 2^-17 of it is lost. Other tiles copy x as it is.
 // Sums go through shared memory in f32, so that bias, residual, activation and moments see whole lines of channels.
 #include "conv.cuh"
 

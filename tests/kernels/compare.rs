@@ -8,7 +8,7 @@ use gustfront::tensor::{Cpu, DType, Device, Layout, Result, Tensor, no_grad};
 const BF16_ROUNDING: f64 = 1.0 / 256.0;
 
 /// What a number may lose of itself where it is taken as two of bf16.
-const SPLIT: f64 = 1.0 / 262_144.0;
+const SPLIT: f64 = 1.0 / 131_072.0;
 
 /// Gradients against those of the CPU: both are sums in f32 in different orders; relative, and to the greatest.
 const GRADIENT: (f64, f64) = (2e-5, 1e-5);

@@ -76,7 +76,7 @@ pub struct Case {
     /// How far a value may be from what is right, in f32: relative to it, and absolute.
     pub tolerance: (f64, f64),
     /// In bf16, the sizes of all terms of a sum that are products of what is no bf16 number, together: tensor cores take
-    /// such a number as two, which may lose 2⁻¹⁸ of it.
+    /// such a number as two, which may lose 2⁻¹⁷ of it.
     pub split: f64,
     /// Multiplications and additions that one run needs, where they are what takes the time.
     pub operations: Option<f64>,
