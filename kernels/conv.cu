@@ -33,27 +33,6 @@ constexpr bool SAME = false;
 template <class T>
 constexpr bool SAME<T, T> = true;
 
-// Mean, slope, offset and addend of some channels.
-template <int LEN>
-struct Factors {
-    float mean[LEN], slope[LEN], offset[LEN], addend[LEN];
-    // `all` are four planes, `plane` apart; where it is null nothing is done with them.
-    __device__ __forceinline__ Factors(const float* all, i64 plane) {
-        if (!all) return;
-#pragma unroll
-        for (int k = 0; k < LEN; ++k) {
-            mean[k] = all[k];
-            slope[k] = all[plane + k];
-            offset[k] = all[2 * plane + k];
-            addend[k] = all[3 * plane + k];
-        }
-    }
-    __device__ __forceinline__ float value(int k, float x, bool silu) const {
-        const float z = (x - mean[k]) * slope[k] + offset[k];
-        return (silu ? FastSilu{}.value(z) : z) + addend[k];
-    }
-};
-
 // Products of x, as it is or normalised, with weights of type T.
 template <class X, class T, bool NORMED, int WARPS_M, int WARPS_N, int NI>
 struct ConvTile {
@@ -69,6 +48,7 @@ struct ConvTile {
     struct Source {
         const X* x;
         const T* packed;
+        // In shared memory: mean, slope, offset and addend, each of all channels.
         const float* factors;
         const Phase* phase;
         const Tap* taps;
@@ -81,31 +61,38 @@ struct ConvTile {
             return (len + s.chunk - 1) / s.chunk;
         }
 
-        // Where the pixel (r, c) lies; null outside of the image.
-        __device__ __forceinline__ const X* pixel(int r, int c) const {
-            if (unsigned(r) >= unsigned(s.from_rows) || unsigned(c) >= unsigned(s.from_columns)) return nullptr;
-            return x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups);
-        }
-
         // Some channels from `channel` on of the pixel (r, c), zeros outside of the image or of what is valid.
         __device__ __forceinline__ void put(u8* to, int r, int c, int channel, bool valid) const {
-            const X* own = valid ? pixel(r, c) : nullptr;
-            if (s.from_reading == WIDE) copy_16(to, own ? own + channel : x, own ? 16 : 0);
-            else *reinterpret_cast<X*>(to) = own ? own[channel] : from_float<X>(0.0f);
+            valid = valid && unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns);
+            const X* from = valid ? x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups) + channel : x;
+            if (s.from_reading == WIDE) copy_16(to, from, valid ? 16 : 0);
+            else *reinterpret_cast<X*>(to) = valid ? *from : from_float<X>(0.0f);
+        }
+
+        // Normalises some channels from `channel` on.
+        template <int LEN>
+        __device__ __forceinline__ void normalise(float (&values)[LEN], int channel) const {
+            Pack<float, LEN> own[4];
+#pragma unroll
+            for (int which = 0; which < 4; ++which)
+                own[which] = *reinterpret_cast<const Pack<float, LEN>*>(factors + which * s.from_channels + channel);
+#pragma unroll
+            for (int k = 0; k < LEN; ++k) {
+                const float z = (values[k] - own[0].of[k]) * own[1].of[k] + own[2].of[k];
+                values[k] = (s.first.kind == Silu ? FastSilu{}.value(z) : z) + own[3].of[k];
+            }
         }
 
         // The same where something is done to them on the way.
         template <int LEN>
-        __device__ __forceinline__ void work(u8* to, int r, int c, int channel, bool valid, const Factors<LEN>& f) const {
-            const X* own = valid ? pixel(r, c) : nullptr;
+        __device__ __forceinline__ void work(u8* to, int r, int c, int channel, bool valid) const {
             float values[LEN] = {};
-            if (own) {
-                const Pack<X, LEN> read = *reinterpret_cast<const Pack<X, LEN>*>(own + channel);
+            if (valid && unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns)) {
+                const X* from = x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups) + channel;
+                const Pack<X, LEN> read = *reinterpret_cast<const Pack<X, LEN>*>(from);
 #pragma unroll
-                for (int k = 0; k < LEN; ++k) {
-                    values[k] = to_float(read.of[k]);
-                    if (NORMED) values[k] = f.value(k, values[k], s.first.kind == Silu);
-                }
+                for (int k = 0; k < LEN; ++k) values[k] = to_float(read.of[k]);
+                if (NORMED) normalise(values, channel);
             }
             Pack<T, LEN> near, rest;
 #pragma unroll
@@ -118,21 +105,6 @@ struct ConvTile {
             if (SPLIT) *reinterpret_cast<Pack<T, LEN>*>(to + s.left_bytes / 2) = rest;
         }
 
-        // of(place in the window, row, column) for every pixel that this of `lanes` threads a pixel takes.
-        template <class F>
-        __device__ __forceinline__ void each_pixel(int lanes, F of) const {
-            const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
-            const int step = THREADS / lanes, down = step / s.window_columns, across = step % s.window_columns;
-            int r = threadIdx.x / lanes / s.window_columns, c = threadIdx.x / lanes % s.window_columns;
-#pragma unroll 2
-            for (int pixel = threadIdx.x / lanes; pixel < s.window_rows * s.window_columns; pixel += step) {
-                of(pixel, top + r, left + c);
-                r += down;
-                c += across;
-                if (c >= s.window_columns) c -= s.window_columns, ++r;
-            }
-        }
-
         __device__ __forceinline__ void load_window(u8* to, int pass) const {
             const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
             if (s.from_reading == DENSE)
@@ -140,31 +112,25 @@ struct ConvTile {
                                                                                           s.window_columns);
             const int width = s.from_reading == WIDE ? Wide<X>::LEN : 1, lanes = s.chunk / width;
             const int own = threadIdx.x % lanes * width, channel = pass * s.chunk + own;
-            each_pixel(lanes, [&](int pixel, int r, int c) {
-                put(to + pixel * pitch() + own * int(sizeof(T)), r, c, channel, channel < s.from_channels);
-            });
+            const int step = THREADS / lanes, down = step / s.window_columns, across = step % s.window_columns;
+            int r = threadIdx.x / lanes / s.window_columns, c = threadIdx.x / lanes % s.window_columns;
+#pragma unroll 2
+            for (int pixel = threadIdx.x / lanes; pixel < s.window_rows * s.window_columns; pixel += step) {
+                put(to + pixel * pitch() + own * int(sizeof(T)), top + r, left + c, channel, channel < s.from_channels);
+                r += down;
+                c += across;
+                if (c >= s.window_columns) c -= s.window_columns, ++r;
+            }
         }
 
         template <int LEN>
         __device__ __forceinline__ void work_window(u8* to, int pass) const {
+            const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
             const int lanes = s.chunk / LEN, own = threadIdx.x % lanes * LEN, channel = pass * s.chunk + own;
-            const bool valid = channel < s.from_channels;
-            const Factors<LEN> f(NORMED && valid ? factors + channel : nullptr, s.factor_plane);
-            each_pixel(lanes, [&](int pixel, int r, int c) {
-                work<LEN>(to + pixel * pitch() + own * int(sizeof(T)), r, c, channel, valid, f);
-            });
-        }
-
-        // of(pixel, its row, its column) for every pixel of the tile that this of `lanes` threads a pixel takes, as an
-        // element of the kernel sees it.
-        template <class F>
-        __device__ __forceinline__ void each_gathered(int lanes, const Tap& at, F of) const {
-#pragma unroll 4
-            for (int m = threadIdx.x / lanes; m < M; m += THREADS / lanes) {
-                const int r = (row + (m >> s.tile_shift)) * s.from_step[0] + at.row;
-                const int c = (column + (m & ((1 << s.tile_shift) - 1))) * s.from_step[1] + at.column;
-                of(m, r, c);
-            }
+#pragma unroll 2
+            for (int pixel = threadIdx.x / lanes; pixel < s.window_rows * s.window_columns; pixel += THREADS / lanes)
+                work<LEN>(to + pixel * pitch() + own * int(sizeof(T)), top + pixel / s.window_columns,
+                          left + pixel % s.window_columns, channel, channel < s.from_channels);
         }
 
         __device__ __forceinline__ void load_gathered(u8* to, int pass) const {
@@ -172,20 +138,27 @@ struct ConvTile {
             const int own = threadIdx.x % lanes * width, k = pass * s.chunk + own;
             const int tap = k / s.from_channels, channel = k % s.from_channels;
             const bool valid = tap < phase->taps;
-            each_gathered(lanes, taps[valid ? tap : 0], [&](int m, int r, int c) {
+            const Tap at = taps[valid ? tap : 0];
+#pragma unroll 4
+            for (int m = threadIdx.x / lanes; m < M; m += THREADS / lanes) {
+                const int r = (row + (m >> s.tile_shift)) * s.from_step[0] + at.row;
+                const int c = (column + (m & ((1 << s.tile_shift) - 1))) * s.from_step[1] + at.column;
                 put(to + m * pitch() + own * int(sizeof(T)), r, c, channel, valid);
-            });
+            }
         }
 
         template <int LEN>
         __device__ __forceinline__ void work_gathered(u8* to, int pass) const {
             const int lanes = s.chunk / LEN, own = threadIdx.x % lanes * LEN, k = pass * s.chunk + own;
-            const int tap = k / s.from_channels, channel = k % s.from_channels;
+            const int tap = k / s.from_channels;
             const bool valid = tap < phase->taps;
-            const Factors<LEN> f(NORMED ? factors + channel : nullptr, s.factor_plane);
-            each_gathered(lanes, taps[valid ? tap : 0], [&](int m, int r, int c) {
-                work<LEN>(to + m * pitch() + own * int(sizeof(T)), r, c, channel, valid, f);
-            });
+            const Tap at = taps[valid ? tap : 0];
+#pragma unroll 2
+            for (int m = threadIdx.x / lanes; m < M; m += THREADS / lanes) {
+                const int r = (row + (m >> s.tile_shift)) * s.from_step[0] + at.row;
+                const int c = (column + (m & ((1 << s.tile_shift) - 1))) * s.from_step[1] + at.column;
+                work<LEN>(to + m * pitch() + own * int(sizeof(T)), r, c, k % s.from_channels, valid);
+            }
         }
 
         __device__ __forceinline__ void load_pixels(u8* to, int pass) const {
@@ -270,6 +243,13 @@ struct ConvTile {
         __syncthreads();
     }
 
+    // Copies the factors of an image's channels to shared memory.
+    static __device__ __forceinline__ void load_factors(float* to, const float* from, const ConvSizes& s) {
+        for (int e = threadIdx.x; e < 4 * s.from_channels; e += THREADS)
+            to[e] = from[e / s.from_channels * s.factor_plane + e % s.from_channels];
+        __syncthreads();
+    }
+
     static __device__ __forceinline__ void run(const X* x, const T* packed, const float* factors, const Tail<X>& tail,
                                                const Phase* phases, const Tap* taps, const ConvSizes& s) {
         SHARED_BYTES(shared);
@@ -280,7 +260,8 @@ struct ConvTile {
         const TilePlace place = tile_place(z, blockIdx.x / blocks, M, phases, s);
         if (!place.has(0, s)) return;
         const X* image = x + place.image * image_len + group * s.from_channels;
-        const float* own_factors = NORMED ? factors + (place.image * s.groups + group) * s.from_channels : nullptr;
+        float* own_factors = reinterpret_cast<float*>(shared + s.table_bytes) - 4 * s.from_channels;
+        if (NORMED) load_factors(own_factors, factors + (place.image * s.groups + group) * s.from_channels, s);
         const T* weights = packed + group * s.packed_rows * s.packed_columns + first;
         const Source from{image, weights, own_factors, &place.phase, taps + place.phase.first_tap, place.row, place.column, s};
         Tile tile;
@@ -358,8 +339,8 @@ EACH_DTYPE(CONV)
 #define CONV_F32(m, n, warps_m, warps_n, ni, blocks)                                          \
     CONV_KERNEL(m##_##n##_f32, float, float, false, warps_m, warps_n, ni, blocks)             \
     CONV_KERNEL(m##_##n##_normed_f32, float, float, true, warps_m, warps_n, ni, blocks)
-#define CONV_BF16(m, n, warps_m, warps_n, ni, blocks)                                         \
-    CONV_KERNEL(m##_##n##_bf16, bf16, bf16, false, warps_m, warps_n, ni, blocks)              \
+#define CONV_BF16(m, n, warps_m, warps_n, ni, blocks) CONV_KERNEL(m##_##n##_bf16, bf16, bf16, false, warps_m, warps_n, ni, blocks)
+#define CONV_SPLIT(m, n, warps_m, warps_n, ni)                                                \
     CONV_KERNEL(m##_##n##_normed_bf16, bf16, bf16, true, warps_m, warps_n, ni, 2)             \
     CONV_KERNEL(m##_##n##_wide_bf16, float, bf16, false, warps_m, warps_n, ni, 2)
 CONV_F32(256, 16, 8, 1, 2, 2)
@@ -369,8 +350,12 @@ CONV_F32(64, 64, 2, 4, 2, 2)
 CONV_BF16(256, 16, 8, 1, 2, 4)
 CONV_BF16(256, 32, 8, 1, 4, 3)
 CONV_BF16(256, 64, 8, 1, 8, 2)
+CONV_BF16(128, 128, 4, 2, 8, 2)
 CONV_BF16(64, 64, 2, 4, 2, 3)
-CONV_KERNEL(128_128_bf16, bf16, bf16, false, 4, 2, 8, 2)
+CONV_SPLIT(256, 16, 8, 1, 2)
+CONV_SPLIT(256, 32, 8, 1, 4)
+CONV_SPLIT(128, 64, 4, 2, 4)
+CONV_SPLIT(64, 64, 2, 4, 2)
 
 // As `Moments`, in f64.
 struct Total {

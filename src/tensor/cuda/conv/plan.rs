@@ -275,8 +275,8 @@ impl Plan {
         let sizes: &[(usize, usize)] = match to {
             0..=16 => &[(256, 16)],
             17..=32 => &[(256, 32)],
-            _ if setting.dtype == DType::F32 => &[(128, 64), (64, 64)],
-            _ if to <= 64 || setting.load != Load::Copied => &[(256, 64), (64, 64)],
+            _ if setting.dtype == DType::F32 || setting.load != Load::Copied => &[(128, 64), (64, 64)],
+            33..=64 => &[(256, 64), (64, 64)],
             _ => &[(128, 128), (64, 64)],
         };
         for (index, (pixels, channels)) in sizes.iter().copied().enumerate() {
@@ -304,7 +304,9 @@ impl Plan {
         let window = [span(0), span(1)];
         let chunk = (CHUNK_BYTES / element).min(from.next_multiple_of(DEPTH));
         let (pitch, right_pitch) = (chunk * element + PITCH_PAD, channels * element + PITCH_PAD);
-        let table = (4 * most_taps).next_multiple_of(16);
+        // A normalisation has four factors a channel.
+        let factors = if setting.load == Load::Normed { (4 * size_of::<f32>() * from).next_multiple_of(16) } else { 0 };
+        let table = (4 * most_taps).next_multiple_of(16) + factors;
         let [_, parts] = setting.load.step_and_parts(setting.dtype);
         let (left, right) = (parts * window[0] * window[1] * pitch, most_taps * chunk * right_pitch);
         // What is worked out on the way is not to be worked out again for each element of the kernel.
@@ -327,7 +329,7 @@ impl Plan {
         } else {
             let (left, right) = (parts * pixels * pitch, chunk * right_pitch);
             (numbers.window, numbers.chunk, numbers.stages) = ([0; 2], chunk as i32, 3);
-            (numbers.tap_len, numbers.table_bytes) = (from as i32, 0);
+            (numbers.tap_len, numbers.table_bytes) = (from as i32, factors as i32);
             (numbers.left_bytes, numbers.stage_bytes) = (left as i32, (left + right) as i32);
         }
         let used = numbers.table_bytes + numbers.stages * numbers.stage_bytes;
