@@ -8,6 +8,9 @@
 //                  element, channel), and each piece of it is gathered for itself, through the second cache.
 // conv_direct      runs of few channels: one thread a channel and eight pixels, straight from memory.
 // conv_moments     one block an image and channel: the moments of its tiles together in f64, in one order.
+//                  _normed: x is normalised, and passed through SiLU, as it is read. _wide: x and the result are f32 where
+//                  the weights are bf16. A number that is no bf16 is multiplied as two of them, its nearest one and what
+//                  that leaves: at most 2^-17 of it is lost. Other tiles copy x as it is.
 // Sums go through shared memory in f32, so that bias, residual, activation and moments see whole lines of channels.
 #include "conv.cuh"
 
@@ -25,15 +28,28 @@ __device__ __forceinline__ void conv_pack(const T* w, T* packed, const Phase* ph
     }
 }
 
-template <class T, int WARPS_M, int WARPS_N, int NI>
+template <class X, class T>
+constexpr bool SAME = false;
+template <class T>
+constexpr bool SAME<T, T> = true;
+
+// Products of x, as it is or normalised, with weights of type T.
+template <class X, class T, bool NORMED, int WARPS_M, int WARPS_N, int NI>
 struct ConvTile {
+    // Whether x is copied as it is; whether numbers are held as two parts, one plane behind the other.
+    static constexpr bool COPIED = SAME<X, T> && !NORMED, SPLIT = SAME<T, bf16> && !COPIED;
+    // Channels that are read at once where they are not copied.
+    static constexpr int SOME = 4;
     static constexpr int M = 32 * WARPS_M, N = 8 * NI * WARPS_N, PITCH = N + 4;
     static constexpr int RIGHT_PITCH = N * sizeof(T) + PITCH_PAD;
     typedef WarpTile<T, 2, NI> Tile;
 
     // The pixels and channels of one tile, and its weights.
     struct Source {
-        const T *x, *packed;
+        const X* x;
+        const T* packed;
+        // In shared memory: mean, slope, offset and addend, each of all channels.
+        const float* factors;
         const Phase* phase;
         const Tap* taps;
         int row, column;
@@ -45,20 +61,56 @@ struct ConvTile {
             return (len + s.chunk - 1) / s.chunk;
         }
 
-        // `width` channels from `channel` on of the pixel (r, c), zeros outside of the image or of what is valid.
+        // Some channels from `channel` on of the pixel (r, c), zeros outside of the image or of what is valid.
         __device__ __forceinline__ void put(u8* to, int r, int c, int channel, bool valid) const {
             valid = valid && unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns);
-            const T* from = valid ? x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups) + channel : x;
+            const X* from = valid ? x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups) + channel : x;
             if (s.from_reading == WIDE) copy_16(to, from, valid ? 16 : 0);
-            else *reinterpret_cast<T*>(to) = valid ? *from : from_float<T>(0.0f);
+            else *reinterpret_cast<X*>(to) = valid ? *from : from_float<X>(0.0f);
+        }
+
+        // Normalises some channels from `channel` on.
+        template <int LEN>
+        __device__ __forceinline__ void normalise(float (&values)[LEN], int channel) const {
+            Pack<float, LEN> own[4];
+#pragma unroll
+            for (int which = 0; which < 4; ++which)
+                own[which] = *reinterpret_cast<const Pack<float, LEN>*>(factors + which * s.from_channels + channel);
+#pragma unroll
+            for (int k = 0; k < LEN; ++k) {
+                const float z = (values[k] - own[0].of[k]) * own[1].of[k] + own[2].of[k];
+                values[k] = (s.first.kind == Silu ? FastSilu{}.value(z) : z) + own[3].of[k];
+            }
+        }
+
+        // The same where something is done to them on the way.
+        template <int LEN>
+        __device__ __forceinline__ void work(u8* to, int r, int c, int channel, bool valid) const {
+            float values[LEN] = {};
+            if (valid && unsigned(r) < unsigned(s.from_rows) && unsigned(c) < unsigned(s.from_columns)) {
+                const X* from = x + (i64(r) * s.from_columns + c) * (i64(s.from_channels) * s.groups) + channel;
+                const Pack<X, LEN> read = *reinterpret_cast<const Pack<X, LEN>*>(from);
+#pragma unroll
+                for (int k = 0; k < LEN; ++k) values[k] = to_float(read.of[k]);
+                if (NORMED) normalise(values, channel);
+            }
+            Pack<T, LEN> near, rest;
+#pragma unroll
+            for (int k = 0; k < LEN; ++k) {
+                near.of[k] = from_float<T>(values[k]);
+                const float held = to_float(near.of[k]);
+                if (SPLIT) rest.of[k] = from_float<T>(fabsf(held) < INFINITE ? values[k] - held : 0.0f);
+            }
+            *reinterpret_cast<Pack<T, LEN>*>(to) = near;
+            if (SPLIT) *reinterpret_cast<Pack<T, LEN>*>(to + s.left_bytes / 2) = rest;
         }
 
         __device__ __forceinline__ void load_window(u8* to, int pass) const {
             const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
             if (s.from_reading == DENSE)
-                return DenseWindow<T>{x, s.from_rows, s.from_columns, s.from_channels}.load(to, pitch(), top, left, s.window_rows,
+                return DenseWindow<X>{x, s.from_rows, s.from_columns, s.from_channels}.load(to, pitch(), top, left, s.window_rows,
                                                                                           s.window_columns);
-            const int width = s.from_reading == WIDE ? Wide<T>::LEN : 1, lanes = s.chunk / width;
+            const int width = s.from_reading == WIDE ? Wide<X>::LEN : 1, lanes = s.chunk / width;
             const int own = threadIdx.x % lanes * width, channel = pass * s.chunk + own;
             const int step = THREADS / lanes, down = step / s.window_columns, across = step % s.window_columns;
             int r = threadIdx.x / lanes / s.window_columns, c = threadIdx.x / lanes % s.window_columns;
@@ -71,8 +123,18 @@ struct ConvTile {
             }
         }
 
+        template <int LEN>
+        __device__ __forceinline__ void work_window(u8* to, int pass) const {
+            const int top = row * s.from_step[0] + phase->window_row, left = column * s.from_step[1] + phase->window_column;
+            const int lanes = s.chunk / LEN, own = threadIdx.x % lanes * LEN, channel = pass * s.chunk + own;
+#pragma unroll 2
+            for (int pixel = threadIdx.x / lanes; pixel < s.window_rows * s.window_columns; pixel += THREADS / lanes)
+                work<LEN>(to + pixel * pitch() + own * int(sizeof(T)), top + pixel / s.window_columns,
+                          left + pixel % s.window_columns, channel, channel < s.from_channels);
+        }
+
         __device__ __forceinline__ void load_gathered(u8* to, int pass) const {
-            const int width = s.from_reading == WIDE ? Wide<T>::LEN : 1, lanes = s.chunk / width;
+            const int width = s.from_reading == WIDE ? Wide<X>::LEN : 1, lanes = s.chunk / width;
             const int own = threadIdx.x % lanes * width, k = pass * s.chunk + own;
             const int tap = k / s.from_channels, channel = k % s.from_channels;
             const bool valid = tap < phase->taps;
@@ -82,6 +144,33 @@ struct ConvTile {
                 const int r = (row + (m >> s.tile_shift)) * s.from_step[0] + at.row;
                 const int c = (column + (m & ((1 << s.tile_shift) - 1))) * s.from_step[1] + at.column;
                 put(to + m * pitch() + own * int(sizeof(T)), r, c, channel, valid);
+            }
+        }
+
+        template <int LEN>
+        __device__ __forceinline__ void work_gathered(u8* to, int pass) const {
+            const int lanes = s.chunk / LEN, own = threadIdx.x % lanes * LEN, k = pass * s.chunk + own;
+            const int tap = k / s.from_channels;
+            const bool valid = tap < phase->taps;
+            const Tap at = taps[valid ? tap : 0];
+#pragma unroll 2
+            for (int m = threadIdx.x / lanes; m < M; m += THREADS / lanes) {
+                const int r = (row + (m >> s.tile_shift)) * s.from_step[0] + at.row;
+                const int c = (column + (m & ((1 << s.tile_shift) - 1))) * s.from_step[1] + at.column;
+                work<LEN>(to + m * pitch() + own * int(sizeof(T)), r, c, k % s.from_channels, valid);
+            }
+        }
+
+        __device__ __forceinline__ void load_pixels(u8* to, int pass) const {
+            if constexpr (COPIED) {
+                if (s.window_rows) load_window(to, pass);
+                else load_gathered(to, pass);
+            } else if (s.from_reading == WIDE) {
+                if (s.window_rows) work_window<SOME>(to, pass);
+                else work_gathered<SOME>(to, pass);
+            } else {
+                if (s.window_rows) work_window<1>(to, pass);
+                else work_gathered<1>(to, pass);
             }
         }
 
@@ -98,8 +187,7 @@ struct ConvTile {
 
         __device__ __forceinline__ void load(u8* buffers, int pass) const {
             u8* to = buffers + pass % s.stages * s.stage_bytes;
-            if (s.window_rows) load_window(to, pass);
-            else load_gathered(to, pass);
+            load_pixels(to, pass);
             load_weights(to + s.left_bytes, pass);
         }
     };
@@ -112,8 +200,11 @@ struct ConvTile {
         const u8* right = held + s.left_bytes + warp % WARPS_N * 8 * NI * sizeof(T);
         for (int tap = 0; tap < taps; ++tap) {
             const u8* left = held + (s.window_rows ? offsets[tap] : 0);
-            for (int k = 0; k < len; k += DEPTH)
-                tile.rows_columns(left + k * sizeof(T), rows, right + (tap * s.chunk + k) * RIGHT_PITCH, RIGHT_PITCH);
+            for (int k = 0; k < len; k += DEPTH) {
+                const u8 *x = left + k * sizeof(T), *y = right + (tap * s.chunk + k) * RIGHT_PITCH;
+                if (SPLIT) tile.rows_columns(x + s.left_bytes / 2, rows, y, RIGHT_PITCH);
+                tile.rows_columns(x, rows, y, RIGHT_PITCH);
+            }
         }
     }
 
@@ -152,8 +243,15 @@ struct ConvTile {
         __syncthreads();
     }
 
-    static __device__ __forceinline__ void run(const T* x, const T* packed, const Tail<T>& tail, const Phase* phases,
-                                               const Tap* taps, const ConvSizes& s) {
+    // Copies the factors of an image's channels to shared memory.
+    static __device__ __forceinline__ void load_factors(float* to, const float* from, const ConvSizes& s) {
+        for (int e = threadIdx.x; e < 4 * s.from_channels; e += THREADS)
+            to[e] = from[e / s.from_channels * s.factor_plane + e % s.from_channels];
+        __syncthreads();
+    }
+
+    static __device__ __forceinline__ void run(const X* x, const T* packed, const float* factors, const Tail<X>& tail,
+                                               const Phase* phases, const Tap* taps, const ConvSizes& s) {
         SHARED_BYTES(shared);
         float* held = reinterpret_cast<float*>(shared);
         const int blocks = s.packed_columns / N, first = int(blockIdx.x % blocks) * N, warp = threadIdx.x / 32;
@@ -161,9 +259,11 @@ struct ConvTile {
         const int z = s.first_image + blockIdx.z;
         const TilePlace place = tile_place(z, blockIdx.x / blocks, M, phases, s);
         if (!place.has(0, s)) return;
-        const T* image = x + place.image * image_len + group * s.from_channels;
+        const X* image = x + place.image * image_len + group * s.from_channels;
+        float* own_factors = reinterpret_cast<float*>(shared + s.table_bytes) - 4 * s.from_channels;
+        if (NORMED) load_factors(own_factors, factors + (place.image * s.groups + group) * s.from_channels, s);
         const T* weights = packed + group * s.packed_rows * s.packed_columns + first;
-        const Source from{image, weights, &place.phase, taps + place.phase.first_tap, place.row, place.column, s};
+        const Source from{image, weights, own_factors, &place.phase, taps + place.phase.first_tap, place.row, place.column, s};
         Tile tile;
         clear(tile);
         sum(tile, shared, from);
@@ -173,7 +273,7 @@ struct ConvTile {
         });
         __syncthreads();
         const int channel = group * s.to_channels;
-        finish_any<T, M, N>(held, PITCH, place, channel + first, channel + s.to_channels, s.groups * s.to_channels, tail, s);
+        finish_any<X, M, N>(held, PITCH, place, channel + first, channel + s.to_channels, s.groups * s.to_channels, tail, s);
     }
 };
 
@@ -218,16 +318,16 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     finish_any<T, DIRECT_M, DIRECT_N>(held, DIRECT_N + 4, place, first, channels, channels, tail, s);
 }
 
-#define CONV_ARGUMENTS(T)                                                                                      \
-    const T *x, const T *w, const T *bias, const T *residual, T *y, float *before, Moments *moments,           \
-        const Phase *phases, const Tap *taps, ConvSizes s
-#define CONV_TILE(m, n, suffix, T, warps_m, warps_n, ni, blocks)                                                \
-    extern "C" __global__ void __launch_bounds__(THREADS, blocks) conv_tile_##m##_##n##_##suffix(CONV_ARGUMENTS(T)) { \
-        const Tail<T> tail{bias, residual, y, before, moments};                                             \
-        ConvTile<T, warps_m, warps_n, ni>::run(x, w, tail, phases, taps, s);                                   \
+#define CONV_ARGUMENTS(X, T)                                                                                   \
+    const X *x, const T *w, const float *factors, const X *bias, const X *residual, X *y, float *before,       \
+        Moments *moments, const Phase *phases, const Tap *taps, ConvSizes s
+#define CONV_KERNEL(name, X, T, normed, warps_m, warps_n, ni, blocks)                                           \
+    extern "C" __global__ void __launch_bounds__(THREADS, blocks) conv_tile_##name(CONV_ARGUMENTS(X, T)) {     \
+        const Tail<X> tail{bias, residual, y, before, moments};                                             \
+        ConvTile<X, T, normed, warps_m, warps_n, ni>::run(x, w, factors, tail, phases, taps, s);               \
     }
 #define CONV(suffix, T)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_direct_##suffix(CONV_ARGUMENTS(T)) {         \
+    extern "C" __global__ void __launch_bounds__(THREADS, 2) conv_direct_##suffix(CONV_ARGUMENTS(T, T)) {      \
         conv_direct(x, w, Tail<T>{bias, residual, y, before, moments}, phases, taps, s);                    \
     }                                                                                                          \
     extern "C" __global__ void conv_pack_##suffix(const T* w, T* packed, const Phase* phases, const Tap* taps, \
@@ -236,15 +336,26 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     }
 EACH_DTYPE(CONV)
 // As many sums, and blocks beside each other, as registers allow: f32 keeps parts of both operands beside its sums.
-CONV_TILE(256, 16, f32, float, 8, 1, 2, 2)
-CONV_TILE(256, 32, f32, float, 8, 1, 4, 2)
-CONV_TILE(128, 64, f32, float, 4, 2, 4, 2)
-CONV_TILE(64, 64, f32, float, 2, 4, 2, 2)
-CONV_TILE(256, 16, bf16, bf16, 8, 1, 2, 4)
-CONV_TILE(256, 32, bf16, bf16, 8, 1, 4, 3)
-CONV_TILE(256, 64, bf16, bf16, 8, 1, 8, 2)
-CONV_TILE(128, 128, bf16, bf16, 4, 2, 8, 2)
-CONV_TILE(64, 64, bf16, bf16, 2, 4, 2, 3)
+#define CONV_F32(m, n, warps_m, warps_n, ni, blocks)                                          \
+    CONV_KERNEL(m##_##n##_f32, float, float, false, warps_m, warps_n, ni, blocks)             \
+    CONV_KERNEL(m##_##n##_normed_f32, float, float, true, warps_m, warps_n, ni, blocks)
+#define CONV_BF16(m, n, warps_m, warps_n, ni, blocks) CONV_KERNEL(m##_##n##_bf16, bf16, bf16, false, warps_m, warps_n, ni, blocks)
+#define CONV_SPLIT(m, n, warps_m, warps_n, ni)                                                \
+    CONV_KERNEL(m##_##n##_normed_bf16, bf16, bf16, true, warps_m, warps_n, ni, 2)             \
+    CONV_KERNEL(m##_##n##_wide_bf16, float, bf16, false, warps_m, warps_n, ni, 2)
+CONV_F32(256, 16, 8, 1, 2, 2)
+CONV_F32(256, 32, 8, 1, 4, 2)
+CONV_F32(128, 64, 4, 2, 4, 2)
+CONV_F32(64, 64, 2, 4, 2, 2)
+CONV_BF16(256, 16, 8, 1, 2, 4)
+CONV_BF16(256, 32, 8, 1, 4, 3)
+CONV_BF16(256, 64, 8, 1, 8, 2)
+CONV_BF16(128, 128, 4, 2, 8, 2)
+CONV_BF16(64, 64, 2, 4, 2, 3)
+CONV_SPLIT(256, 16, 8, 1, 2)
+CONV_SPLIT(256, 32, 8, 1, 4)
+CONV_SPLIT(128, 64, 4, 2, 4)
+CONV_SPLIT(64, 64, 2, 4, 2)
 
 // As `Moments`, in f64.
 struct Total {

@@ -25,9 +25,12 @@ struct ConvSizes {
     int stages, left_bytes, stage_bytes, table_bytes;
     // How x may be read (`Reading`), and whether four elements of all that is as long as the output may be written at once.
     int from_reading, wide;
-    Function function;
+    // What is done to the sums, and to x behind its normalisation.
+    Function function, first;
     // The first image (times the phases, and the phase) of a launch.
-    int first_image;
+    int first_image, padding;
+    // From one of a normalisation's factors to the next, of all channels of all images.
+    i64 factor_plane;
     // From one output (input) channel of the weights to the next, and from group to group.
     i64 w_to, w_from, w_group;
 };

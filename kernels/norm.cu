@@ -38,15 +38,6 @@ struct Nothing {
     __device__ __forceinline__ float value(float z) const { return z; }
     __device__ __forceinline__ float pulled(float, float dy) const { return dy; }
 };
-// The sigmoid with the fast exponential and division: relative errors below 1e-6 where |z| < 10.
-struct FastSilu {
-    __device__ __forceinline__ static float sigmoid(float z) { return __fdividef(1.0f, 1.0f + __expf(-z)); }
-    __device__ __forceinline__ float value(float z) const { return within(z, -MOST, INFINITE) * sigmoid(z); }
-    __device__ __forceinline__ float pulled(float z, float dy) const {
-        const float s = sigmoid(z);
-        return dy * (s * (1.0f + within(z, -MOST, MOST) * (1.0f - s)));
-    }
-};
 struct Any {
     Function function;
     __device__ __forceinline__ float value(float z) const { return apply(function, z); }

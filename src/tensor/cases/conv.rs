@@ -246,9 +246,9 @@ fn normed(x: [usize; 4], channels: usize, groups: usize, how: Conv2d) -> Case {
         let z = Array::from_fn(&z.shape, |i| z.at(i) + x[5].at(&i[..2]));
         vec![conv2d(&z, &x[1], Some(&x[2]), &how)]
     };
-    // As for convolutions.
-    let absolute = 1e-6 * ((9 * from) as f64).sqrt();
-    Case::new(format!("conv/norm before {x:?} to {channels}"), inputs, run, plain).within(1e-5, absolute)
+    // As for convolutions; terms are about 1.
+    let (terms, name) = ((9 * from) as f64, format!("conv/norm before {x:?} to {channels}"));
+    Case::new(name, inputs, run, plain).within(1e-5, 1e-6 * terms.sqrt()).splitting(terms)
 }
 
 fn speed((x, channels): ([usize; 4], usize)) -> Case {

@@ -77,6 +77,9 @@ pub struct Case {
     pub plain: Option<Plain>,
     /// How far a value may be from what is right, in f32: relative to it, and absolute.
     pub tolerance: (f64, f64),
+    /// In bf16, the sizes of all terms of a sum that are products of what is no bf16 number, together: tensor cores take
+    /// such a number as two, which may lose 2⁻¹⁷ of it.
+    pub split: f64,
     /// Multiplications and additions that one run needs, where they are what takes the time.
     pub operations: Option<f64>,
 }
@@ -192,7 +195,15 @@ impl Case {
         plain: impl Fn(&[Array]) -> Vec<Array> + Send + Sync + 'static,
     ) -> Self {
         let (run, plain): (Run, Plain) = (Box::new(run), Box::new(plain));
-        Case { name: name.into(), inputs, run, plain: Some(plain), tolerance: (1e-5, 1e-6), operations: None }
+        Case {
+            name: name.into(),
+            inputs,
+            run,
+            plain: Some(plain),
+            tolerance: (1e-5, 1e-6),
+            split: 0.0,
+            operations: None,
+        }
     }
 
     /// A case that is there for its speed alone.
@@ -201,12 +212,25 @@ impl Case {
         inputs: Vec<Input>,
         run: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static,
     ) -> Self {
-        Case { name: name.into(), inputs, run: Box::new(run), plain: None, tolerance: (0.0, 0.0), operations: None }
+        Case {
+            name: name.into(),
+            inputs,
+            run: Box::new(run),
+            plain: None,
+            tolerance: (0.0, 0.0),
+            split: 0.0,
+            operations: None,
+        }
     }
 
     /// The same with another tolerance, relative and absolute; say why where it is used.
     pub fn within(self, relative: f64, absolute: f64) -> Self {
         Case { tolerance: (relative, absolute), ..self }
+    }
+
+    /// The same whose sums have terms that are no products of bf16 numbers, of these sizes together.
+    pub fn splitting(self, terms: f64) -> Self {
+        Case { split: terms, ..self }
     }
 
     /// The same with the number of multiplications and additions of one run.

@@ -5,13 +5,13 @@ mod weight;
 
 use crate::tensor::ops::conv::{Conv, ConvEpilogue, ConvSizes, Convolved};
 use crate::tensor::ops::norm::{Norm, Normalised};
-use crate::tensor::{Buffer, DType, Result, Slice};
+use crate::tensor::{Buffer, DType, Map, Result, Slice};
 
 use super::Cuda;
 use super::elementwise::aligned;
 use super::memory::whole;
 use super::reuse::Block;
-use plan::{DIRECT_CHANNELS, Plan, Setting, Way};
+use plan::{DIRECT_CHANNELS, Load, Plan, Setting, Way};
 
 /// Numbers of `Moments` in `kernels/conv.cuh`.
 const NUMBERS: usize = 3;
@@ -28,24 +28,27 @@ impl Conv for Cuda {
         epilogue: &ConvEpilogue<'_>,
     ) -> Result<Convolved> {
         let Some(norm) = norm else {
-            return self.convolve(x, w, &Plan::forward(sizes, self.setting(x, epilogue)), epilogue);
+            let plan = Plan::forward(sizes, self.setting(x, w, Load::Copied, epilogue));
+            return self.convolve(x, None, w, &plan, epilogue);
         };
-        let mut held = [const { None }; 3];
-        let [own_w, own_bias, own_residual] = &mut held;
-        let (x_buffer, w) = (self.normalised(x, norm)?, self.widened(w, own_w)?);
-        let bias = epilogue.bias.map(|bias| self.widened(bias, own_bias)).transpose()?;
-        let residual = epilogue.residual.map(|residual| self.widened(residual, own_residual)).transpose()?;
-        let (wide, epilogue) = (whole(&x_buffer, x.len), ConvEpilogue { bias, residual, ..*epilogue });
-        let plan = Plan::forward(sizes, self.setting(wide, &epilogue));
-        let found = self.convolve(wide, w, &plan, &epilogue)?;
-        let len = sizes.shape_out().len();
-        Ok(Convolved { y: self.narrowed(found.y, len, x.dtype)?, ..found })
+        let plan = Plan::forward(sizes, self.setting(x, w, Load::Normed, epilogue));
+        if plan.way != Way::Direct && matches!(norm.activation, None | Some(Map::Silu)) {
+            return self.convolve(x, Some(norm), w, &plan, epilogue);
+        }
+        self.convolve_apart(x, norm, w, sizes, epilogue)
     }
 
     fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer> {
         let (epilogue, mut held) = (ConvEpilogue { bias, ..ConvEpilogue::default() }, None);
+        let plan = |w, load| Plan::backward(sizes, self.setting(dy, w, load, &epilogue));
+        if dy.dtype != w.dtype && bias.is_none() {
+            let plan = plan(w, Load::Wide);
+            if plan.way != Way::Direct {
+                return Ok(self.convolve(dy, None, w, &plan, &epilogue)?.y);
+            }
+        }
         let w = if dy.dtype == DType::F32 { self.widened(w, &mut held)? } else { w };
-        Ok(self.convolve(dy, w, &Plan::backward(sizes, self.setting(dy, &epilogue)), &epilogue)?.y)
+        Ok(self.convolve(dy, None, w, &plan(w, Load::Copied), &epilogue)?.y)
     }
 
     fn conv2d_weight(
@@ -68,18 +71,53 @@ impl Conv for Cuda {
 }
 
 impl Cuda {
-    fn setting(&self, x: Slice<'_>, epilogue: &ConvEpilogue<'_>) -> Setting {
+    fn setting(&self, x: Slice<'_>, w: Slice<'_>, load: Load, epilogue: &ConvEpilogue<'_>) -> Setting {
         Setting {
-            dtype: x.dtype,
+            dtype: w.dtype,
+            load,
             processors: self.machine().multiprocessors() as usize,
-            per_image: epilogue.moments,
+            per_image: epilogue.moments || load == Load::Normed,
             aligned: [aligned(&[x]), epilogue.residual.is_none_or(|residual| aligned(&[residual]))],
         }
     }
 
-    fn convolve(&self, x: Slice<'_>, w: Slice<'_>, plan: &Plan, epilogue: &ConvEpilogue<'_>) -> Result<Convolved> {
+    /// The convolution of the normalised input, which is written in f32: what is rounded once must not be rounded in
+    /// between.
+    fn convolve_apart(
+        &self,
+        x: Slice<'_>,
+        norm: &Normalised<'_>,
+        w: Slice<'_>,
+        sizes: &ConvSizes,
+        epilogue: &ConvEpilogue<'_>,
+    ) -> Result<Convolved> {
+        let mut held = [const { None }; 3];
+        let [own_w, own_bias, own_residual] = &mut held;
+        let (x_buffer, w) = (self.normalised(x, norm)?, self.widened(w, own_w)?);
+        let bias = epilogue.bias.map(|bias| self.widened(bias, own_bias)).transpose()?;
+        let residual = epilogue.residual.map(|residual| self.widened(residual, own_residual)).transpose()?;
+        let (wide, epilogue) = (whole(&x_buffer, x.len), ConvEpilogue { bias, residual, ..*epilogue });
+        let plan = Plan::forward(sizes, self.setting(wide, w, Load::Copied, &epilogue));
+        let found = self.convolve(wide, None, w, &plan, &epilogue)?;
+        let len = sizes.shape_out().len();
+        Ok(Convolved { y: self.narrowed(found.y, len, x.dtype)?, ..found })
+    }
+
+    fn convolve(
+        &self,
+        x: Slice<'_>,
+        norm: Option<&Normalised<'_>>,
+        w: Slice<'_>,
+        plan: &Plan,
+        epilogue: &ConvEpilogue<'_>,
+    ) -> Result<Convolved> {
         let mut numbers = plan.numbers;
         numbers.function = epilogue.activation.into();
+        let factors = norm.map(|norm| self.factors(x.dtype, norm.moments, norm.affine, &norm.sizes)).transpose()?;
+        if let Some(norm) = norm {
+            numbers.first = norm.activation.into();
+            numbers.factor_plane = (norm.sizes.batch * norm.sizes.channels) as i64;
+        }
         let channels = (numbers.to_channels * numbers.groups) as usize;
         let len = numbers.batch as usize * numbers.to_size[0] as usize * numbers.to_size[1] as usize * channels;
         let y = self.take(len, x.dtype)?;
@@ -96,18 +134,20 @@ impl Cuda {
         let (name, across, groups) = match plan.way {
             Way::Tiles(pixels, width) => {
                 let across = numbers.packed[1] as usize / width;
-                (format!("conv_tile_{pixels}_{width}"), across, numbers.groups as usize)
+                let name = format!("conv_tile_{pixels}_{width}{}", plan.load.suffix());
+                (name, across, numbers.groups as usize)
             }
             Way::Direct => ("conv_direct".to_owned(), channels.div_ceil(DIRECT_CHANNELS), 1),
         };
         for first in (0..images).step_by(MOST_IMAGES) {
             numbers.first_image = first as i32;
-            let launch = self.kernel("conv", &name, x.dtype).shared(plan.shared_bytes);
+            let launch = self.kernel("conv", &name, w.dtype).shared(plan.shared_bytes);
             let launch = launch.grid(tiles * across, groups, (images - first).min(MOST_IMAGES)).input(x);
             let launch = match &packed {
                 Some(packed) => launch.output(packed),
                 None => launch.input(w),
             };
+            let launch = launch.perhaps(factors.as_ref().map(|factors| &factors.forward));
             let launch = launch.maybe(epilogue.bias).maybe(epilogue.residual).output(&y);
             let launch = launch.perhaps(before.as_ref()).perhaps(parts.as_ref());
             launch.output(&phases).output(&taps).value(numbers).run()?;

@@ -50,10 +50,10 @@ struct SetSizes {
 }
 
 /// What the passes over elements need of statistics and factors.
-struct Factors {
+pub(super) struct Factors {
     sets: SetSizes,
     /// Mean, slope, offset and addend of each channel of each sample, as f32.
-    forward: Block,
+    pub(super) forward: Block,
     /// What f32 loses of the mean, and 1 / √(variance + ε), as f64.
     exact: Block,
 }
@@ -176,7 +176,13 @@ impl Cuda {
         Ok(NormGradients { x: self.narrowed(found.x, x.len, x.dtype)?, ..found })
     }
 
-    fn factors(&self, dtype: DType, moments: Slice<'_>, affine: Affine<'_>, sizes: &NormSizes) -> Result<Factors> {
+    pub(super) fn factors(
+        &self,
+        dtype: DType,
+        moments: Slice<'_>,
+        affine: Affine<'_>,
+        sizes: &NormSizes,
+    ) -> Result<Factors> {
         let (sets, len) = (SetSizes::new(sizes), sizes.batch * sizes.channels);
         let (forward, exact) = (self.take(4 * len, DType::F32)?, self.take_wide(2 * len)?);
         let launch = sets.launch(self, "factors", dtype).input(moments);

@@ -54,7 +54,11 @@ pub(super) struct Numbers {
     pub(super) from_reading: i32,
     pub(super) wide: i32,
     pub(super) function: Function,
+    /// What is done to x behind its normalisation.
+    pub(super) first: Function,
     pub(super) first_image: i32,
+    padding: i32,
+    pub(super) factor_plane: i64,
     pub(super) w_to: i64,
     pub(super) w_from: i64,
     pub(super) w_group: i64,
@@ -101,13 +105,47 @@ pub(super) struct Plan {
     pub(super) phases: Vec<Phase>,
     pub(super) taps: Vec<Tap>,
     pub(super) way: Way,
+    pub(super) load: Load,
     pub(super) shared_bytes: usize,
+}
+
+/// How x goes to shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    /// As it is.
+    Copied,
+    /// Normalised on the way.
+    Normed,
+    /// From f32, for weights in bf16.
+    Wide,
+}
+
+impl Load {
+    /// What names of kernels end in.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Load::Copied => "",
+            Load::Normed => "_normed",
+            Load::Wide => "_wide",
+        }
+    }
+
+    /// Numbers of a type that are read at once, and how many of its kind a number is held as.
+    fn step_and_parts(self, dtype: DType) -> [usize; 2] {
+        match (self, dtype) {
+            (Load::Copied, _) => [16 / dtype.bytes(), 1],
+            (_, DType::Bf16) => [4, 2],
+            _ => [4, 1],
+        }
+    }
 }
 
 /// What a plan depends on beside the sizes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
+    /// Of the weights.
     pub(super) dtype: DType,
+    pub(super) load: Load,
     pub(super) processors: usize,
     /// Whether sums of each image are taken, so that no tile may span two.
     pub(super) per_image: bool,
@@ -168,12 +206,12 @@ impl Plan {
     }
 
     fn finished(numbers: Numbers, phases: Vec<Phase>, taps: Vec<Tap>, setting: Setting) -> Self {
-        let mut plan = Plan { numbers, phases, taps, way: Way::Direct, shared_bytes: 0 };
+        let mut plan = Plan { numbers, phases, taps, way: Way::Direct, load: setting.load, shared_bytes: 0 };
         plan.flatten(setting);
         plan.find_windows();
         let numbers = &mut plan.numbers;
         numbers.phases = plan.phases.len() as i32;
-        let per_load = (16 / setting.dtype.bytes()) as i32;
+        let [per_load, _] = setting.load.step_and_parts(setting.dtype).map(|number| number as i32);
         numbers.from_reading = if setting.aligned[0] && numbers.from_channels % per_load == 0 { WIDE } else { ALONE };
         numbers.wide = (setting.aligned[1] && numbers.to_channels % 4 == 0).into();
         let few = numbers.from_channels.min(numbers.to_channels) < FEW as i32;
@@ -237,7 +275,7 @@ impl Plan {
         let sizes: &[(usize, usize)] = match to {
             0..=16 => &[(256, 16)],
             17..=32 => &[(256, 32)],
-            _ if setting.dtype == DType::F32 => &[(128, 64), (64, 64)],
+            _ if setting.dtype == DType::F32 || setting.load != Load::Copied => &[(128, 64), (64, 64)],
             33..=64 => &[(256, 64), (64, 64)],
             _ => &[(128, 128), (64, 64)],
         };
@@ -266,15 +304,21 @@ impl Plan {
         let window = [span(0), span(1)];
         let chunk = (CHUNK_BYTES / element).min(from.next_multiple_of(DEPTH));
         let (pitch, right_pitch) = (chunk * element + PITCH_PAD, channels * element + PITCH_PAD);
-        let table = (4 * most_taps).next_multiple_of(16);
-        let (left, right) = (window[0] * window[1] * pitch, most_taps * chunk * right_pitch);
-        let windowed = most_taps > 1 && (FEW..=NARROW).contains(&from) && table + left + right <= MOST_SHARED;
+        // A normalisation has four factors a channel.
+        let factors = if setting.load == Load::Normed { (4 * size_of::<f32>() * from).next_multiple_of(16) } else { 0 };
+        let table = (4 * most_taps).next_multiple_of(16) + factors;
+        let [_, parts] = setting.load.step_and_parts(setting.dtype);
+        let (left, right) = (parts * window[0] * window[1] * pitch, most_taps * chunk * right_pitch);
+        // What is worked out on the way is not to be worked out again for each element of the kernel.
+        let narrow = from <= NARROW || setting.load != Load::Copied;
+        let windowed = most_taps > 1 && from >= FEW && narrow && table + left + right <= MOST_SHARED;
         // The sums, and then the moments of four channels of each of 256 threads.
         let staging = (pixels * (channels + 4)).max(4 * 256 * 3) * size_of::<f32>();
         let numbers = &mut self.numbers;
         if windowed {
             let passes = from.div_ceil(chunk);
-            if numbers.from_reading == ALONE && setting.aligned[0] && numbers.groups == 1 && passes == 1 {
+            let copied = setting.load == Load::Copied;
+            if copied && numbers.from_reading == ALONE && setting.aligned[0] && numbers.groups == 1 && passes == 1 {
                 numbers.from_reading = DENSE;
             }
             let stages = if passes > 1 && table + 2 * (left + right) <= MOST_SHARED { 2 } else { 1 };
@@ -283,9 +327,9 @@ impl Plan {
             (numbers.left_bytes, numbers.stage_bytes) = (left as i32, (left + right) as i32);
             numbers.table_bytes = table as i32;
         } else {
-            let (left, right) = (pixels * pitch, chunk * right_pitch);
+            let (left, right) = (parts * pixels * pitch, chunk * right_pitch);
             (numbers.window, numbers.chunk, numbers.stages) = ([0; 2], chunk as i32, 3);
-            (numbers.tap_len, numbers.table_bytes) = (from as i32, 0);
+            (numbers.tap_len, numbers.table_bytes) = (from as i32, factors as i32);
             (numbers.left_bytes, numbers.stage_bytes) = (left as i32, (left + right) as i32);
         }
         let used = numbers.table_bytes + numbers.stages * numbers.stage_bytes;
