@@ -8,7 +8,7 @@
 //                  element, channel), and each piece of it is gathered for itself, through the second cache.
 // conv_direct      runs of few channels: one thread a channel and eight pixels, straight from memory.
 // conv_moments     one block an image and channel: the moments of its tiles together in f64, in one order.
-//                  _normed: x is normalised, and passed through SiLU, as it is read. _wide: x and the result are f32 where
+//                  _normed: x is normalised, and passed through SiLU, as it is read. _split: x and the result are f32 where
 //                  the weights are bf16. A number that is no bf16 is multiplied as two of them, its nearest one and what
 //                  that leaves: at most 2^-17 of it is lost. Other tiles copy x as it is.
 // Sums go through shared memory in f32, so that bias, residual, activation and moments see whole lines of channels.
@@ -342,7 +342,7 @@ EACH_DTYPE(CONV)
 #define CONV_BF16(m, n, warps_m, warps_n, ni, blocks) CONV_KERNEL(m##_##n##_bf16, bf16, bf16, false, warps_m, warps_n, ni, blocks)
 #define CONV_SPLIT(m, n, warps_m, warps_n, ni)                                                \
     CONV_KERNEL(m##_##n##_normed_bf16, bf16, bf16, true, warps_m, warps_n, ni, 2)             \
-    CONV_KERNEL(m##_##n##_wide_bf16, float, bf16, false, warps_m, warps_n, ni, 2)
+    CONV_KERNEL(m##_##n##_split_bf16, float, bf16, false, warps_m, warps_n, ni, 2)
 CONV_F32(256, 16, 8, 1, 2, 2)
 CONV_F32(256, 32, 8, 1, 4, 2)
 CONV_F32(128, 64, 4, 2, 4, 2)

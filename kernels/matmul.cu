@@ -6,26 +6,9 @@
 //                       large: tiles of 128 × 128 (f32: × 64); small: of 64 × 64, for results with few tiles.
 // matmul_fold           where the inner index is cut into parts: their sums in f64, then what follows the product.
 // The tile goes through shared memory in f32, so that results are written in whole lines and rounded once.
-#include "functions.cuh"
+#include "matmul.cuh"
 #include "tiles.cuh"
 
-struct MatmulSizes {
-    // Sizes of the batch, and how far apart both operands' matrices lie along them.
-    i64 batch[4], x_batch[4], y_batch[4];
-    // From one row (column, where they lie next to each other) of an operand to the next.
-    i64 x_step, y_step;
-    int rows, columns, inner;
-    // Parts of the inner index, and numbers of each.
-    int parts, part_len;
-    // Whether 16 bytes of an operand may be read at once, and four elements of all that is as long as the result.
-    int x_wide, y_wide, wide;
-    // Whether the result is f32, whatever the operands are.
-    int result_f32;
-    Function function;
-    i64 batches;
-};
-
-constexpr int THREADS = 256;
 // Bytes of the inner index that a buffer holds, and buffers.
 constexpr int CHUNK_BYTES = 64, STAGES = 3;
 
@@ -57,37 +40,6 @@ struct Pieces {
         load_lines<T, LINES, int(ELEMENTS * sizeof(T) / 16)>(to, corner, step, lines, elements, wide);
     }
 };
-
-template <class T>
-__device__ __forceinline__ float finish(float sum, const T* bias, const T* residual, i64 at, int column, const Function& f) {
-    if (bias) sum += to_float(bias[column]);
-    sum = apply(f, sum);
-    return residual ? sum + to_float(residual[at]) : sum;
-}
-
-// N neighbours of the result, at once.
-template <class T, int N>
-__device__ __forceinline__ void put(void* result, i64 at, const float (&value)[N], bool f32) {
-    Pack<float, N> wide;
-    Pack<T, N> narrow;
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-        wide.of[i] = value[i];
-        narrow.of[i] = from_float<T>(value[i]);
-    }
-    if (f32) *reinterpret_cast<Pack<float, N>*>(static_cast<float*>(result) + at) = wide;
-    else *reinterpret_cast<Pack<T, N>*>(static_cast<T*>(result) + at) = narrow;
-}
-
-// Where a matrix of a batch begins.
-__device__ __forceinline__ i64 batch_start(const i64* sizes, const i64* steps, i64 index) {
-    i64 start = 0;
-    for (int d = 3; d >= 0; --d) {
-        start += index % sizes[d] * steps[d];
-        index /= sizes[d];
-    }
-    return start;
-}
 
 template <class T, bool LEFT_OUTER, bool RIGHT_OUTER, int WARPS_M, int WARPS_N, int NI>
 struct Matmul {
@@ -142,26 +94,6 @@ struct Matmul {
         right.load(to + Left::BYTES, k + chunk * Left::CHUNK);
     }
 
-    // Writes the tile whose corner is at (row, column), UNIT neighbours at once.
-    template <int UNIT>
-    static __device__ __forceinline__ void write(const float* held, const T* bias, const T* residual, void* result, i64 base,
-                                                 int row, int column, const MatmulSizes& s) {
-        const bool whole = s.parts == 1, f32 = s.result_f32 || !whole;
-#pragma unroll 1
-        for (int e = threadIdx.x; e < M * N / UNIT; e += THREADS) {
-            const int i = e / (N / UNIT), j = e % (N / UNIT) * UNIT;
-            if (row + i >= s.rows || column + j >= s.columns) continue;
-            const i64 at = base + i64(row + i) * s.columns + column + j;
-            float value[UNIT];
-#pragma unroll
-            for (int k = 0; k < UNIT; ++k) {
-                value[k] = held[i * PITCH + j + k];
-                if (whole) value[k] = finish(value[k], bias, residual, at + k, column + j + k, s.function);
-            }
-            put<T, UNIT>(result, at, value, f32);
-        }
-    }
-
     static __device__ __forceinline__ void run(const T* x, const T* y, const T* bias, const T* residual, void* result,
                                                const MatmulSizes& s) {
         SHARED_BYTES(shared);
@@ -181,8 +113,7 @@ struct Matmul {
             });
             __syncthreads();
             const i64 base = (i64(blockIdx.y) * s.batches + batch) * s.rows * s.columns;
-            if (s.wide) write<4>(held, bias, residual, result, base, row, column, s);
-            else write<1>(held, bias, residual, result, base, row, column, s);
+            write_any<T, M, N>(held, PITCH, Target<T>{bias, residual, result, base, row, column}, s);
             __syncthreads();
         }
     }

@@ -6,6 +6,7 @@
 #include "common.cuh"
 
 #ifdef GUSTFRONT_HOST
+#include "host/shared.h"
 
 // What a lane brings to a product.
 struct Fragments {
@@ -71,43 +72,6 @@ inline void load_transposed(u32 (&to)[4], const void* row) {
         }
         return 0;
     });
-}
-
-// Copies that a thread has begun: each is done no sooner than the thread waits for it.
-struct Copy {
-    void* to;
-    const void* from;
-    int bytes, group;
-};
-struct Copies {
-    std::vector<Copy> begun;
-    int groups = 0;
-};
-inline Copies& own_copies() {
-    static thread_local std::vector<Copies> all;
-    if (all.size() <= host::self().index) all.resize(host::self().index + 1);
-    return all[host::self().index];
-}
-inline void copy_16(void* to, const void* from, int bytes) {
-    Copies& own = own_copies();
-    own.begun.push_back({to, from, bytes, own.groups});
-}
-inline void close_copies() { ++own_copies().groups; }
-template <int N>
-void await_copies() {
-    Copies& own = own_copies();
-    size_t kept = 0;
-    for (const Copy& copy : own.begun) {
-        if (copy.group >= own.groups - N) {
-            own.begun[kept++] = copy;
-            continue;
-        }
-        if (reinterpret_cast<uintptr_t>(copy.to) % 16 || (copy.bytes && reinterpret_cast<uintptr_t>(copy.from) % 16))
-            host::block->failure = "an asynchronous copy of 16 bytes from or to an address that is no multiple of them";
-        std::memset(copy.to, 0, 16);
-        std::memcpy(copy.to, copy.from, copy.bytes);
-    }
-    own.begun.resize(kept);
 }
 
 #else

@@ -1,9 +1,11 @@
 //! Every case on a device: f32 and bf16, both layouts, gradients, and the same bits in a second run.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use gustfront::tensor::cases::Case;
-use gustfront::tensor::{DType, Device, Layout, Result, no_grad};
+use gustfront::tensor::cuda::Wgmma;
+use gustfront::tensor::{Cuda, DType, Device, Layout, Result, no_grad};
 use serde_json::{Value, json};
 
 use crate::compare::{gradients, values};
@@ -46,6 +48,24 @@ pub(crate) fn run(device: &Device, cases: &[Case]) -> Checked {
     }
     println!();
     checked
+}
+
+/// Runs products and convolutions by the kernels on `wgmma` wherever those can be used, on devices that have them.
+pub(crate) fn run_wgmma(cuda: &Arc<Cuda>, cases: &[Case], checked: &mut Checked) {
+    if cuda.capability() != 90 {
+        return;
+    }
+    let device: Device = cuda.clone();
+    cuda.allow_wgmma(Wgmma::Wherever);
+    for case in cases.iter().filter(|case| case.plain.is_some() && has_forms(case)) {
+        checked.note(values(case, &device, DType::Bf16, Layout::Channels));
+    }
+    cuda.allow_wgmma(Wgmma::WhereItPays);
+}
+
+/// Whether a case may be worked out by `wgmma` or by `mma.sync`.
+pub(crate) fn has_forms(case: &Case) -> bool {
+    case.name.starts_with("matmul/") || case.name.starts_with("conv/")
 }
 
 /// The same bits in two runs.

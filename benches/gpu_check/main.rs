@@ -82,7 +82,11 @@ fn open(choice: DeviceChoice) -> Result<Arc<Cuda>, String> {
 fn run(options: &Options, cuda: &Arc<Cuda>, cases: &[Case]) -> ExitCode {
     let device: gustfront::tensor::Device = cuda.clone();
     println!("{}", device.name());
-    let checked = if options.cases { check::run(&device, cases) } else { check::Checked::default() };
+    let mut checked = check::Checked::default();
+    if options.cases {
+        checked = check::run(&device, cases);
+        check::run_wgmma(cuda, cases, &mut checked);
+    }
     println!("{} comparisons of {} cases, {} wrong", checked.comparisons, checked.cases, checked.failures.len());
     let timed = if options.speed { speed::run(cuda, cases) } else { json!({}) };
     let work = cuda.work().map(|work| json!(format!("{work:?}"))).unwrap_or(Value::Null);

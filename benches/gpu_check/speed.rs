@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gustfront::tensor::cases::{Case, Input, Numbers};
-use gustfront::tensor::{Cuda, DType, Device, Layout, Result, Tensor, no_grad};
+use gustfront::tensor::cuda::Wgmma;
+use gustfront::tensor::{Cuda, DType, Device, Layout, Result, Tensor, TensorError, no_grad};
 use serde_json::{Value, json};
+
+use super::check::has_forms;
 
 /// Seconds that one measurement of a case takes, and how many there are: the median counts.
 const SECONDS: f64 = 0.1;
@@ -39,9 +42,11 @@ pub(crate) fn run(cuda: &Arc<Cuda>, cases: &[Case]) -> Value {
     let timed = cases.iter().filter(|case| case.plain.is_none());
     let times: Vec<Value> = timed
         .map(|case| {
-            let timed = time(cuda, case, SECONDS).unwrap_or_else(|e| json!({ "error": e.to_string() }));
-            println!("{}: {timed}", case.name);
-            json!({ "name": case.name, "dtype": dtype(case).to_string(), "result": timed })
+            let told = |e: TensorError| json!({ "error": e.to_string() });
+            let timed = time(cuda, case, SECONDS).unwrap_or_else(told);
+            let forms = forms(cuda, case, SECONDS).unwrap_or_else(told);
+            println!("{}: {timed} {forms}", case.name);
+            json!({ "name": case.name, "dtype": dtype(case).to_string(), "result": timed, "forms": forms })
         })
         .collect();
     json!({ "copy_bytes_per_second": copy, "cases": times })
@@ -75,6 +80,23 @@ pub(crate) fn time(cuda: &Arc<Cuda>, case: &Case, seconds: f64) -> Result<Value>
         };
         Ok(json!({ "ms": 1e3 * took, "replayed_ms": replayed, "bytes": bytes, "operations": operations }))
     })
+}
+
+/// Milliseconds of a product or convolution by each kind of kernels that the device has.
+pub(crate) fn forms(cuda: &Arc<Cuda>, case: &Case, seconds: f64) -> Result<Value> {
+    if cuda.capability() != 90 || !has_forms(case) {
+        return Ok(json!({}));
+    }
+    let times = [Wgmma::Never, Wgmma::Wherever].map(|choice| {
+        cuda.allow_wgmma(choice);
+        no_grad(|| {
+            let inputs = inputs(cuda, case)?;
+            measure(cuda, seconds, || (case.run)(&inputs).map(drop))
+        })
+    });
+    cuda.allow_wgmma(Wgmma::WhereItPays);
+    let [mma, wgmma] = times;
+    Ok(json!({ "mma_sync_ms": 1e3 * mma?, "wgmma_ms": 1e3 * wgmma? }))
 }
 
 /// Seconds that one call takes: many are asked for before the device is waited for.

@@ -129,10 +129,15 @@ struct Block {
     uint3 index;
     unsigned current = 0;
     std::string failure;
+    // Its number among all that its thread ran, the barriers that it met, and what is asked as it ends: what is wrong, or nullptr.
+    uint64_t run = 0, barriers = 0;
+    std::vector<const char* (*)()> endings;
 };
 
 // The block that this thread runs. A pointer, for which the compiler sees that nothing has to be constructed first.
 inline thread_local Block* block = nullptr;
+// How many blocks this thread has run.
+inline thread_local uint64_t runs = 0;
 
 inline Fiber& self() { return block->fibers[block->current]; }
 
@@ -214,10 +219,19 @@ inline bool release_barrier() {
     }
     for (Fiber& fiber : block->fibers)
         if (fiber.state == State::AtBarrier) fiber.state = State::Ready;
+    block->barriers += line >= 0;
     return line >= 0;
 }
 
+// What is wrong though all threads have ended.
+inline void end_block() {
+    for (const auto ending : block->endings)
+        if (const char* what = block->failure.empty() ? ending() : nullptr) block->failure = what;
+}
+
 inline void run_block() {
+    block->run = ++runs;
+    block->endings.clear();
     for (unsigned i = 0; i < block->fibers.size(); ++i) prepare(block->fibers[i], i);
     std::memset(block->shared.data(), 0xff, block->shared.size() * sizeof(uint4));
     while (block->failure.empty()) {
@@ -230,7 +244,7 @@ inline void run_block() {
         }
         bool finished = true;
         for (const Fiber& fiber : block->fibers) finished = finished && fiber.state == State::Done;
-        if (finished) return;
+        if (finished) return end_block();
         ran = release_warps() || release_barrier() || ran;
         if (!ran) block->failure = "threads wait for each other for ever: a barrier or a warp operation that not all reach";
     }

@@ -15,13 +15,16 @@ const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90a", "sm_100"];
 const REGISTERS: u32 = 128;
 
 /// Families that move memory: half as many registers keep twice as many loads under way. Attention keeps its scores and
-/// its results in registers, all that a thread may have: two or three blocks of four warps a multiprocessor.
-const BUDGETS: [(&str, u32); 10] = [
+/// its results in registers, all that a thread may have: two or three blocks of four warps a multiprocessor. Wide tiles
+/// hold 128 sums a thread and are alone on theirs.
+const BUDGETS: [(&str, u32); 12] = [
     ("attention", 255),
     ("attention_mma", 255),
+    ("conv_wide", 200),
     ("data", 64),
     ("diffusion", 64),
     ("elementwise", 64),
+    ("matmul_wide", 200),
     ("memory", 64),
     ("optimiser", 64),
     ("random", 64),
@@ -109,10 +112,17 @@ fn problems(compiler: &Nvrtc, family: &str, text: &str, architecture: &str) -> V
     if usages.is_empty() || usages.len() < text.matches("extern \"C\" __global__").count() {
         problems.push(told(format!("the log tells of {} kernels:\n{}", usages.len(), compiled.log)));
     }
+    // The sums of products of warpgroups lie in registers, which no other device's kernels of the name have any use for.
+    let most = usages.iter().map(|usage| usage.registers).max().unwrap_or(0);
+    if family.ends_with("_wide") && (most > 128) != (architecture == "sm_90a") {
+        problems.push(told(format!("products of warpgroups are not where they should be: {most} registers")));
+    }
     if !compiled.code.starts_with(b"\x7fELF") {
         problems.push(told("no machine code".into()));
     }
-    problems.extend(compiled.log.lines().filter(|line| line.contains("warning")).map(|line| told(line.into())));
+    // The compiler tells so where products of warpgroups would wait for each other.
+    let bad = |line: &&str| line.contains("warning") || line.contains("serialized");
+    problems.extend(compiled.log.lines().filter(bad).map(|line| told(line.into())));
     problems
 }
 

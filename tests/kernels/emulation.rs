@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -50,6 +51,10 @@ const MOST_PARAMETERS: usize = 64;
 pub(crate) struct Emulated {
     order: Order,
     families: Families,
+    capability: u32,
+    /// Whether nothing works any more once a kernel failed, as on a device.
+    fragile: bool,
+    failed: AtomicBool,
     memory: Mutex<BTreeMap<Address, Allocation>>,
     recordings: Mutex<Recordings>,
     times: Mutex<Times>,
@@ -83,8 +88,18 @@ pub(crate) fn cuda_without(order: Order, family: &str) -> Arc<Cuda> {
 
 impl Emulated {
     pub(crate) fn new(order: Order, families: Families) -> Self {
-        let (memory, recordings, times) = Default::default();
-        Emulated { order, families, memory, recordings, times }
+        let (memory, recordings, times, failed) = Default::default();
+        Emulated { order, families, capability: 80, fragile: false, failed, memory, recordings, times }
+    }
+
+    /// The same with the instructions of compute capability 9.0.
+    pub(crate) fn hopper(self) -> Self {
+        Emulated { capability: 90, ..self }
+    }
+
+    /// The same, of no use once a kernel failed.
+    pub(crate) fn fragile(self) -> Self {
+        Emulated { fragile: true, ..self }
     }
 
     /// Does one thing that was asked before.
@@ -181,7 +196,10 @@ impl Emulated {
         };
         self.times.lock().expect("times").add(kernel.family, start);
         match failure {
-            Some(what) => Err(self.fail(format!("{}: {what}", kernel.name))),
+            Some(what) => {
+                self.failed.store(true, Ordering::Relaxed);
+                Err(self.fail(format!("{}: {what}", kernel.name)))
+            }
             None if self.touched().is_some() => Err(self.fail(format!("{} wrote outside its memory", kernel.name))),
             None => Ok(()),
         }
@@ -268,7 +286,7 @@ impl Machine for Emulated {
     }
 
     fn capability(&self) -> u32 {
-        80
+        self.capability
     }
 
     fn multiprocessors(&self) -> u32 {
@@ -321,7 +339,10 @@ impl Machine for Emulated {
     }
 
     fn wait(&self) -> Result<(), TensorError> {
-        Ok(())
+        match self.fragile && self.failed.load(Ordering::Relaxed) {
+            true => Err(self.fail("a kernel failed before")),
+            false => Ok(()),
+        }
     }
 
     fn memory(&self) -> Result<(usize, usize), TensorError> {

@@ -9,9 +9,9 @@ mod speed;
 use std::collections::BTreeSet;
 
 use gustfront::tensor::cases::{Case, Input, all};
-use gustfront::tensor::{Device, Tensor};
+use gustfront::tensor::{Cuda, Device, Tensor};
 
-use crate::emulation::{Order, cuda};
+use crate::emulation::{Emulated, Families, Order, cuda};
 
 fn small_cases() -> Vec<Case> {
     all().into_iter().filter(|case| case.name.starts_with("diffusion/") && case.plain.is_some()).collect()
@@ -40,6 +40,22 @@ fn cases_are_timed_with_their_bytes() {
     assert!(timed["replayed_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{timed}");
     assert_eq!(timed["bytes"], 3 * 2 * 384);
     assert!(speed::copy(&cuda, 5000, 1e-4).expect("a copy") > 0.0);
+}
+
+#[test]
+fn products_are_checked_and_timed_in_both_forms() {
+    let hopper = Cuda::on(Box::new(Emulated::new(Order::Forward, Families::Own).hopper()));
+    let inputs = vec![Input::normal(&[8, 16]), Input::normal(&[16, 24])];
+    let case = Case::speed("matmul/8×16×24", inputs, |x| Ok(vec![x[0].matmul(&x[1])?]));
+    let timed = speed::forms(&hopper, &case, 1e-4).expect("times");
+    assert!(["mma_sync_ms", "wgmma_ms"].iter().all(|form| timed[form].as_f64().is_some_and(|ms| ms > 0.0)), "{timed}");
+    assert_eq!(speed::forms(&cuda(Order::Forward), &case, 1e-4).expect("nothing"), serde_json::json!({}));
+    let cases: Vec<Case> = all().into_iter().filter(|case| case.name.starts_with("matmul/")).collect();
+    let mut checked = check::Checked::default();
+    check::run_wgmma(&hopper, &cases, &mut checked);
+    assert!(checked.comparisons > 10 && checked.failures.is_empty(), "{:?}", checked.failures);
+    let launches = hopper.work().expect("work").launches;
+    assert!(launches["matmul"] > 0 && launches["matmul_wide"] > 3, "{launches:?}");
 }
 
 #[test]

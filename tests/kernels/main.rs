@@ -32,4 +32,6 @@ mod tiles;
 #[path = "../common/trees.rs"]
 mod trees;
 mod values;
+mod wgmma;
+mod wgmma_harness;
 mod wide;

@@ -10,7 +10,7 @@ fn tolerance(dtype: DType) -> (f32, f32) {
     if dtype == DType::Bf16 { (1.0 / 128.0, 1e-4) } else { (2e-5, 1e-5) }
 }
 
-fn drawn(device: &Device, shape: impl Into<Shape>, number: u32, dtype: DType) -> Tensor {
+pub(crate) fn drawn(device: &Device, shape: impl Into<Shape>, number: u32, dtype: DType) -> Tensor {
     let shape = shape.into();
     let len: usize = shape.sizes().iter().product();
     let values: Vec<f32> = (0..len).map(|i| Philox::new(5, number).normal([i as u32, 0, 0, 0])[0] as f32).collect();
@@ -18,7 +18,12 @@ fn drawn(device: &Device, shape: impl Into<Shape>, number: u32, dtype: DType) ->
 }
 
 fn assert_same(what: &str, dtype: DType, of: impl Fn(&Device) -> Vec<Tensor>) {
-    let (found, wanted) = (of(&device(Order::Shuffled(3))), of(&Cpu::device()));
+    assert_same_on(&device(Order::Shuffled(3)), what, dtype, of);
+}
+
+/// The same on a device as on the CPU.
+pub(crate) fn assert_same_on(device: &Device, what: &str, dtype: DType, of: impl Fn(&Device) -> Vec<Tensor>) {
+    let (found, wanted) = (of(device), of(&Cpu::device()));
     assert_eq!(found.len(), wanted.len(), "{what}");
     for (number, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
         let (found, wanted) = (found.to_vec().expect("values"), wanted.to_vec().expect("values"));
@@ -34,22 +39,27 @@ fn assert_same(what: &str, dtype: DType, of: impl Fn(&Device) -> Vec<Tensor>) {
 /// Output, moments and gradients of a convolution with everything behind it.
 fn convolution(x: [usize; 4], w: [usize; 4], how: Conv2d) {
     for dtype in [DType::F32, DType::Bf16] {
-        assert_same(&format!("{x:?} by {w:?} {how:?}"), dtype, |device| {
-            let x = drawn(device, x, 1, dtype).to_layout(Layout::Channels).expect("x").with_gradient();
-            let w = drawn(device, w, 2, dtype).with_gradient();
-            let bias = drawn(device, [w.shape()[0]], 3, dtype).with_gradient();
-            let shape = x.conv2d(&w, None, &how).expect("a convolution").shape();
-            let residual = drawn(device, shape, 4, dtype);
-            let then = Epilogue { residual: Some(&residual), activation: Some(Map::Silu), moments: true };
-            let fused = x.conv2d_fused(None, &w, Some(&bias), &how, &then).expect("a convolution");
-            fused.y.backward_with(&drawn(device, shape, 5, dtype)).expect("gradients");
-            let gradients = [&x, &w, &bias].map(|leaf| leaf.gradient().expect("a gradient"));
-            [fused.y, fused.moments.expect("moments")].into_iter().chain(gradients).collect()
-        });
+        convolution_on(&device(Order::Shuffled(3)), dtype, x, w, how);
     }
 }
 
-const PLAIN: Conv2d = Conv2d { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+/// The same on a device.
+pub(crate) fn convolution_on(device: &Device, dtype: DType, x: [usize; 4], w: [usize; 4], how: Conv2d) {
+    assert_same_on(device, &format!("{x:?} by {w:?} {how:?}"), dtype, |device| {
+        let x = drawn(device, x, 1, dtype).to_layout(Layout::Channels).expect("x").with_gradient();
+        let w = drawn(device, w, 2, dtype).with_gradient();
+        let bias = drawn(device, [w.shape()[0]], 3, dtype).with_gradient();
+        let shape = x.conv2d(&w, None, &how).expect("a convolution").shape();
+        let residual = drawn(device, shape, 4, dtype);
+        let then = Epilogue { residual: Some(&residual), activation: Some(Map::Silu), moments: true };
+        let fused = x.conv2d_fused(None, &w, Some(&bias), &how, &then).expect("a convolution");
+        fused.y.backward_with(&drawn(device, shape, 5, dtype)).expect("gradients");
+        let gradients = [&x, &w, &bias].map(|leaf| leaf.gradient().expect("a gradient"));
+        [fused.y, fused.moments.expect("moments")].into_iter().chain(gradients).collect()
+    });
+}
+
+pub(crate) const PLAIN: Conv2d = Conv2d { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
 
 #[test]
 fn narrow_layers_keep_their_pixels() {

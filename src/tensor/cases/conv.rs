@@ -68,12 +68,13 @@ const TRANSPOSED: [Transposed; 8] = [
 ];
 
 /// Consumers' sizes: x and the output channels of a 3×3 kernel.
-const SPEEDS: [([usize; 4], usize); 5] = [
+const SPEEDS: [([usize; 4], usize); 6] = [
     ([1, 16, 1059, 1799], 16),
     ([1, 27, 1059, 1799], 16),
     ([1, 64, 1059, 1799], 64),
     ([1, 64, 128, 128], 64),
     ([1, 512, 32, 32], 512),
+    ([1, 256, 265, 450], 256),
 ];
 
 /// Calls `each` with the flat places of every x, w and output that meet.

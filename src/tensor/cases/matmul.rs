@@ -121,7 +121,9 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(linear(&[3, 0], 2, tail));
         cases.push(linear(&[2, 70], 5, tail));
     }
-    for (rows, inner, columns) in [(1024, 1024, 1024), (64, 576, 16384), (1, 1024, 1024), (2304, 512, 2048)] {
+    for (rows, inner, columns) in
+        [(1024, 1024, 1024), (64, 576, 16384), (1, 1024, 1024), (2304, 512, 2048), (4096, 4096, 4096)]
+    {
         let name = format!("matmul/{rows}×{inner}×{columns}");
         let inputs = vec![Input::normal(&[rows, inner]), Input::normal(&[inner, columns])];
         let operations = 2.0 * (rows * inner * columns) as f64;

@@ -1,6 +1,7 @@
-//! Launches of `kernels/conv.cu` and `kernels/conv_weight.cu`.
+//! Launches of `kernels/conv.cu`, `kernels/conv_wide.cu` and `kernels/conv_weight.cu`.
 
 mod plan;
+mod trial;
 mod weight;
 
 use crate::tensor::ops::conv::{Conv, ConvEpilogue, ConvSizes, Convolved};
@@ -11,6 +12,7 @@ use super::Cuda;
 use super::elementwise::aligned;
 use super::memory::whole;
 use super::reuse::Block;
+use super::wgmma::{Kind, Wgmma};
 use plan::{DIRECT_CHANNELS, Load, Plan, Setting, Way};
 
 /// Numbers of `Moments` in `kernels/conv.cuh`.
@@ -28,7 +30,8 @@ impl Conv for Cuda {
         epilogue: &ConvEpilogue<'_>,
     ) -> Result<Convolved> {
         let Some(norm) = norm else {
-            let plan = Plan::forward(sizes, self.setting(x, w, Load::Copied, epilogue));
+            let plan =
+                self.planned(self.setting(x, w, Load::Copied, epilogue), |setting| Plan::forward(sizes, setting))?;
             return self.convolve(x, None, w, &plan, epilogue);
         };
         let plan = Plan::forward(sizes, self.setting(x, w, Load::Normed, epilogue));
@@ -40,15 +43,16 @@ impl Conv for Cuda {
 
     fn conv2d_data(&self, dy: Slice<'_>, w: Slice<'_>, sizes: &ConvSizes, bias: Option<Slice<'_>>) -> Result<Buffer> {
         let (epilogue, mut held) = (ConvEpilogue { bias, ..ConvEpilogue::default() }, None);
-        let plan = |w, load| Plan::backward(sizes, self.setting(dy, w, load, &epilogue));
         if dy.dtype != w.dtype && bias.is_none() {
-            let plan = plan(w, Load::Wide);
+            let plan = Plan::backward(sizes, self.setting(dy, w, Load::Split, &epilogue));
             if plan.way != Way::Direct {
                 return Ok(self.convolve(dy, None, w, &plan, &epilogue)?.y);
             }
         }
         let w = if dy.dtype == DType::F32 { self.widened(w, &mut held)? } else { w };
-        Ok(self.convolve(dy, None, w, &plan(w, Load::Copied), &epilogue)?.y)
+        let setting = self.setting(dy, w, Load::Copied, &epilogue);
+        let plan = self.planned(setting, |setting| Plan::backward(sizes, setting))?;
+        Ok(self.convolve(dy, None, w, &plan, &epilogue)?.y)
     }
 
     fn conv2d_weight(
@@ -78,7 +82,19 @@ impl Cuda {
             processors: self.machine().multiprocessors() as usize,
             per_image: epilogue.moments || load == Load::Normed,
             aligned: [aligned(&[x]), epilogue.residual.is_none_or(|residual| aligned(&[residual]))],
+            wgmma: self.wgmma_allowed(),
+            wide_channels: None,
         }
+    }
+
+    /// A plan whose kernels are right on this device.
+    fn planned(&self, setting: Setting, make: impl Fn(Setting) -> Plan) -> Result<Plan> {
+        let plan = make(setting);
+        let known = setting.wgmma == Wgmma::Wherever || !matches!(plan.way, Way::Wide(_));
+        if known || self.wgmma_proved(Kind::Convolutions, || self.tried_convolutions())? {
+            return Ok(plan);
+        }
+        Ok(make(Setting { wgmma: Wgmma::Never, ..setting }))
     }
 
     /// The convolution of the normalised input, which is written in f32: what is rounded once must not be rounded in
@@ -128,20 +144,21 @@ impl Cuda {
         let (phases, taps) = (self.constant(&plan.phases)?, self.constant(&plan.taps)?);
         let images = numbers.batch as usize * plan.phases.len();
         let packed = match plan.way {
-            Way::Tiles(..) => Some(self.pack(w, plan, &phases, &taps)?),
+            Way::Tiles(..) | Way::Wide(_) => Some(self.pack(w, plan, &phases, &taps)?),
             Way::Direct => None,
         };
-        let (name, across, groups) = match plan.way {
+        let (tiles_across, of_groups) = (|width| numbers.packed[1] as usize / width, numbers.groups as usize);
+        let (family, name, across, groups) = match plan.way {
             Way::Tiles(pixels, width) => {
-                let across = numbers.packed[1] as usize / width;
                 let name = format!("conv_tile_{pixels}_{width}{}", plan.load.suffix());
-                (name, across, numbers.groups as usize)
+                ("conv", name, tiles_across(width), of_groups)
             }
-            Way::Direct => ("conv_direct".to_owned(), channels.div_ceil(DIRECT_CHANNELS), 1),
+            Way::Wide(width) => ("conv_wide", format!("conv_wide_{width}"), tiles_across(width), of_groups),
+            Way::Direct => ("conv", "conv_direct".to_owned(), channels.div_ceil(DIRECT_CHANNELS), 1),
         };
         for first in (0..images).step_by(MOST_IMAGES) {
             numbers.first_image = first as i32;
-            let launch = self.kernel("conv", &name, w.dtype).shared(plan.shared_bytes);
+            let launch = self.kernel(family, &name, w.dtype).shared(plan.shared_bytes);
             let launch = launch.grid(tiles * across, groups, (images - first).min(MOST_IMAGES)).input(x);
             let launch = match &packed {
                 Some(packed) => launch.output(packed),

@@ -1,4 +1,6 @@
-//! Launches of `kernels/matmul.cu`.
+//! Launches of `kernels/matmul.cu` and `kernels/matmul_wide.cu`.
+
+mod trial;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -7,7 +9,7 @@ use crate::tensor::{Buffer, DType, Memory, Result, Slice};
 
 use super::Cuda;
 use super::elementwise::{Function, aligned};
-use super::memory::whole;
+use super::wgmma::{self, Kind, Wgmma};
 
 /// `MatmulSizes` of the kernel file.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -49,6 +51,14 @@ struct Lines {
 }
 
 impl Lines {
+    fn left(sizes: &Product) -> Self {
+        Lines::new(sizes.x.column, sizes.x.row, sizes.inner)
+    }
+
+    fn right(sizes: &Product) -> Self {
+        Lines::new(sizes.y.row, sizes.y.column, sizes.inner)
+    }
+
     /// Of an operand with `inner` the step of the inner index and `other` that of its rows or columns.
     fn new(inner: usize, other: usize, inner_len: usize) -> Self {
         match inner == 1 || inner_len == 1 && other != 1 {
@@ -71,10 +81,15 @@ impl Lines {
     }
 }
 
+/// The least length of a part of the inner index for kernels on `wgmma`: each is written and read again in f32.
+const WIDE_PART: usize = 1024;
+
 /// How a product is cut into tiles, and its sums into parts.
+#[derive(Clone, Copy, Debug, Default)]
 struct Cut {
-    /// Rows and columns of a tile, and what kernels of it are called.
+    /// Rows and columns of a tile, and what the file and the kernels of it are called.
     tile: [usize; 2],
+    family: &'static str,
     told: &'static str,
     /// Tiles of one batch.
     tiles: usize,
@@ -83,15 +98,64 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(sizes: &Product, dtype: DType, processors: u32) -> Self {
-        let (batches, processors) = (sizes.batch.iter().product::<usize>(), processors as usize);
-        let tiles = |[rows, columns]: [usize; 2]| sizes.rows.div_ceil(rows) * sizes.columns.div_ceil(columns);
+    /// Tiles for `mma.sync`, or for multiply-adds of f32.
+    fn plain(sizes: &Product, dtype: DType, processors: usize) -> Self {
         let large = if dtype == DType::F32 { [128, 64] } else { [128, 128] };
-        let (tile, told) = if tiles(large) * batches >= processors { (large, "large") } else { ([64, 64], "small") };
-        let parts = (2 * processors / (tiles(tile) * batches)).min(sizes.inner / PART).clamp(1, MOST_PARTS);
-        let part_len = sizes.inner.div_ceil(parts).next_multiple_of(CHUNK_BYTES / dtype.bytes()).max(1);
-        Cut { tile, told, tiles: tiles(tile), parts: sizes.inner.div_ceil(part_len).max(1), part_len }
+        let cut =
+            |tile, told| Cut::of(sizes, tile, ("matmul", told), (2 * processors, PART, CHUNK_BYTES / dtype.bytes()));
+        let large = cut(large, "large");
+        if large.tiles * batches(sizes) >= processors { large } else { cut([64, 64], "small") }
     }
+
+    /// Tiles for `wgmma`, of whichever number of columns ends first.
+    fn wide(sizes: &Product, processors: usize) -> Self {
+        let [half, full] = wgmma::COLUMNS;
+        let [half, full] =
+            [(half, 2 * processors), (full, processors)].map(|(n, wanted)| Cut::of_columns(sizes, n, wanted));
+        let time = |cut: &Cut| wgmma::time(cut.blocks(sizes), cut.tile[1], cut.part_len, processors);
+        if time(&half) < time(&full) { half } else { full }
+    }
+
+    /// Tiles of 128 or 256 columns for `wgmma`, for no more blocks than are wanted.
+    fn of_columns(sizes: &Product, columns: usize, wanted: usize) -> Self {
+        let told = if columns == wgmma::COLUMNS[1] { "wide_256" } else { "wide_128" };
+        Cut::of(sizes, [wgmma::ROWS, columns], ("matmul_wide", told), (wanted, WIDE_PART, wgmma::PIECE))
+    }
+
+    /// Tiles of a size, with the inner index cut into parts where that makes no more blocks than are wanted.
+    fn of(
+        sizes: &Product,
+        tile: [usize; 2],
+        (family, told): (&'static str, &'static str),
+        (wanted, part, chunk): (usize, usize, usize),
+    ) -> Self {
+        let tiles = sizes.rows.div_ceil(tile[0]) * sizes.columns.div_ceil(tile[1]);
+        let parts = (wanted / (tiles * batches(sizes))).min(sizes.inner / part).clamp(1, MOST_PARTS);
+        let part_len = sizes.inner.div_ceil(parts).next_multiple_of(chunk).max(1);
+        Cut { tile, family, told, tiles, parts: sizes.inner.div_ceil(part_len).max(1), part_len }
+    }
+
+    fn blocks(&self, sizes: &Product) -> usize {
+        self.tiles * self.parts * batches(sizes)
+    }
+
+    fn pays(&self, sizes: &Product, processors: usize) -> bool {
+        wgmma::pays([sizes.rows, sizes.columns, sizes.inner], self.blocks(sizes), processors)
+    }
+
+    /// Bytes of shared memory for buffers of both operands, in which the sums lie in the end.
+    fn shared_bytes(&self, left: Lines, right: Lines, dtype: DType) -> usize {
+        let [rows, columns] = self.tile;
+        if self.family == "matmul_wide" {
+            return wgmma::shared_bytes(columns);
+        }
+        let buffers = STAGES * (left.bytes(rows, dtype) + right.bytes(columns, dtype));
+        buffers.max(rows * (columns + 4) * size_of::<f32>())
+    }
+}
+
+fn batches(sizes: &Product) -> usize {
+    sizes.batch.iter().product()
 }
 
 impl Matmul for Cuda {
@@ -104,8 +168,13 @@ impl Matmul for Cuda {
         dtype: DType,
     ) -> Result<Buffer> {
         if x.dtype != y.dtype {
-            let (wide_x, wide_y) = (self.cast(x, DType::F32)?, self.cast(y, DType::F32)?);
-            return self.matmul(whole(&wide_x, x.len), whole(&wide_y, y.len), sizes, epilogue, dtype);
+            let (mut own_x, mut own_y) = (None, None);
+            let (x, y) = (self.widened(x, &mut own_x)?, self.widened(y, &mut own_y)?);
+            return self.matmul(x, y, sizes, epilogue, dtype);
+        }
+        if x.dtype != dtype && dtype != DType::F32 {
+            let sums = self.matmul(x, y, sizes, epilogue, DType::F32)?;
+            return self.narrowed(sums, batches(sizes) * sizes.rows * sizes.columns, dtype);
         }
         let (bias, residual) = (self.as_dtype(epilogue.bias, x.dtype)?, self.as_dtype(epilogue.residual, x.dtype)?);
         let epilogue = Epilogue {
@@ -135,15 +204,44 @@ impl Cuda {
         tail: Epilogue<'_>,
         dtype: DType,
     ) -> Result<Buffer> {
-        let batches: usize = sizes.batch.iter().product();
+        let empty = batches(sizes) * sizes.rows * sizes.columns == 0;
+        let cut = if empty { Cut::default() } else { self.cut(x, y, sizes)? };
+        self.multiply_in(cut, x, y, sizes, tail, dtype)
+    }
+
+    /// The tiles of a product that is not empty.
+    fn cut(&self, x: Slice<'_>, y: Slice<'_>, sizes: &Product) -> Result<Cut> {
+        let (processors, allowed) = (self.machine().multiprocessors() as usize, self.wgmma_allowed());
+        let plain = || Cut::plain(sizes, x.dtype, processors);
+        let aligned = Lines::left(sizes).wide(x, &sizes.x) && Lines::right(sizes).wide(y, &sizes.y);
+        if allowed == Wgmma::Never || x.dtype != DType::Bf16 || !aligned {
+            return Ok(plain());
+        }
+        let wide = Cut::wide(sizes, processors);
+        let chosen = match allowed {
+            Wgmma::Wherever => true,
+            _ => wide.pays(sizes, processors) && self.wgmma_proved(Kind::Products, || self.tried_products())?,
+        };
+        Ok(if chosen { wide } else { plain() })
+    }
+
+    fn multiply_in(
+        &self,
+        cut: Cut,
+        x: Slice<'_>,
+        y: Slice<'_>,
+        sizes: &Product,
+        tail: Epilogue<'_>,
+        dtype: DType,
+    ) -> Result<Buffer> {
+        let batches = batches(sizes);
         let len = batches * sizes.rows * sizes.columns;
         let result = self.take(len, dtype)?;
         if len == 0 {
             return Ok(Buffer::Cuda(result));
         }
-        let left = Lines::new(sizes.x.column, sizes.x.row, sizes.inner);
-        let right = Lines::new(sizes.y.row, sizes.y.column, sizes.inner);
-        let Cut { tile, told, tiles, parts, part_len } = Cut::new(sizes, x.dtype, self.machine().multiprocessors());
+        let (left, right) = (Lines::left(sizes), Lines::right(sizes));
+        let Cut { parts, part_len, .. } = cut;
         let numbers = MatmulSizes {
             batch: sizes.batch.map(|size| size as i64),
             x_batch: sizes.x.batch.map(|step| step as i64),
@@ -162,11 +260,9 @@ impl Cuda {
             function: tail.activation.into(),
             batches: batches as i64,
         };
-        let name = format!("matmul_{}{}_{told}", t_or_n(left.outer), t_or_n(!right.outer));
-        let bytes = STAGES * (left.bytes(tile[0], x.dtype) + right.bytes(tile[1], x.dtype));
-        let bytes = bytes.max(tile[0] * (tile[1] + 4) * size_of::<f32>());
-        let grid = (tiles, parts, batches.min(MOST_BATCHES));
-        let launch = self.kernel("matmul", &name, x.dtype).grid(grid.0, grid.1, grid.2).shared(bytes);
+        let name = format!("matmul_{}{}_{}", t_or_n(left.outer), t_or_n(!right.outer), cut.told);
+        let launch = self.kernel(cut.family, &name, x.dtype).grid(cut.tiles, parts, batches.min(MOST_BATCHES));
+        let launch = launch.shared(cut.shared_bytes(left, right, x.dtype));
         let launch = launch.input(x).input(y).maybe(tail.bias).maybe(tail.residual);
         if parts == 1 {
             launch.output(&result).value(numbers).run()?;

@@ -37,6 +37,7 @@ mod softmax;
 mod sort;
 mod sources;
 mod splat;
+mod wgmma;
 
 pub use counters::{Copies, Work};
 pub use driver::{Driver, Lent};
@@ -46,6 +47,7 @@ pub use program::{Programs, cache_folder, compile_family};
 pub use record::Replay;
 pub use reuse::Block;
 pub use sources::{FAMILIES, HEADERS};
+pub use wgmma::{WGMMA_VARIABLE, Wgmma};
 
 use std::sync::Arc;
 
@@ -53,6 +55,7 @@ use super::{Backend, Result};
 use counters::Counters;
 use memory::Constants;
 use reuse::Pool;
+use wgmma::Gate;
 
 /// A GPU as a device.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ pub struct Cuda {
     pool: Arc<Pool>,
     constants: Constants,
     counters: Counters,
+    wgmma: Gate,
 }
 
 impl Cuda {
@@ -82,14 +86,18 @@ impl Cuda {
     /// The GPU of a number, counted from 0.
     ///
     /// # Errors
-    /// Where there is no driver or no such GPU, or it cannot be used.
+    /// Where there is no driver or no such GPU, it cannot be used, or [`WGMMA_VARIABLE`] names no choice.
     pub fn device(ordinal: usize) -> Result<Arc<Self>> {
-        Ok(Cuda::on(Box::new(Driver::open(ordinal)?)))
+        let named = Wgmma::named()?;
+        let cuda = Cuda::on(Box::new(Driver::open(ordinal)?));
+        cuda.allow_wgmma(named);
+        Ok(cuda)
     }
 
     /// A device that runs its kernels on a machine.
     pub fn on(machine: Box<dyn Machine>) -> Arc<Self> {
-        Arc::new(Cuda { pool: Pool::new(machine), constants: Constants::default(), counters: Counters::default() })
+        let (constants, counters, wgmma) = Default::default();
+        Arc::new(Cuda { pool: Pool::new(machine), constants, counters, wgmma })
     }
 
     /// The compute capability, such as 90 for 9.0.

@@ -11,9 +11,12 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("conv.cuh", include_str!("../../../kernels/conv.cuh")),
     ("fft.cuh", include_str!("../../../kernels/fft.cuh")),
     ("functions.cuh", include_str!("../../../kernels/functions.cuh")),
+    ("matmul.cuh", include_str!("../../../kernels/matmul.cuh")),
     ("mma.cuh", include_str!("../../../kernels/mma.cuh")),
     ("rows.cuh", include_str!("../../../kernels/rows.cuh")),
     ("tiles.cuh", include_str!("../../../kernels/tiles.cuh")),
+    ("wgmma.cuh", include_str!("../../../kernels/wgmma.cuh")),
+    ("wide.cuh", include_str!("../../../kernels/wide.cuh")),
 ];
 
 /// Every kernel file: its name without the ending, and its text.
@@ -22,6 +25,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("attention_mma", include_str!("../../../kernels/attention_mma.cu")),
     ("conv", include_str!("../../../kernels/conv.cu")),
     ("conv_weight", include_str!("../../../kernels/conv_weight.cu")),
+    ("conv_wide", include_str!("../../../kernels/conv_wide.cu")),
     ("data", include_str!("../../../kernels/data.cu")),
     ("diffusion", include_str!("../../../kernels/diffusion.cu")),
     ("elementwise", include_str!("../../../kernels/elementwise.cu")),
@@ -32,6 +36,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("layer_norm", include_str!("../../../kernels/layer_norm.cu")),
     ("loss", include_str!("../../../kernels/loss.cu")),
     ("matmul", include_str!("../../../kernels/matmul.cu")),
+    ("matmul_wide", include_str!("../../../kernels/matmul_wide.cu")),
     ("memory", include_str!("../../../kernels/memory.cu")),
     ("norm", include_str!("../../../kernels/norm.cu")),
     ("optimiser", include_str!("../../../kernels/optimiser.cu")),

@@ -214,7 +214,7 @@ impl ConvSizes {
         Ok(sizes)
     }
 
-    fn shape_in(&self) -> Shape {
+    pub(in crate::tensor) fn shape_in(&self) -> Shape {
         Shape::from([self.batch, self.channels_in, self.size_in[0], self.size_in[1]])
     }
 

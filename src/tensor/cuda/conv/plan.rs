@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::tensor::DType;
 use crate::tensor::cuda::elementwise::Function;
+use crate::tensor::cuda::wgmma::{self, Wgmma};
 use crate::tensor::ops::conv::ConvSizes;
 
 /// Bytes that keep rows of shared memory in different banks, and of the summed index that a buffer holds.
@@ -94,6 +95,8 @@ pub(super) struct Tap {
 pub(super) enum Way {
     /// Tiles of so many pixels by so many channels.
     Tiles(usize, usize),
+    /// Tiles for `wgmma`, of so many channels.
+    Wide(usize),
     /// Straight from memory.
     Direct,
 }
@@ -116,8 +119,8 @@ pub(super) enum Load {
     Copied,
     /// Normalised on the way.
     Normed,
-    /// From f32, for weights in bf16.
-    Wide,
+    /// From f32, as two bf16 each, for weights in bf16.
+    Split,
 }
 
 impl Load {
@@ -126,7 +129,7 @@ impl Load {
         match self {
             Load::Copied => "",
             Load::Normed => "_normed",
-            Load::Wide => "_wide",
+            Load::Split => "_split",
         }
     }
 
@@ -151,6 +154,9 @@ pub(super) struct Setting {
     pub(super) per_image: bool,
     /// Whether x, and all that is as long as the output, begin at multiples of 16 bytes.
     pub(super) aligned: [bool; 2],
+    /// Where kernels on `wgmma` may be used, and the one number of channels of their tiles, where only one may.
+    pub(super) wgmma: Wgmma,
+    pub(super) wide_channels: Option<usize>,
 }
 
 impl Plan {
@@ -271,6 +277,9 @@ impl Plan {
     }
 
     fn choose(&mut self, setting: Setting) {
+        if let Some(channels) = self.wide(setting) {
+            return self.lay_out_wide(channels);
+        }
         let to = self.numbers.to_channels as usize;
         let sizes: &[(usize, usize)] = match to {
             0..=16 => &[(256, 16)],
@@ -288,10 +297,41 @@ impl Plan {
         }
     }
 
+    /// Channels of the tiles for `wgmma`, where those kernels are to be used: where pixels would be gathered by the others
+    /// too, and they pay.
+    fn wide(&mut self, setting: Setting) -> Option<usize> {
+        let copied = setting.dtype == DType::Bf16 && setting.load == Load::Copied;
+        if setting.wgmma == Wgmma::Never || !copied || self.numbers.from_reading != WIDE {
+            return None;
+        }
+        self.cut(wgmma::ROWS);
+        let (to, from) = (self.numbers.to_channels as usize, self.numbers.from_channels as usize);
+        let (taps, processors) = (self.most_taps(), setting.processors);
+        let blocks = |channels: usize| self.blocks(to.div_ceil(channels));
+        let best = wgmma::COLUMNS.into_iter().min_by_key(|n| wgmma::time(blocks(*n), *n, 1, processors));
+        let channels = setting.wide_channels.or(best)?;
+        let rows = self.numbers.to_size[0] as usize * self.numbers.to_size[1] as usize * self.numbers.batch as usize;
+        let gathered = taps == 1 || from > NARROW;
+        let pays = gathered && wgmma::pays([rows, to, taps * from], blocks(channels), processors);
+        (setting.wgmma == Wgmma::Wherever || pays).then_some(channels)
+    }
+
+    fn most_taps(&self) -> usize {
+        self.phases.iter().map(|phase| phase.taps as usize).max().unwrap_or(0)
+    }
+
+    /// Of the numbers that lay a tile out, the kernels on `wgmma` need those of the packed weights alone.
+    fn lay_out_wide(&mut self, channels: usize) {
+        self.way = Way::Wide(channels);
+        self.shared_bytes = wgmma::shared_bytes(channels);
+        (self.numbers.chunk, self.numbers.tap_len) = (wgmma::PIECE as i32, self.numbers.from_channels);
+        self.pack(channels);
+    }
+
     /// Buffers for tiles of a size: a window of pixels where layers are narrow, gathered pieces elsewhere.
     fn lay_out(&mut self, pixels: usize, channels: usize, setting: Setting) {
         let (from, element) = (self.numbers.from_channels as usize, setting.dtype.bytes());
-        let most_taps = self.phases.iter().map(|phase| phase.taps as usize).max().unwrap_or(0);
+        let most_taps = self.most_taps();
         let tile = [pixels >> self.numbers.tile_shift, 1 << self.numbers.tile_shift];
         let span = |axis: usize| {
             let own = |phase: &Phase| {
