@@ -19,7 +19,8 @@ pub(super) fn size(pipeline: &Pipeline) -> Option<usize> {
     })
 }
 
-fn split_rule(options: SplitOptions) -> SplitRule {
+/// How events are split.
+pub(super) fn split_rule(options: SplitOptions) -> SplitRule {
     match options {
         SplitOptions::Id { seed, validation, test } => SplitRule::Id { seed, validation, test },
         SplitOptions::Date { validation_from, test_from } => match SplitRule::default() {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::BackfillOptions;
 use super::cluster::Cluster;
-use super::describing::{bins_label, fingerprint, size, spec};
+use super::describing::{bins_label, fingerprint, size, spec, split_rule};
 use super::earlier::Earlier;
 use super::normalising::Normalising;
 use super::record::{CATALOG, CatalogRecord, RowReject, ShardRecord};

@@ -114,7 +114,7 @@ impl EventReader {
     pub fn open(objects: Arc<dyn ObjectStore>, prefix: &str) -> Result<Option<EventReader>, ZarrError> {
         let (prefix, name) = (clean(prefix), name_of(&*objects, prefix));
         let Some(root) = root(&*objects, &prefix, &name)? else { return Ok(None) };
-        let Root { arrays, events, group, packing, lightning } = root;
+        let Root { arrays, events, group, packing, attributes, lightning } = root;
         let mut reader = EventReader {
             objects,
             prefix,
@@ -123,7 +123,7 @@ impl EventReader {
             events,
             group,
             packing,
-            attributes: root["attributes"].as_object().cloned().unwrap_or_default(),
+            attributes,
             splits: Vec::new(),
             times: FrameTimes::default(),
             present: Vec::new(),
@@ -344,6 +344,7 @@ pub(super) struct Root {
     events: usize,
     group: usize,
     packing: Packing,
+    attributes: Map<String, Value>,
     /// Attributes of lightning's frames.
     lightning: Option<Value>,
 }
@@ -374,7 +375,8 @@ pub(super) fn root(objects: &dyn ObjectStore, prefix: &str, name: &str) -> Resul
     let packed = first["codecs"][0]["configuration"]["codecs"].as_array().is_some_and(|codecs| codecs.len() > 1);
     let packing = if packed { Packing::Zstd } else { Packing::None };
     let lightning = metadata.get(Modality::Lght.label()).map(|array| array["attributes"].clone());
-    Ok(Some(Root { arrays, events, group, packing, lightning }))
+    let attributes = root["attributes"].as_object().cloned().unwrap_or_default();
+    Ok(Some(Root { arrays, events, group, packing, attributes, lightning }))
 }
 
 /// Fills with the missing value.
