@@ -24,9 +24,11 @@ constexpr int LINE_BYTES = 128, PATTERN_BYTES = 1024, PANEL_BYTES = 64 * LINE_BY
 __device__ __forceinline__ int swizzled(int line, int unit) { return line * LINE_BYTES + ((unit ^ (line & 7)) << 4); }
 
 // Describes an operand at an address of shared memory. Eight lines on, its rows (columns), or its inner index, go on
-// behind each other; the next 64 rows (columns) of an operand with the inner index outermost lie a panel further.
+// behind each other; with the inner index outermost, the next 64 rows (columns) lie a panel further. With it innermost
+// there is nothing for the leading offset to say: 1, as CUTLASS has it.
+template <bool OUTER>
 __device__ __forceinline__ u64 described(u32 address) {
-    constexpr u64 LEADING = PANEL_BYTES >> 4, STRIDE = PATTERN_BYTES >> 4, SWIZZLE_128 = 1;
+    constexpr u64 LEADING = OUTER ? PANEL_BYTES >> 4 : 1, STRIDE = PATTERN_BYTES >> 4, SWIZZLE_128 = 1;
     return u64(address & 0x3ffff) >> 4 | LEADING << 16 | STRIDE << 32 | SWIZZLE_128 << 62;
 }
 

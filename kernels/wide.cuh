@@ -29,8 +29,8 @@ struct WideTile {
         open_products();
 #pragma unroll
         for (int k = 0; k < PIECE / GROUP_DEPTH; ++k)
-            multiply_group<LEFT_OUTER, RIGHT_OUTER>(sums, described(left + k * GroupStep<LEFT_OUTER>::BYTES),
-                                                    described(right + k * GroupStep<RIGHT_OUTER>::BYTES));
+            multiply_group<LEFT_OUTER, RIGHT_OUTER>(sums, described<LEFT_OUTER>(left + k * GroupStep<LEFT_OUTER>::BYTES),
+                                                    described<RIGHT_OUTER>(right + k * GroupStep<RIGHT_OUTER>::BYTES));
         close_products();
     }
 

@@ -129,7 +129,8 @@ struct Block {
     uint3 index;
     unsigned current = 0;
     std::string failure;
-    // Its number among all that its thread ran, the barriers that it met, and what is asked as it ends: what is wrong, or nullptr.
+    // Its number among all that its thread ran, the barriers that it met, and what is asked as it ends: what is wrong, or
+    // nullptr.
     uint64_t run = 0, barriers = 0;
     std::vector<const char* (*)()> endings;
 };

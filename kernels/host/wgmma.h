@@ -2,8 +2,8 @@
 // would let go wrong in silence ends the block with a word.
 //
 // A warp's part of a product reads shared memory as the warp begins it: all of that must have been copied, waited for,
-// shown, and met by a barrier before; and must be the same when its threads have waited for it. Sums are a signalling NaN from the
-// first product to the wait that covers the last, and must not be touched in between.
+// shown, and met by a barrier before; and must be the same when its threads have waited for it. Sums are a signalling
+// NaN from the first product to the wait that covers the last, and must not be touched in between.
 #pragma once
 #include <map>
 
@@ -96,7 +96,8 @@ inline size_t described_offset(u64 descriptor, bool outer, int across, int inner
 inline std::array<float, 8> read_units(Part& part, size_t at) {
     Grain& grain = traffic().grains[at];
     if (grain.copies) fail("a product reads shared memory that a copy was begun to and not waited for");
-    if (grain.hidden_by) fail("a product reads what thread " + std::to_string(grain.hidden_by - 1) + " copied and did not show it");
+    if (grain.hidden_by)
+        fail("a product reads what thread " + std::to_string(grain.hidden_by - 1) + " copied and did not show it");
     if (grain.met > block->barriers) fail("a product reads what was shown behind the last barrier");
     ++grain.products;
     part.seen.push_back({at, block->shared[at]});
@@ -235,6 +236,8 @@ void await_products() {
         host::expect_poison(sums);
         std::copy(sums.values.begin(), sums.values.end(), sums.at);
     }
-    own.begun.erase(std::remove_if(own.begun.begin(), own.begun.end(), [&](auto& of) { return !open(of.second); }), own.begun.end());
-    own.sums.erase(std::remove_if(own.sums.begin(), own.sums.end(), [&](auto& of) { return !open(of.group); }), own.sums.end());
+    const auto ended = std::remove_if(own.begun.begin(), own.begun.end(), [&](auto& of) { return !open(of.second); });
+    own.begun.erase(ended, own.begun.end());
+    const auto given = std::remove_if(own.sums.begin(), own.sums.end(), [&](auto& of) { return !open(of.group); });
+    own.sums.erase(given, own.sums.end());
 }

@@ -34,7 +34,7 @@ __device__ void multiply(const bf16* x, const bf16* y, float* z, int fault) {
     float sums[64] = {};
     if (fault != 7) open_products();
     for (int k = 0; k < 4; ++k) {
-        u64 a = described(left + k * GroupStep<OUTER>::BYTES), b = described(right + k * GroupStep<OUTER>::BYTES);
+        u64 a = described<OUTER>(left + k * GroupStep<OUTER>::BYTES), b = described<OUTER>(right + k * GroupStep<OUTER>::BYTES);
         if (fault == 8) b += 1ull << 32;
         if (fault == 9) b += 1ull << 16;
         if (fault == 10 && threadIdx.x >= 32) a = b;
@@ -51,7 +51,7 @@ __device__ void multiply(const bf16* x, const bf16* y, float* z, int fault) {
     if (fault == 19) copy_16(held, x, 16), close_copies(), await_copies<0>();
     if (fault == 20) *reinterpret_cast<float*>(held + 4 * threadIdx.x) = 0.0f;
     if (fault != 21) await_products<0>();
-    if (fault == 22) multiply_group<OUTER, OUTER>(sums, described(left), described(right)), close_products();
+    if (fault == 22) multiply_group<OUTER, OUTER>(sums, described<OUTER>(left), described<OUTER>(right)), close_products();
     if (fault == 23) copy_16(shared, x, 16);
     for (int j = 0; j < 16; ++j)
         for (int i = 0; i < 4; ++i) {
