@@ -81,7 +81,9 @@ pub(crate) fn run(args: LightningArgs) -> anyhow::Result<Exit> {
 fn told(summary: &LightningSummary, output: &str) -> String {
     let LightningSummary { files, set_aside, steps, partial_steps, counted, outside, doubtful } = summary;
     let mut lines = vec![
-        format!("{files} files, {steps} steps in {output}, {partial_steps} not observed whole and not written"),
+        format!(
+            "{output}: files read: {files}, steps written: {steps}, not observed whole and not written: {partial_steps}"
+        ),
         format!("  {counted} strikes counted, {outside} beside the grid, {doubtful} of doubtful quality left out"),
     ];
     lines.extend(set_aside.iter().map(|(key, reason)| format!("  set aside: {key}: {reason}")));

@@ -33,6 +33,15 @@ impl Level {
         }
     }
 
+    /// Several of them.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Level::Flash => "flashes",
+            Level::Group => "groups",
+            Level::Event => "events",
+        }
+    }
+
     /// The dataset of its times: a flash is put where its first event is.
     const fn times(self) -> &'static str {
         match self {

@@ -187,18 +187,18 @@ fn gather(files: Vec<Seen>, options: &LightningOptions, summary: &mut LightningS
 }
 
 fn spec(options: &LightningOptions, name: &str, origin: Moment) -> StoreSpec {
-    let label = options.level.label();
+    let (counted, minutes) = (options.level.plural(), options.step.0);
     let mut attributes = Map::new();
     attributes.insert("source".into(), "Geostationary Lightning Mapper, level 2 (LCFA)".into());
     StoreSpec {
-        title: format!("Lightning: counts of {label} by step of time"),
+        title: format!("Lightning: {counted} counted by steps of {minutes} min"),
         origin,
         step: options.step,
         leads: vec![Lead(0)],
         grid: options.grid.clone(),
         variables: vec![ArraySpec {
             name: name.into(),
-            long_name: format!("{label}s of good quality in the {} minutes from init_time on", options.step.0),
+            long_name: format!("{counted} of good quality in the {minutes} min from init_time on"),
             units: "1".into(),
             standard_name: None,
         }],

@@ -88,7 +88,7 @@ fn the_command_writes_counts_that_xarray_opens() {
     assert!(code == 2 && told.contains("no step of 5 minutes is observed whole by its 3 files"), "{told}");
     assert!(run(folder.path(), "1").1.contains("check --input"));
     let (code, told) = run(&input, "1");
-    assert!(code == 0 && told.contains("3 files, 1 steps"), "{told}");
+    assert!(code == 0 && told.contains("files read: 3, steps written: 1"), "{told}");
     let store = output.to_str().expect("a path");
     println!("{}", python::run(python, "check_events.py", &["lightning", store, input.to_str().expect("a path")]));
     let doubled = folder.path().join("doubled");
