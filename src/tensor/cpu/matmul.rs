@@ -16,7 +16,7 @@ use super::vector::{Kernel, Vector};
 use super::{Block, Cpu};
 
 /// Steps of the inner dimension between two visits of the result: a left panel of them stays in the first cache.
-const DEPTH: usize = 512;
+const DEPTH: usize = 384;
 /// Rows of one job: their packed left operand stays in the second cache.
 const ROWS: usize = WHOLE;
 /// Columns of one job, a multiple of every panel's width, where the right operand is packed once for all jobs.

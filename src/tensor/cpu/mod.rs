@@ -6,7 +6,7 @@
 //!
 //! Long sums follow one rule: no number in f32 gathers more than [`SPAN`] terms, and what spans give is added in f64.
 //! Reductions, normalisations, losses and gradients of weights keep it by themselves; products of matrices gather at most
-//! 512 terms in a register, and their sums over many rows are cut into parts, put together in f64. An output of a
+//! 384 terms in a register, and their sums over many rows are cut into parts, put together in f64. An output of a
 //! convolution, or an element of a product, is otherwise as long a sum in f32 as its channels or columns make it.
 
 mod conv;
