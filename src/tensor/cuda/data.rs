@@ -2,10 +2,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::tensor::ops::data::{Bins, Channels, Data, Quality, Regridded};
+use crate::tensor::ops::data::{Bins, Channels, Coding, Data, Quality, Regridded, StoredWindows};
 use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::Cuda;
+use super::launch::blocks;
+
+/// Points along a side of the tiles that frames are turned by.
+const TILE: usize = 64;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -25,6 +29,16 @@ struct QualitySizes {
     high: f32,
     replacement: f32,
     sentinels: i32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct DecodeSizes {
+    frames: u64,
+    of_window: u64,
+    size: u64,
+    factor: f32,
+    offset: f32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -79,6 +93,26 @@ impl Data for Cuda {
         };
         let launch = self.kernel("data", "quality", x.dtype).over(x.len);
         launch.input(x).output(&sentinels).output(&y).output(&mask).value(sizes).run()?;
+        Ok((Buffer::Cuda(y), Buffer::Cuda(mask)))
+    }
+
+    fn decode(&self, windows: &StoredWindows<'_>) -> Result<(Buffer, Buffer)> {
+        let StoredWindows { memory, turns, frames: of_window, size, coding } = *windows;
+        let (frames, across) = (turns.len() * of_window, size.div_ceil(TILE));
+        let words: Vec<u32> = turns.iter().map(|turn| turn.word()).collect();
+        let (stored, words) = (self.fetched(memory, memory.len())?, self.sent(bytemuck::cast_slice(&words))?);
+        let len = frames * size * size;
+        let (y, mask) = (self.take(len, DType::F32)?, self.take(len, DType::F32)?);
+        let (name, table, [factor, offset]) = match coding {
+            Coding::U8(table) => ("decode_u8", Some(self.constant(&table[..])?), [0.0; 2]),
+            Coding::I16 { factor, offset } => ("decode_i16", None, [*factor, *offset]),
+        };
+        let [count, of_window, size] = [frames, of_window, size].map(|size| size as u64);
+        let sizes = DecodeSizes { frames: count, of_window, size, factor, offset };
+        let launch = self.kernel_named("data", name).grid(blocks(frames * across * across), 1, 1);
+        let launch = launch.output(&stored).output(&words);
+        let launch = table.iter().fold(launch, |launch, table| launch.output(table));
+        launch.output(&y).output(&mask).value(sizes).run()?;
         Ok((Buffer::Cuda(y), Buffer::Cuda(mask)))
     }
 

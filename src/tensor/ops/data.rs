@@ -1,7 +1,8 @@
-//! What fields go through before and after a model: standard scores, quality control, regridding, counts, mirrors.
+//! What fields go through before and after a model: stored numbers, scores, quality control, regridding, counts, mirrors.
 
+use crate::domain::Symmetry;
 use crate::tensor::memory::zeroed;
-use crate::tensor::{Buffer, DType, Device, Layout, Result, Shape, Slice, Tensor, TensorError};
+use crate::tensor::{Buffer, DType, Device, HostMemory, Layout, Result, Shape, Slice, Tensor, TensorError};
 
 /// Channels in memory: `outer` times `channels` times `inner` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,35 @@ pub struct Bins {
     pub count: [usize; 3],
 }
 
+/// What stored numbers stand for. A missing one is 0.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Coding {
+    /// 8 bits; 255 is missing: each by a table.
+    U8(Box<[f32; 256]>),
+    /// 16 bits, little-endian; −32768 is missing: number · factor + offset, each rounded on its own.
+    I16 {
+        /// What it is multiplied with.
+        factor: f32,
+        /// What is added to the product.
+        offset: f32,
+    },
+}
+
+/// Windows of square frames as they are stored, in memory of the host, and what becomes of them.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredWindows<'a> {
+    /// The numbers in order of window, frame, y and x.
+    pub memory: &'a HostMemory,
+    /// How the frames of each window are turned.
+    pub turns: &'a [Symmetry],
+    /// Frames of a window.
+    pub frames: usize,
+    /// Points along a side of a frame.
+    pub size: usize,
+    /// What the numbers stand for.
+    pub coding: &'a Coding,
+}
+
 /// A sparse linear map of the points of a grid, on a device: rows of sources and weights by target.
 #[derive(Clone, Debug)]
 pub struct SparseMap {
@@ -84,6 +114,8 @@ pub trait Data {
     ) -> Result<Buffer>;
     /// Values that are good, others replaced; and as f32 1 where a value is good, else 0.
     fn quality(&self, x: Slice<'_>, quality: Quality<'_>) -> Result<(Buffer, Buffer)>;
+    /// Stored numbers as what they stand for, turned, 0 where missing; and 1 where there is one, else 0. Both f32.
+    fn decode(&self, windows: &StoredWindows<'_>) -> Result<(Buffer, Buffer)>;
     /// Σ weight · x over the taps (offsets, sources, weights) of every output.
     fn regrid(&self, x: Slice<'_>, taps: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer>;
     /// How many of the points (x, y, t) lie in each bin (t, y, x), as f32.
@@ -164,7 +196,34 @@ impl SparseRows {
     }
 }
 
+impl Coding {
+    /// Bytes of a stored number.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Coding::U8(_) => size_of::<u8>(),
+            Coding::I16 { .. } => size_of::<i16>(),
+        }
+    }
+}
+
 impl Tensor {
+    /// What stored windows stand for as (windows, frames, y, x), and a mask of the same shape: 1 where there is a number,
+    /// 0 where it is missing and the value is 0. The bits are the same on every device; one whose memory is not the
+    /// host's fetches the bytes beside its work, and this does not wait for it.
+    ///
+    /// # Errors
+    /// Where there are not as many bytes as the windows have, or the device is out of memory.
+    pub fn decoded(device: &Device, windows: &StoredWindows<'_>) -> Result<(Tensor, Tensor)> {
+        let shape = Shape::from([windows.turns.len(), windows.frames, windows.size, windows.size]);
+        let (shape, width) = (shape.countable("decoded")?, windows.coding.bytes());
+        if shape.len() * width != windows.memory.len() {
+            return Err(TensorError::Length { shape, found: windows.memory.len() / width });
+        }
+        let (values, mask) = device.decode(windows)?;
+        let tensor = |buffer| Tensor::dense(device, buffer, shape, Layout::Rows, DType::F32);
+        Ok((tensor(values), tensor(mask)))
+    }
+
     /// (x − mean) / deviation of fields (N, C, …), each channel with its own of (C) means and standard deviations.
     /// These are numbers of the data, not of a network: they get no gradient.
     ///
@@ -326,6 +385,16 @@ mod tests {
         assert!(y[1].is_nan() && y[2].is_nan(), "{y:?}");
         let y = x.regrid(&map, 1, 3, None).and_then(|y| y.to_vec()).expect("values");
         assert!(y[0].is_nan() && y[2] == 0.0, "{y:?}");
+    }
+
+    #[test]
+    fn windows_of_another_length_are_refused() {
+        let (device, turns) = (Cpu::device(), [Symmetry::default(); 2]);
+        let (memory, coding) = (HostMemory::plain(36).expect("memory"), Coding::I16 { factor: 1.0, offset: 0.0 });
+        let windows = StoredWindows { memory: &memory, turns: &turns, frames: 1, size: 3, coding: &coding };
+        assert!(Tensor::decoded(&device, &windows).is_ok());
+        let error = Tensor::decoded(&device, &StoredWindows { frames: 2, ..windows }).expect_err("too few");
+        assert_eq!(error, TensorError::Length { shape: Shape::from([2, 2, 3, 3]), found: 18 });
     }
 
     #[test]
