@@ -1,7 +1,9 @@
 // What fields go through before and after a model: scores, quality control, sparse regridding, counts of points; and
 // stored numbers as what they stand for.
-// All but `bin` read each element once and write once; regridding gathers the taps of its target, neighbours together;
-// `decode` turns frames by way of tiles in shared memory, so that it reads and writes along rows.
+//
+// Each element is read once and written once. Regridding gathers the taps of its target, neighbours together; `decode`
+// turns frames by way of tiles in shared memory, so that it reads and writes along rows; `bin` reads 24 bytes a point
+// and adds to its bin.
 #include "common.cuh"
 
 struct ScoreSizes {
@@ -156,19 +158,19 @@ __device__ void regrid(const T* x, const int* offsets, const int* sources, const
 
 struct BinSizes {
     u64 points;
-    float origin[3], step[3];
-    int count[3], padding;
+    double origin[3], step[3];
+    u64 count[3];
 };
 
-// Counts points (x, y, t) in bins (t, y, x); whole numbers add up to the same in any order.
-template <class T>
-__device__ void bin(const T* points, u32* counts, const BinSizes& s) {
+// Counts points (x, y, t) in bins (t, y, x): in f64 by operations that are exact to rounding, so that a point on an edge
+// is in the bin that the host finds; whole numbers add up to the same in any order.
+extern "C" __global__ void bin(const double* points, u32* counts, BinSizes s) {
     for (i64 i = grid_thread(); i < i64(s.points); i += grid_threads()) {
         u64 place = 0;
         bool inside = true;
         for (int axis = 0; axis < 3; ++axis) {
-            const float at = floorf((to_float(points[3 * i + 2 - axis]) - s.origin[axis]) / s.step[axis]);
-            inside = inside && at >= 0.0f && at < float(s.count[axis]);
+            const double at = floor((points[3 * i + 2 - axis] - s.origin[axis]) / s.step[axis]);
+            inside = inside && at >= 0.0 && at < double(s.count[axis]);
             place = place * s.count[axis] + (inside ? u64(at) : 0);
         }
         if (inside) atomicAdd(counts + place, 1u);
@@ -191,6 +193,5 @@ extern "C" __global__ void counts_to_f32(const u32* counts, float* y, u64 len) {
     extern "C" __global__ void regrid_##suffix(const T* x, const int* offsets, const int* sources,                    \
                                                const float* weights, T* y, RegridSizes s) {                           \
         regrid(x, offsets, sources, weights, y, s);                                                                   \
-    }                                                                                                                 \
-    extern "C" __global__ void bin_##suffix(const T* points, u32* counts, BinSizes s) { bin(points, counts, s); }
+    }
 EACH_DTYPE(DATA)

@@ -2,7 +2,8 @@
 
 use super::{Array, Case, Input};
 use crate::domain::Symmetry;
-use crate::tensor::{Bins, Coding, HostMemory, Quality, Result, SparseMap, StoredWindows, Tensor};
+use crate::tensor::{Coding, HostMemory, Quality, Result, SparseMap, StoredWindows, Tensor};
+use crate::transforms::lightning::Bins;
 
 /// A map of 5·7 points to 3·4: each target takes three points, the last none.
 fn taps(target: usize) -> Vec<(usize, f64)> {
@@ -50,20 +51,25 @@ fn standardise(shape: &[usize], inverse: bool) -> Case {
     Case::new(format!("data/standardise {shape:?} inverse {inverse}"), inputs, run, plain)
 }
 
-/// Points in bins of widths that bf16 holds: those on a border are the same ones in f64.
+/// Points in bins, some on their borders.
 fn binned() -> Case {
     let bins = Bins { origin: [0.5, 4.0, 0.5], step: [1.0, -0.5, 2.0], count: [3, 7, 2] };
     let plain = move |x: &[Array]| {
         let lies_in = |point: &[f64], bin: &[usize]| {
             let axes = [point[2], point[1], point[0]].into_iter().zip(bins.origin).zip(bins.step).zip(bin);
-            let mut axes = axes.map(|(((at, origin), step), bin)| ((at - f64::from(origin)) / f64::from(step), bin));
+            let mut axes = axes.map(|(((at, origin), step), bin)| ((at - origin) / step, bin));
             axes.all(|(at, bin)| at.floor() == *bin as f64)
         };
         let count = |bin: &[usize]| x[0].values.chunks(3).filter(|point| lies_in(point, bin)).count() as f64;
         vec![Array::from_fn(&bins.count, count)]
     };
     let points = vec![Input::between(&[90, 3], 0.0, 5.0).constant()];
-    Case::new("data/binned", points, move |x| Ok(vec![x[0].binned(bins)?]), plain)
+    let run = move |x: &[Tensor]| {
+        let values: Vec<f64> = x[0].to_vec()?.into_iter().map(f64::from).collect();
+        let memory = on_host(&x[0], bytemuck::cast_slice(&values))?;
+        Ok(vec![Tensor::binned(x[0].device(), &memory, values.len() / 3, &bins)?])
+    };
+    Case::new("data/binned", points, run, plain)
 }
 
 /// Bytes in memory that a device reads by itself, where it can.

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use crate::domain::Level;
-use crate::tensor::ops::data::{Bins, Channels, Coding, Data, Quality, Regridded, StoredWindows};
-use crate::tensor::{Buffer, DType, Result, Slice};
+use crate::tensor::ops::data::{Channels, Coding, Data, Quality, Regridded, StoredWindows};
+use crate::tensor::{Buffer, DType, HostMemory, Result, Slice};
+use crate::transforms::lightning::Bins;
 
 use super::{Cpu, PIECE};
 
@@ -91,21 +92,14 @@ impl Data for Cpu {
         self.finish(block, x.dtype)
     }
 
-    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer> {
-        let values = self.read(points)?;
-        let [times, rows, columns] = bins.count;
-        let mut counts = self.take(times * rows * columns)?;
+    fn bin(&self, points: &HostMemory, many: usize, bins: &Bins) -> Result<Buffer> {
+        let places: &[[f64; 3]] =
+            bytemuck::cast_slice(points.bytes().get(..many * size_of::<[f64; 3]>()).unwrap_or_default());
+        let mut counts = self.take(bins.count.iter().product())?;
         let to = counts.as_slice_mut::<u32>();
         to.fill(0);
-        for [x, y, t] in values.as_chunks::<3>().0 {
-            let place = [*t, *y, *x];
-            let bin = |axis: usize| {
-                let at = ((place[axis] - bins.origin[axis]) / bins.step[axis]).floor();
-                (at >= 0.0 && at < bins.count[axis] as f32).then_some(at as usize)
-            };
-            if let (Some(time), Some(row), Some(column)) = (bin(0), bin(1), bin(2)) {
-                to[(time * rows + row) * columns + column] += 1;
-            }
+        for place in places {
+            bins.of(*place).and_then(|at| to.get_mut(at)).into_iter().for_each(|count| *count += 1);
         }
         let counts = counts.as_slice::<u32>();
         self.pieces(counts.len(), DType::F32, |first, piece| {

@@ -2,8 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::tensor::ops::data::{Bins, Channels, Coding, Data, Quality, Regridded, StoredWindows};
-use crate::tensor::{Buffer, DType, Result, Slice};
+use crate::tensor::ops::data::{Channels, Coding, Data, Quality, Regridded, StoredWindows};
+use crate::tensor::{Buffer, DType, HostMemory, Result, Slice};
+use crate::transforms::lightning::Bins;
 
 use super::Cuda;
 use super::launch::blocks;
@@ -56,10 +57,9 @@ struct RegridSizes {
 #[repr(C)]
 struct BinSizes {
     points: u64,
-    origin: [f32; 3],
-    step: [f32; 3],
-    count: [i32; 3],
-    padding: i32,
+    origin: [f64; 3],
+    step: [f64; 3],
+    count: [u64; 3],
 }
 
 impl Data for Cuda {
@@ -128,12 +128,12 @@ impl Data for Cuda {
         Ok(Buffer::Cuda(y))
     }
 
-    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer> {
-        let len = bins.count.iter().product();
+    fn bin(&self, points: &HostMemory, many: usize, bins: &Bins) -> Result<Buffer> {
+        let (len, places) = (bins.count.iter().product(), self.fetched(points, many * size_of::<[f64; 3]>())?);
         let (counts, y) = (self.zeros(len, DType::I32)?, self.take(len, DType::F32)?);
-        let (many, count) = (points.len / 3, bins.count.map(|count| count as i32));
-        let sizes = BinSizes { points: many as u64, origin: bins.origin, step: bins.step, count, padding: 0 };
-        self.kernel("data", "bin", points.dtype).over(many).input(points).output(&counts).value(sizes).run()?;
+        let Bins { origin, step, count } = *bins;
+        let sizes = BinSizes { points: many as u64, origin, step, count: count.map(|count| count as u64) };
+        self.kernel_named("data", "bin").over(many).output(&places).output(&counts).value(sizes).run()?;
         let launch = self.kernel_named("data", "counts_to_f32").over(len);
         launch.output(&counts).output(&y).value(len as u64).run()?;
         Ok(Buffer::Cuda(y))

@@ -3,6 +3,7 @@
 use crate::domain::Symmetry;
 use crate::tensor::memory::zeroed;
 use crate::tensor::{Buffer, DType, Device, HostMemory, Layout, Result, Shape, Slice, Tensor, TensorError};
+use crate::transforms::lightning::Bins;
 
 /// Channels in memory: `outer` times `channels` times `inner` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +42,6 @@ pub struct Regridded {
     pub inner: usize,
     /// Where NaN is left out: the least share of a target's weight that must be left. Else NaN spreads.
     pub least_valid: Option<f32>,
-}
-
-/// A regular grid in time, y and x; a bin holds its lower edge and not its upper one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bins {
-    /// The lower edge of the first bin of t, y and x.
-    pub origin: [f32; 3],
-    /// The width of a bin of t, y and x; negative where the axis runs down.
-    pub step: [f32; 3],
-    /// Number of bins of t, y and x.
-    pub count: [usize; 3],
 }
 
 /// What stored numbers stand for. A missing one is 0.
@@ -118,8 +108,8 @@ pub trait Data {
     fn decode(&self, windows: &StoredWindows<'_>) -> Result<(Buffer, Buffer)>;
     /// Σ weight · x over the taps (offsets, sources, weights) of every output.
     fn regrid(&self, x: Slice<'_>, taps: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer>;
-    /// How many of the points (x, y, t) lie in each bin (t, y, x), as f32.
-    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer>;
+    /// How many of the first points (x, y, t in f64) lie in each bin (t, y, x), as f32.
+    fn bin(&self, points: &HostMemory, many: usize, bins: &Bins) -> Result<Buffer>;
 }
 
 impl SparseMap {
@@ -312,22 +302,21 @@ impl Tensor {
         Ok(result.record("regrid", [self], pull))
     }
 
-    /// How many of the points (P, 3) of x, y and t lie in each bin (t, y, x), such as strokes of lightning. Points
-    /// outside or with NaN are left out.
+    /// How many of the first `many` points in memory of the host, x, y and t in f64, lie in each bin (t, y, x), such as
+    /// strokes of lightning. Points outside or with NaN are left out. The counts are the same on every device; one whose
+    /// memory is not the host's fetches the points beside its work, and this does not wait for it.
     ///
     /// # Errors
-    /// Where the points are of another shape, or a step is 0 or not a number.
-    pub fn binned(&self, bins: Bins) -> Result<Tensor> {
-        self.expect_numbers("binned")?;
-        let [_, 3] = *self.shape.sizes() else {
-            return Err(TensorError::shape("binned", self.shape, "points (P, 3) of x, y and t"));
-        };
-        if bins.step.iter().any(|step| *step == 0.0 || !step.is_finite()) {
-            return Err(TensorError::shape("binned", self.shape, format!("steps that are not 0: {:?}", bins.step)));
+    /// Where there are fewer points, a step is 0 or not a number, or the device is out of memory.
+    pub fn binned(device: &Device, points: &HostMemory, many: usize, bins: &Bins) -> Result<Tensor> {
+        let (shape, held) = (Shape::from(bins.count).countable("binned")?, points.len() / size_of::<[f64; 3]>());
+        if many > held {
+            return Err(TensorError::Length { shape: Shape::from([many, 3]), found: 3 * held });
         }
-        let shape = Shape::from(bins.count).countable("binned")?;
-        let buffer = self.device.bin(self.slice(), bins)?;
-        Ok(Tensor::dense(&self.device, buffer, shape, Layout::Rows, DType::F32))
+        if bins.step.iter().any(|step| *step == 0.0 || !step.is_finite()) {
+            return Err(TensorError::shape("binned", shape, format!("steps that are not 0, not {:?}", bins.step)));
+        }
+        Ok(Tensor::dense(device, device.bin(points, many, bins)?, shape, Layout::Rows, DType::F32))
     }
 
     /// Fields (N, C, …) mirrored along a dimension, with the sign of `reversed` channels turned, as wind across the
@@ -406,13 +395,18 @@ mod tests {
             0.9, 8.1, 0.5,
             1.0, 8.0, 1.0,
             -0.1, 9.0, 0.0,
-            0.5, f32::NAN, 0.0,
+            0.5, f64::NAN, 0.0,
             0.5, 9.0, 2.0,
+            0.5, 9.0, 0.0,
         ];
-        let points = Tensor::new(&device, [6, 3], &points).expect("values");
+        let mut memory = device.host_memory(7 * size_of::<[f64; 3]>()).expect("memory");
+        memory.bytes_mut().expect("bytes").copy_from_slice(bytemuck::cast_slice(&points));
         let bins = Bins { origin: [0.0, 10.0, 0.0], step: [1.0, -1.0, 1.0], count: [2, 2, 2] };
-        assert_eq!(points.binned(bins).and_then(|y| y.to_vec()), Ok(vec![1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
-        assert!(points.binned(Bins { step: [0.0; 3], ..bins }).is_err());
+        let counts = |many, bins| Tensor::binned(&device, &memory, many, &bins).and_then(|y| y.to_vec());
+        assert_eq!(counts(6, bins), Ok(vec![1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
+        assert!(counts(7, Bins { step: [0.0; 3], ..bins }).is_err());
+        let error = TensorError::Length { shape: Shape::from([8, 3]), found: 21 };
+        assert_eq!(counts(8, bins), Err(error));
     }
 
     #[test]
