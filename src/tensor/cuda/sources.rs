@@ -24,6 +24,7 @@ pub const HEADERS: &[(&str, &str)] = &[
 pub const FAMILIES: &[(&str, &str)] = &[
     ("attention", include_str!("../../../kernels/attention.cu")),
     ("attention_mma", include_str!("../../../kernels/attention_mma.cu")),
+    ("attention_table", include_str!("../../../kernels/attention_table.cu")),
     ("conv", include_str!("../../../kernels/conv.cu")),
     ("conv_weight", include_str!("../../../kernels/conv_weight.cu")),
     ("conv_wide", include_str!("../../../kernels/conv_wide.cu")),
