@@ -33,6 +33,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("elementwise", include_str!("../../../kernels/elementwise.cu")),
     ("fields", include_str!("../../../kernels/fields.cu")),
     ("fft", include_str!("../../../kernels/fft.cu")),
+    ("fft_long", include_str!("../../../kernels/fft_long.cu")),
     ("graph", include_str!("../../../kernels/graph.cu")),
     ("index", include_str!("../../../kernels/index.cu")),
     ("layer_norm", include_str!("../../../kernels/layer_norm.cu")),
