@@ -163,12 +163,6 @@ struct Kept {
     const float* along;
 };
 
-// A share, and the gradient of its score.
-__device__ __forceinline__ float2 share_back(float score, float2 level, float slope, float along, float scale) {
-    const float share = expf(score - level.x - level.y);
-    return make_float2(share, share * (slope - along) * scale);
-}
-
 template <int D, class T>
 __device__ __forceinline__ void queries_back(const Kept<T>& kept, T* dq, const AttentionSizes& s) {
     SHARED_BYTES(shared);

@@ -56,3 +56,9 @@ struct Mask {
 __device__ __forceinline__ int keys_seen(const AttentionSizes& s, int end) {
     return s.causal ? min(s.keys, end) : s.keys;
 }
+
+// A share, and the gradient of its score.
+__device__ __forceinline__ float2 share_back(float score, float2 level, float slope, float along, float scale) {
+    const float share = expf(score - level.x - level.y);
+    return make_float2(share, share * (slope - along) * scale);
+}

@@ -24,17 +24,6 @@ __device__ __forceinline__ float power_of_two(float x) {
 #endif
 }
 
-// Two numbers as bf16, the first in the lower half.
-__device__ __forceinline__ u32 pair(float low, float high) {
-#ifdef GUSTFRONT_HOST
-    return u32(bf16_bits(high)) << 16 | bf16_bits(low);
-#else
-    u32 both;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-    return both;
-#endif
-}
-
 // COUNT rows in shared memory, filled up with zeros. Packs of a row are exchanged by the row's number, so that eight
 // rows of one column, or of one pack, lie in different banks.
 template <int D, int COUNT>
@@ -83,14 +72,6 @@ struct Rows {
     }
 };
 
-// Two neighbouring products of 16 x 8.
-__device__ __forceinline__ void multiply_pair(float (&first)[4], float (&second)[4], const u32 (&a)[4],
-                                              const u32 (&b)[4]) {
-    const u32 low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
-    multiply_16x8x16(first, a, low);
-    multiply_16x8x16(second, a, high);
-}
-
 // Products of 16 M rows of `a` from `row` on, and all rows of `b`.
 template <int M, int N, int D, int A>
 __device__ __forceinline__ void products(const Rows<D, A>& a, int row, const Rows<D, 8 * N>& b, float (&to)[M][N][4]) {
@@ -114,9 +95,6 @@ __device__ __forceinline__ void products(const Rows<D, A>& a, int row, const Row
         }
     }
 }
-
-__device__ __forceinline__ float lower(u32 word) { return __uint_as_float(word << 16); }
-__device__ __forceinline__ float upper(u32 word) { return __uint_as_float(word & 0xffff0000u); }
 
 // Adds 16 M rows of shares, one for each row of `b`, times `b`; where EXACT, also what bf16 loses of the shares.
 template <bool EXACT, int M, int N, int D>

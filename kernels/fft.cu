@@ -39,13 +39,10 @@ __device__ void rows_forward(const T* __restrict__ x, float2* y, const float2* r
         const int pair = i / s.half, k = i - pair * s.half, mirror = k == 0 ? 0 : plan.n - k;
         const i64 row = first + 2 * pair;
         const float2 p = z[k * plan.across + pair], q = z[mirror * plan.across + pair];
-        if (row < rows) y[row * s.half + k] = make_float2(0.5f * (p.x + q.x), 0.5f * (p.y - q.y));
-        if (row + 1 < rows) y[(row + 1) * s.half + k] = make_float2(0.5f * (p.y + q.y), 0.5f * (q.x - p.x));
+        if (row < rows) y[row * s.half + k] = first_row(p, q);
+        if (row + 1 < rows) y[(row + 1) * s.half + k] = second_row(p, q);
     }
 }
-
-// Parts in the order in which the transform takes them: swapped for the inverse.
-__device__ __forceinline__ float2 ordered(float2 x, bool inverse) { return inverse ? make_float2(x.y, x.x) : x; }
 
 template <class From, class To>
 __device__ void columns(const From* __restrict__ x, To* y, const float2* roots, bool inverse, const FftSizes& s) {
@@ -69,8 +66,7 @@ __device__ void columns(const From* __restrict__ x, To* y, const float2* roots, 
         for (int i = threadIdx.x; i < plan.n * plan.across; i += blockDim.x) {
             const int row = i / plan.across, column = first + i % plan.across;
             if (column >= s.half) continue;
-            const bool paired = column > 0 && 2 * column < s.columns;
-            const float scale = s.scale * (paired ? s.paired_scale : 1.0f);
+            const float scale = s.scale * paired_scale(column, s.columns, s.paired_scale);
             const float2 value = ordered(z[i], inverse);
             reinterpret_cast<Pack<To, 2>*>(y)[(field * s.rows + row) * s.half + column] =
                 Pack<To, 2>{from_float<To>(scale * value.x), from_float<To>(scale * value.y)};
@@ -88,11 +84,9 @@ __device__ void rows_inverse(const float2* __restrict__ x, T* y, const float2* r
     for (int i = threadIdx.x; i < s.half * plan.across; i += blockDim.x) {
         const int pair = i / s.half, k = i - pair * s.half, mirror = k == 0 ? 0 : plan.n - k;
         const i64 row = first + 2 * pair;
-        float2 a = row < rows ? x[row * s.half + k] : make_float2(0.0f, 0.0f);
-        float2 b = row + 1 < rows ? x[(row + 1) * s.half + k] : make_float2(0.0f, 0.0f);
-        if (mirror == k) a.y = 0.0f, b.y = 0.0f;
-        shared.a[mirror * plan.across + pair] = make_float2(b.x - a.y, a.x + b.y);
-        shared.a[k * plan.across + pair] = make_float2(a.y + b.x, a.x - b.y);
+        const float2 a = row < rows ? x[row * s.half + k] : make_float2(0.0f, 0.0f);
+        const float2 b = row + 1 < rows ? x[(row + 1) * s.half + k] : make_float2(0.0f, 0.0f);
+        both_rows(a, b, shared.a[k * plan.across + pair], shared.a[mirror * plan.across + pair], k == mirror);
     }
     __syncthreads();
     const float2* z = transform(shared, roots, plan);

@@ -27,6 +27,31 @@ __device__ __forceinline__ float2 times(float2 x, float2 y) {
 __device__ __forceinline__ float2 plus(float2 x, float2 y) { return make_float2(x.x + y.x, x.y + y.y); }
 __device__ __forceinline__ float2 minus(float2 x, float2 y) { return make_float2(x.x - y.x, x.y - y.y); }
 
+// Parts in the order in which the transform takes them: swapped for the inverse.
+__device__ __forceinline__ float2 ordered(float2 x, bool inverse) { return inverse ? make_float2(x.y, x.x) : x; }
+
+// Of a complex line that holds two real rows: a number of the first row's spectrum and of the second's, of the line's
+// number and its mirrored one.
+__device__ __forceinline__ float2 first_row(float2 own, float2 mirrored) {
+    return make_float2(0.5f * (own.x + mirrored.x), 0.5f * (own.y - mirrored.y));
+}
+__device__ __forceinline__ float2 second_row(float2 own, float2 mirrored) {
+    return make_float2(0.5f * (own.y + mirrored.y), 0.5f * (mirrored.x - own.x));
+}
+
+// A number of both rows' spectra as the line's and its mirrored one, ordered for the inverse; where both are `one`, a
+// real row has no imaginary part.
+__device__ __forceinline__ void both_rows(float2 a, float2 b, float2& own, float2& mirrored, bool one) {
+    if (one) a.y = 0.0f, b.y = 0.0f;
+    mirrored = make_float2(b.x - a.y, a.x + b.y);
+    own = make_float2(a.y + b.x, a.x - b.y);
+}
+
+// What a column of a half spectrum is multiplied by where it stands for two.
+__device__ __forceinline__ float paired_scale(int column, int columns, float scale) {
+    return column > 0 && 2 * column < columns ? scale : 1.0f;
+}
+
 // cos and sin of 2π t / R for R of 3, 5 and 7 and t up to 3.
 __device__ __forceinline__ constexpr float cosine(int radix, int t) {
     return radix == 3 ? -0.5f

@@ -30,12 +30,19 @@ __device__ __forceinline__ i64 batch_start(const i64* sizes, const i64* steps, i
     return start;
 }
 
+// What follows the sum of a product at a place of the result: a bias, a function and a residual, or nothing.
 template <class T>
-__device__ __forceinline__ float finish(float sum, const T* bias, const T* residual, i64 at, int column, const Function& f) {
-    if (bias) sum += to_float(bias[column]);
-    sum = apply(f, sum);
-    return residual ? sum + to_float(residual[at]) : sum;
-}
+struct Tail {
+    const T *bias, *residual;
+    __device__ __forceinline__ float finish(float sum, i64 at, int column, const Function& f) const {
+        if (bias) sum += to_float(bias[column]);
+        sum = apply(f, sum);
+        return residual ? sum + to_float(residual[at]) : sum;
+    }
+};
+struct NoTail {
+    __device__ __forceinline__ float finish(float sum, i64, int, const Function&) const { return sum; }
+};
 
 // N neighbours of the result, at once.
 template <class T, int N>
@@ -52,17 +59,17 @@ __device__ __forceinline__ void put(void* result, i64 at, const float (&value)[N
 }
 
 // Where the sums of a tile go: `base` is where this batch's result begins, (row, column) its corner there.
-template <class T>
+template <class After>
 struct Target {
-    const T *bias, *residual;
+    After after;
     void* result;
     i64 base;
     int row, column;
 };
 
-// Writes M × N sums that lie `pitch` apart in `held`, UNIT neighbours at once.
-template <class T, int M, int N, int UNIT>
-__device__ __forceinline__ void write_tile(const float* held, int pitch, const Target<T>& to, const MatmulSizes& s) {
+// Writes M × N sums that lie `pitch` apart in `held`, UNIT neighbours at once, as T or f32.
+template <class T, int M, int N, int UNIT, class After>
+__device__ __forceinline__ void write_tile(const float* held, int pitch, const Target<After>& to, const MatmulSizes& s) {
     const bool whole = s.parts == 1, f32 = s.result_f32 || !whole;
 #pragma unroll 1
     for (int e = threadIdx.x; e < M * N / UNIT; e += THREADS) {
@@ -73,14 +80,14 @@ __device__ __forceinline__ void write_tile(const float* held, int pitch, const T
 #pragma unroll
         for (int k = 0; k < UNIT; ++k) {
             value[k] = held[i * pitch + j + k];
-            if (whole) value[k] = finish(value[k], to.bias, to.residual, at + k, to.column + j + k, s.function);
+            if (whole) value[k] = to.after.finish(value[k], at + k, to.column + j + k, s.function);
         }
         put<T, UNIT>(to.result, at, value, f32);
     }
 }
 
-template <class T, int M, int N>
-__device__ __forceinline__ void write_any(const float* held, int pitch, const Target<T>& to, const MatmulSizes& s) {
+template <class T, int M, int N, class After>
+__device__ __forceinline__ void write_any(const float* held, int pitch, const Target<After>& to, const MatmulSizes& s) {
     if (s.wide) write_tile<T, M, N, 4>(held, pitch, to, s);
     else write_tile<T, M, N, 1>(held, pitch, to, s);
 }

@@ -75,7 +75,7 @@ __device__ __forceinline__ void matmul_wide(const bf16* x, const bf16* y, const 
         float* held = reinterpret_cast<float*>(buffers);
         tile.put(held);
         const i64 base = (i64(blockIdx.y) * s.batches + batch) * s.rows * s.columns;
-        const Target<bf16> target{bias, residual, result, base, row, column};
+        const Target<Tail<bf16>> target{{bias, residual}, result, base, row, column};
         write_any<bf16, WIDE_ROWS, N>(held, WideTile<N>::PITCH, target, s);
         __syncthreads();
     }

@@ -117,3 +117,32 @@ __device__ __forceinline__ void await_copies() {
 }
 
 #endif
+
+// Two numbers as bf16, the first in the lower half.
+__device__ __forceinline__ u32 pair(float low, float high) {
+#ifdef GUSTFRONT_HOST
+    return u32(bf16_bits(high)) << 16 | bf16_bits(low);
+#else
+    u32 both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+#endif
+}
+
+__device__ __forceinline__ float lower(u32 word) { return __uint_as_float(word << 16); }
+__device__ __forceinline__ float upper(u32 word) { return __uint_as_float(word & 0xffff0000u); }
+
+// Of two numbers what bf16 holds of them, and what it holds of the rest.
+__device__ __forceinline__ void split(float2 x, u32& near, u32& rest) {
+    near = pair(x.x, x.y);
+    const float one = lower(near), two = upper(near);
+    rest = pair(fabsf(one) < INFINITE ? x.x - one : 0.0f, fabsf(two) < INFINITE ? x.y - two : 0.0f);
+}
+
+// Two neighbouring products of 16 x 8.
+__device__ __forceinline__ void multiply_pair(float (&first)[4], float (&second)[4], const u32 (&a)[4],
+                                              const u32 (&b)[4]) {
+    const u32 low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
+    multiply_16x8x16(first, a, low);
+    multiply_16x8x16(second, a, high);
+}

@@ -32,12 +32,8 @@ struct WarpTile<bf16, MI, NI> {
         for (int j = 0; j < NI / 2; ++j) {
             u32 b[4];
             right(j, b);
-            const u32 first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
 #pragma unroll
-            for (int i = 0; i < MI; ++i) {
-                multiply_16x8x16(sums[i][2 * j], a[i], first);
-                multiply_16x8x16(sums[i][2 * j + 1], a[i], second);
-            }
+            for (int i = 0; i < MI; ++i) multiply_pair(sums[i][2 * j], sums[i][2 * j + 1], a[i], b);
         }
     }
 
@@ -51,16 +47,6 @@ struct WarpTile<bf16, MI, NI> {
         multiply(a, [&](int j, u32 (&b)[4]) { load_transposed(b, own + 32 * j); });
     }
 
-    // One step: both operands in rows, the right one's rows `pitch` bytes apart.
-    __device__ __forceinline__ void rows_rows(const u8* left, const int (&rows)[LEFT], const u8* right, int pitch) {
-        const int lane = threadIdx.x % 32;
-        const u8* own = right + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 16;
-        u32 a[MI][4];
-#pragma unroll
-        for (int i = 0; i < MI; ++i) load_matrices(a[i], left + rows[i]);
-        multiply(a, [&](int j, u32 (&b)[4]) { load_matrices(b, own + 16 * j * pitch); });
-    }
-
     // One step: both operands in columns; `left_at(k)` and `right_at(k)` are where their k-th rows begin.
     template <class Left, class Right>
     __device__ __forceinline__ void columns_columns(Left left_at, Right right_at) {
@@ -71,17 +57,6 @@ struct WarpTile<bf16, MI, NI> {
 #pragma unroll
         for (int i = 0; i < MI; ++i) load_transposed(a[i], left + 32 * i);
         multiply(a, [&](int j, u32 (&b)[4]) { load_transposed(b, right + 32 * j); });
-    }
-
-    // One step: the left operand in columns, the right one in rows.
-    __device__ __forceinline__ void columns_rows(const u8* left, int left_pitch, const u8* right, int pitch) {
-        const int lane = threadIdx.x % 32;
-        const u8* from = left + (lane % 8 + lane / 16 * 8) * left_pitch + lane / 8 % 2 * 16;
-        const u8* own = right + (lane % 8 + lane / 16 * 8) * pitch + lane / 8 % 2 * 16;
-        u32 a[MI][4];
-#pragma unroll
-        for (int i = 0; i < MI; ++i) load_transposed(a[i], from + 32 * i);
-        multiply(a, [&](int j, u32 (&b)[4]) { load_matrices(b, own + 16 * j * pitch); });
     }
 };
 

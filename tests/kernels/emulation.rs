@@ -52,6 +52,8 @@ pub(crate) struct Emulated {
     order: Order,
     families: Families,
     capability: u32,
+    /// Bytes that a block may have.
+    shared_bytes: usize,
     /// Whether nothing works any more once a kernel failed, as on a device.
     fragile: bool,
     failed: AtomicBool,
@@ -89,12 +91,18 @@ pub(crate) fn cuda_without(order: Order, family: &str) -> Arc<Cuda> {
 impl Emulated {
     pub(crate) fn new(order: Order, families: Families) -> Self {
         let (memory, recordings, times, failed) = Default::default();
-        Emulated { order, families, capability: 80, fragile: false, failed, memory, recordings, times }
+        let shared_bytes = 163 * 1024;
+        Emulated { order, families, capability: 80, shared_bytes, fragile: false, failed, memory, recordings, times }
     }
 
     /// The same with the instructions of compute capability 9.0.
     pub(crate) fn hopper(self) -> Self {
-        Emulated { capability: 90, ..self }
+        Emulated { capability: 90, shared_bytes: 227 * 1024, ..self }
+    }
+
+    /// The same with so many bytes of shared memory a block.
+    pub(crate) fn with_shared(self, shared_bytes: usize) -> Self {
+        Emulated { shared_bytes, ..self }
     }
 
     /// The same, of no use once a kernel failed.
@@ -184,6 +192,10 @@ impl Emulated {
         shape: Shape,
         arguments: &[*const c_void],
     ) -> Result<(), TensorError> {
+        if shape.shared_bytes as usize > self.shared_bytes {
+            let needed = shape.shared_bytes;
+            return Err(self.fail(format!("{} needs {needed} bytes of shared memory", kernel.name)));
+        }
         let library = self.library(kernel)?;
         let name = CString::new(format!("host_{}", kernel.name)).map_err(|e| self.fail(e.to_string()))?;
         // SAFETY: the generated entries have this type.
@@ -299,6 +311,10 @@ impl Machine for Emulated {
 
     fn multiprocessors(&self) -> u32 {
         4
+    }
+
+    fn shared_bytes(&self) -> usize {
+        self.shared_bytes
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address, TensorError> {

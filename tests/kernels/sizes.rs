@@ -1,9 +1,9 @@
 //! What the cases are too small for: other paths of kernels than theirs, compared with the CPU backend.
 
 use gustfront::domain::Philox;
-use gustfront::tensor::{Cpu, Device, Layout, Norm, Tensor, Window};
+use gustfront::tensor::{Cpu, Cuda, DType, Device, Layout, Norm, Tensor, Window};
 
-use crate::emulation::{Order, device};
+use crate::emulation::{Emulated, Families, Order, device};
 
 /// Normal numbers that are the same in every run.
 fn normal(shape: &[usize], purpose: u32) -> Vec<f32> {
@@ -16,8 +16,11 @@ fn tensor<const N: usize>(device: &Device, shape: [usize; N], purpose: u32) -> T
 
 /// Asserts that the same on both devices gives what differs by no more than a part of the greatest.
 fn same(what: &str, of: impl Fn(&Device) -> Tensor, tolerance: f32) {
-    let [found, wanted] = [device(Order::Shuffled(3)), Cpu::device()].map(|device| of(&device));
-    let [found, wanted] = [found, wanted].map(|x| x.to_vec().expect("values"));
+    same_on(&device(Order::Shuffled(3)), what, of, tolerance);
+}
+
+fn same_on(device: &Device, what: &str, of: impl Fn(&Device) -> Tensor, tolerance: f32) {
+    let [found, wanted] = [of(device), of(&Cpu::device())].map(|x| x.to_vec().expect("values"));
     assert_eq!(found.len(), wanted.len(), "{what}");
     let greatest = wanted.iter().fold(0.0f32, |greatest, x| greatest.max(x.abs()));
     for (i, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
@@ -25,22 +28,58 @@ fn same(what: &str, of: impl Fn(&Device) -> Tensor, tolerance: f32) {
     }
 }
 
+/// Spectra of normal fields, and the fields of these.
+fn transforms_on(device: &Device, shape: [usize; 2], tolerance: f32) {
+    let spectrum = |device: &Device| tensor(device, shape, 1).rfft2(Norm::Ortho).expect("a spectrum");
+    same_on(device, &format!("spectrum of {shape:?}"), spectrum, tolerance);
+    let back = |device: &Device| spectrum(device).irfft2(shape[1], Norm::Ortho).expect("a field");
+    same_on(device, &format!("field of {shape:?}"), back, tolerance);
+}
+
 #[test]
 fn transforms_of_every_kind_of_length_are_those_of_the_cpu() {
     // Two primes, a great one before others, powers, one that fits only once, columns that do not fill a block.
     for shape in [[3, 143], [2, 1799], [353, 3], [64, 48], [2, 1021], [1, 2310], [1, 5000], [22, 26]] {
-        let spectrum = |device: &Device| tensor(device, shape, 1).rfft2(Norm::Ortho).expect("a spectrum");
-        same(&format!("spectrum of {shape:?}"), spectrum, 2e-6);
-        let back = |device: &Device| spectrum(device).irfft2(shape[1], Norm::Ortho).expect("a field");
-        same(&format!("field of {shape:?}"), back, 2e-6);
+        transforms_on(&device(Order::Shuffled(3)), shape, 2e-6);
+    }
+}
+
+/// A device whose blocks have so little shared memory that short transforms are long.
+fn with_little_memory(order: Order) -> Device {
+    Cuda::on(Box::new(Emulated::new(order, Families::Own).with_shared(2048)))
+}
+
+#[test]
+fn transforms_that_do_not_fit_into_a_block_are_those_of_the_cpu() {
+    // Rows or columns, or both, in two passes; primes, and primes with others, by a chirp; an odd number of rows.
+    for shape in [[3, 143], [150, 4], [140, 200], [2, 211], [211, 5], [3, 446], [223, 211]] {
+        for order in [Order::Forward, Order::Shuffled(3)] {
+            transforms_on(&with_little_memory(order), shape, 2e-6);
+        }
+    }
+    transforms_on(&device(Order::Reversed), [1, 20_000], 2e-6);
+    transforms_on(&device(Order::Reversed), [1, 20_011], 2e-6);
+}
+
+#[test]
+fn gradients_and_bf16_of_long_transforms_are_those_of_the_cpu() {
+    for dtype in [DType::F32, DType::Bf16] {
+        let gradient = |device: &Device| {
+            let x = tensor(device, [2, 3, 146], 1).to_dtype(dtype).expect("a dtype").with_gradient();
+            let y = x.rfft2(Norm::Ortho).and_then(|y| y.irfft2(146, Norm::Backward)).expect("a field");
+            y.backward_with(&y.detach()).expect("a gradient");
+            x.gradient().expect("a gradient")
+        };
+        let tolerance = if dtype == DType::F32 { 4e-6 } else { 1.0 / 128.0 };
+        same_on(&with_little_memory(Order::Forward), "a gradient", gradient, tolerance);
     }
 }
 
 #[test]
-fn a_transform_that_does_not_fit_is_refused_with_its_size() {
-    let x = Tensor::zeros(&device(Order::Forward), [1, 20_000]).expect("zeros");
+fn a_transform_that_is_too_long_in_every_way_is_refused_with_its_size() {
+    let x = Tensor::zeros(&with_little_memory(Order::Forward), [1, 8209]).expect("zeros");
     let error = x.rfft2(Norm::Backward).expect_err("too long").to_string();
-    assert!(error.starts_with("fft of [1, 20000]"), "{error}");
+    assert!(error.contains("8209 numbers") && error.contains("2048 bytes"), "{error}");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use gustfront::domain::Philox;
 use gustfront::tensor::{
-    Conv2d, ConvTranspose2d, Cpu, DType, Device, Epilogue, Layout, Map, NormTail, Prologue, Shape, Tensor,
+    Conv2d, ConvTranspose2d, Cpu, DType, Device, Epilogue, Layout, LinearTail, Map, NormTail, Prologue, Shape, Tensor,
 };
 
-use crate::emulation::{Order, device};
+use crate::emulation::{Order, cuda, device};
 
 /// Relative, and to the greatest: sums in f32 in another order, each result rounded once to bf16 or not at all.
 fn tolerance(dtype: DType) -> (f32, f32) {
@@ -153,4 +153,43 @@ fn products_of_many_tiles_and_of_long_sums_are_those_of_the_cpu() {
             }
         }
     }
+}
+
+/// Gradients of x and of the weights of a linear layer with an activation, whose own gradient is f32.
+fn gradients_behind(x: [usize; 2], outputs: usize, dy: &Tensor) -> Vec<Tensor> {
+    let device = dy.device();
+    let [x, w] = [(x, 1), ([outputs, x[1]], 2)].map(|(shape, number)| drawn(device, shape, number, DType::Bf16));
+    let (x, w) = (x.with_gradient(), w.with_gradient());
+    let tail = LinearTail { activation: Some(Map::Silu), ..LinearTail::default() };
+    let y = x.linear_with(&w, tail).expect("a layer");
+    y.backward_with(dy).expect("gradients");
+    [x, w].map(|leaf| leaf.gradient().expect("a gradient")).to_vec()
+}
+
+#[test]
+fn gradients_behind_activations_stay_on_tensor_cores_and_are_those_of_the_cpu() {
+    // Many tiles and few, of both layouts; sums in parts; a single input, which lies in rows both ways.
+    let sizes = [([200, 264], 70), ([70, 264], 260), ([20, 40], 1100), ([1100, 9], 35), ([520, 1], 20), ([20, 1], 520)];
+    for (x, outputs) in sizes {
+        let cuda = cuda(Order::Shuffled(3));
+        let device: Device = cuda.clone();
+        assert_same_on(&device, &format!("{x:?} to {outputs}"), DType::Bf16, |device| {
+            gradients_behind(x, outputs, &drawn(device, [x[0], outputs], 3, DType::Bf16))
+        });
+        let launches = cuda.work().expect("counts").launches;
+        assert!(launches["matmul_split"] >= 2, "{launches:?}");
+    }
+}
+
+#[test]
+fn infinite_gradients_behind_activations_stay_infinite() {
+    let of = |device: &Device| {
+        let dy: Vec<f32> = (0..15).map(|i| if i == 7 { f32::INFINITY } else { 1.0 }).collect();
+        let dy = Tensor::new(device, [5, 3], &dy).and_then(|dy| dy.to_dtype(DType::Bf16)).expect("a gradient");
+        gradients_behind([5, 9], 3, &dy).iter().flat_map(|x| x.to_vec().expect("values")).collect::<Vec<f32>>()
+    };
+    let (found, wanted) = (of(&device(Order::Forward)), of(&Cpu::device()));
+    let infinite = |x: &[f32]| x.iter().map(|x| if x.is_finite() { 0.0 } else { *x }).collect::<Vec<f32>>();
+    assert_eq!(infinite(&found), infinite(&wanted));
+    assert_eq!(found.iter().filter(|x| x.is_infinite()).count(), 9 + 9, "a row of x and a row of weights");
 }

@@ -115,7 +115,7 @@ fn shares(causal: bool) -> Case {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let sizes: [Sizes; 8] = [
+    let sizes: [Sizes; 10] = [
         ([1, 1, 1, 1, 1, 1], false, None),
         ([2, 3, 5, 7, 4, 6], false, None),
         ([1, 2, 9, 9, 3, 3], true, None),
@@ -124,6 +124,8 @@ pub(super) fn cases() -> Vec<Case> {
         ([1, 1, 101, 23, 3, 2], false, Some(&[23])),
         ([1, 1, 7, 419, 2, 3], false, None),
         ([1, 1, 203, 205, 2, 1], true, None),
+        ([1, 2, 3, 5, 131, 160], false, None),
+        ([2, 1, 4, 3, 256, 7], true, Some(&[2, 1, 4, 1])),
     ];
     let mut cases: Vec<Case> = sizes.into_iter().map(single).collect();
     cases.extend([multi_head(false), multi_head(true), shares(false), shares(true)]);

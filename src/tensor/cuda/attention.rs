@@ -1,13 +1,16 @@
-//! Launches of `kernels/attention.cu` (f32) and `kernels/attention_mma.cu` (bf16).
+//! Launches of `kernels/attention.cu` (f32), `kernels/attention_mma.cu` (bf16) and, where heads are too wide for tiles, of
+//! `kernels/attention_table.cu`.
+
+mod table;
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::tensor::ops::attention::{Attention, AttentionKept, AttentionSizes};
-use crate::tensor::{Buffer, DType, Memory, Result, Slice, TensorError};
+use crate::tensor::{Buffer, DType, Result, Slice};
 
 use super::Cuda;
 use super::elementwise::aligned;
-use super::launch::Launch;
+use super::launch::{Launch, THREADS};
 use super::reuse::Block;
 
 /// Sizes that queries, keys and values are filled up to in shared memory.
@@ -16,6 +19,8 @@ const FILLED: [usize; 3] = [32, 64, 128];
 const TILE: usize = 64;
 /// Blocks of twice as many queries that fill the largest machine twice: with fewer, blocks are small.
 const MANY_BLOCKS: usize = 528;
+/// Rows of a block where a warp has one, in blocks of as many threads as others.
+const WARPS: usize = THREADS as usize / 32;
 /// Floats between the rows of f32 tiles beside those of a row, so that rows begin in different banks.
 const APART: usize = 4;
 
@@ -53,20 +58,24 @@ impl Attention for Cuda {
         mask: Option<Slice<'_>>,
         sizes: &AttentionSizes,
     ) -> Result<[Buffer; 2]> {
-        let plan = self.plan(&[queries, keys, values], sizes)?;
+        let Some(plan) = Plan::new(&[queries, keys, values], sizes) else {
+            return self.attention_in_table([queries, keys, values], mask, sizes);
+        };
         let rows = plan.heads * sizes.queries;
         let dtype = if sizes.wide { DType::F32 } else { queries.dtype };
         let (y, levels) = (self.take(rows * sizes.value_size, dtype)?, self.take(2 * rows, DType::F32)?);
         let (name, tile, shared) = plan.forward(sizes);
         let launch = plan.launch(self, name, sizes.queries.div_ceil(tile)).shared(shared);
         let launch = launch.input(queries).input(keys).input(values).maybe(mask).output(&y).output(&levels);
-        launch.value(plan.sizes(sizes, sizes.queries.div_ceil(tile))).run()?;
+        launch.value(Sizes::new(sizes, sizes.queries.div_ceil(tile), plan.wide)).run()?;
         Ok([Buffer::Cuda(y), Buffer::Cuda(levels)])
     }
 
     fn attention_grad(&self, kept: &AttentionKept<'_>, dy: Slice<'_>, sizes: &AttentionSizes) -> Result<[Buffer; 3]> {
-        let plan = self.plan(&[kept.queries, kept.keys, kept.values, dy], sizes)?;
-        let along = self.attention_along(kept.result, dy, plan.heads * sizes.queries, sizes.value_size)?;
+        let along = self.attention_along(kept.result, dy, sizes)?;
+        let Some(plan) = Plan::new(&[kept.queries, kept.keys, kept.values, dy], sizes) else {
+            return self.attention_in_table_grad(kept, dy, &along, sizes);
+        };
         let take = |x: Slice<'_>| self.take(x.len, x.dtype);
         let (dq, dk, dv) = (take(kept.queries)?, take(kept.keys)?, take(kept.values)?);
         let launch = |name: &str, tiles: usize| {
@@ -75,36 +84,33 @@ impl Attention for Cuda {
             launch.maybe(kept.mask).input(dy).input(kept.levels).output(&along)
         };
         let tiles = [sizes.queries, sizes.keys].map(|len| len.div_ceil(TILE));
-        launch("queries", tiles[0]).output(&dq).value(plan.sizes(sizes, tiles[0])).run()?;
-        launch("keys", tiles[1]).output(&dk).output(&dv).value(plan.sizes(sizes, tiles[1])).run()?;
+        let numbers = tiles.map(|tiles| Sizes::new(sizes, tiles, plan.wide));
+        launch("queries", tiles[0]).output(&dq).value(numbers[0]).run()?;
+        launch("keys", tiles[1]).output(&dk).output(&dv).value(numbers[1]).run()?;
         Ok([dq, dk, dv].map(Buffer::Cuda))
     }
 }
 
 impl Cuda {
-    fn plan(&self, slices: &[Slice<'_>], sizes: &AttentionSizes) -> Result<Plan> {
-        let dtype = slices.first().map_or(DType::F32, |x| x.dtype);
-        let most = sizes.size.max(sizes.value_size);
-        let filled = FILLED.into_iter().find(|filled| most <= *filled).ok_or_else(|| TensorError::Device {
-            device: self.name(),
-            what: format!("attention with heads of {most} numbers: there are kernels for up to {}", FILLED[2]),
-        })?;
-        let whole = [sizes.size, sizes.value_size].into_iter().all(|size| (size * dtype.bytes()).is_multiple_of(16));
-        Ok(Plan { dtype, filled, heads: sizes.batch * sizes.heads, wide: whole && aligned(slices) })
-    }
-
     /// Σ dy · y of each query.
-    fn attention_along(&self, y: Slice<'_>, dy: Slice<'_>, rows: usize, size: usize) -> Result<Block> {
-        /// Rows of a block, one a warp.
-        const WARPS: usize = 8;
+    fn attention_along(&self, y: Slice<'_>, dy: Slice<'_>, sizes: &AttentionSizes) -> Result<Block> {
+        let rows = rows(sizes);
         let along = self.take(rows, DType::F32)?;
         let launch = self.kernel("attention", "attention_along", dy.dtype).grid(rows.div_ceil(WARPS), 1, 1);
-        launch.input(y).input(dy).output(&along).value(rows as i64).value(size as i32).run()?;
+        launch.input(y).input(dy).output(&along).value(rows as i64).value(sizes.value_size as i32).run()?;
         Ok(along)
     }
 }
 
 impl Plan {
+    /// `None` where heads are wider than tiles can be.
+    fn new(slices: &[Slice<'_>], sizes: &AttentionSizes) -> Option<Self> {
+        let dtype = slices.first().map_or(DType::F32, |x| x.dtype);
+        let filled = FILLED.into_iter().find(|filled| sizes.size.max(sizes.value_size) <= *filled)?;
+        let whole = [sizes.size, sizes.value_size].into_iter().all(|size| (size * dtype.bytes()).is_multiple_of(16));
+        Some(Plan { dtype, filled, heads: sizes.batch * sizes.heads, wide: whole && aligned(slices) })
+    }
+
     /// The kernel, its queries a block, and its bytes of shared memory.
     fn forward(&self, sizes: &AttentionSizes) -> (String, usize, usize) {
         let filled = self.filled;
@@ -141,8 +147,11 @@ impl Plan {
         };
         cuda.kernel(family, &name, self.dtype).threads(threads).grid(self.heads * tiles, 1, 1)
     }
+}
 
-    fn sizes(&self, sizes: &AttentionSizes, tiles: usize) -> Sizes {
+impl Sizes {
+    /// For so many blocks of a head, of rows that are whole packs at multiples of 16 bytes or not.
+    fn new(sizes: &AttentionSizes, tiles: usize, wide: bool) -> Self {
         Sizes {
             mask: sizes.mask.map(|step| step as i64),
             heads: sizes.heads as i32,
@@ -153,10 +162,15 @@ impl Plan {
             scale: sizes.scale,
             causal: sizes.causal.into(),
             tiles: tiles as i32,
-            wide: self.wide.into(),
+            wide: wide.into(),
             exact: sizes.wide.into(),
         }
     }
+}
+
+/// Queries of all heads.
+fn rows(sizes: &AttentionSizes) -> usize {
+    sizes.batch * sizes.heads * sizes.queries
 }
 
 /// Bytes of a tile of shares in f32.

@@ -1,4 +1,7 @@
-//! Launches of `kernels/fft.cu`: rows and columns, each transform as a plan of radices.
+//! Launches of `kernels/fft.cu`: rows and columns, each transform as a plan of radices; `kernels/fft_long.cu` for those
+//! that do not fit into a block.
+
+mod long;
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
@@ -7,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::{Pod, Zeroable};
 
 use crate::tensor::ops::fft::{Fft, Fft2};
-use crate::tensor::{Buffer, DType, Result, Shape, Slice, TensorError};
+use crate::tensor::{Buffer, DType, Result, Slice, TensorError};
 
 use super::Cuda;
 use super::launch::{Launch, blocks};
@@ -47,8 +50,6 @@ const MOST_ACROSS: usize = 8;
 const ENOUGH: usize = 2048;
 /// Shared memory of a block that lets a multiprocessor have two of them, on compute capability 8.0.
 const SHARED_BYTES: usize = 80 * 1024;
-/// The most shared memory of a block on compute capability 8.0.
-const MOST_SHARED_BYTES: usize = 163 * 1024;
 /// The most threads of a block, as the kernels are compiled for.
 const MOST_THREADS: usize = 512;
 /// Columns of a prime radix's matrix that a thread works on.
@@ -61,29 +62,10 @@ static ROOTS: Mutex<BTreeMap<usize, Roots>> = Mutex::new(BTreeMap::new());
 type Roots = Arc<[[f32; 2]]>;
 
 impl FftPlan {
-    /// A plan of `across` transforms side by side, at most `wanted`, as many as fit.
-    fn new(n: usize, wanted: usize) -> Self {
-        let (mut rest, mut radices) = (n, Vec::new());
-        for radix in SMALL {
-            while rest.is_multiple_of(radix) {
-                radices.push(radix);
-                rest /= radix;
-            }
-        }
-        let mut prime = 11;
-        while rest > 1 {
-            // Without smaller factors, what is left below the square is a prime.
-            prime = if prime * prime > rest { rest } else { prime };
-            match rest.is_multiple_of(prime) {
-                true => {
-                    radices.push(prime);
-                    rest /= prime;
-                }
-                false => prime += 2,
-            }
-        }
-        // Primes first: the greatest has no roots to multiply with.
-        radices.sort_by(|a, b| b.cmp(a));
+    /// A plan of `across` transforms side by side, at most `wanted`, as many as fit; `None` where not one fits into so
+    /// many bytes of shared memory.
+    fn new(n: usize, wanted: usize, most_bytes: usize) -> Option<Self> {
+        let radices = radices(n);
         let greatest = radices.first().copied().filter(|radix| *radix > SMALL[0]).unwrap_or(0);
         let mut plan = FftPlan {
             n: n as i32,
@@ -93,9 +75,10 @@ impl FftPlan {
             radices: [0; 32],
         };
         plan.radices.iter_mut().zip(radices).for_each(|(to, radix)| *to = radix as i32);
-        let fits = |across: &usize| FftPlan { across: *across as i32, ..plan }.shared_bytes() <= SHARED_BYTES;
-        plan.across = [8, 4, 2].into_iter().filter(|across| *across <= wanted).find(fits).unwrap_or(1) as i32;
-        plan
+        let bytes = |across: usize| FftPlan { across: across as i32, ..plan }.shared_bytes();
+        let several = |across: &usize| *across <= wanted && bytes(*across) <= SHARED_BYTES.min(most_bytes);
+        plan.across = [8, 4, 2].into_iter().find(several).unwrap_or(1) as i32;
+        (plan.shared_bytes() <= most_bytes).then_some(plan)
     }
 
     fn shared_bytes(&self) -> usize {
@@ -116,25 +99,13 @@ impl FftPlan {
 
 impl Fft for Cuda {
     fn rfft2(&self, x: Slice<'_>, sizes: Fft2) -> Result<Buffer> {
-        let (rows, columns) = plans(sizes)?;
-        let len = sizes.batch * sizes.rows * sizes.columns_out() * 2;
-        let (between, y) = (self.take(len, DType::F32)?, self.take(len, x.dtype)?);
-        let launch = over_rows(self.kernel("fft", "fft_rows_forward", x.dtype), rows, sizes);
-        self.transform(launch.input(x).output(&between), rows, sizes)?;
-        let launch = over_columns(self.kernel("fft", "fft_columns_forward", x.dtype), columns, sizes);
-        self.transform(launch.output(&between).output(&y), columns, sizes)?;
-        Ok(Buffer::Cuda(y))
+        let between = self.rows_forward(x, sizes)?;
+        Ok(Buffer::Cuda(self.columns_forward(between, sizes, x.dtype)?))
     }
 
     fn irfft2(&self, x: Slice<'_>, sizes: Fft2) -> Result<Buffer> {
-        let (rows, columns) = plans(sizes)?;
-        let between = self.take(x.len, DType::F32)?;
-        let y = self.take(sizes.batch * sizes.rows * sizes.columns, x.dtype)?;
-        let launch = over_columns(self.kernel("fft", "fft_columns_inverse", x.dtype), columns, sizes);
-        self.transform(launch.input(x).output(&between), columns, sizes)?;
-        let launch = over_rows(self.kernel("fft", "fft_rows_inverse", x.dtype), rows, sizes);
-        self.transform(launch.output(&between).output(&y), rows, sizes)?;
-        Ok(Buffer::Cuda(y))
+        let between = self.columns_inverse(x, sizes)?;
+        Ok(Buffer::Cuda(self.rows_inverse(&between, sizes, x.dtype)?))
     }
 
     fn amplitude(&self, x: Slice<'_>) -> Result<Buffer> {
@@ -153,6 +124,62 @@ impl Fft for Cuda {
 }
 
 impl Cuda {
+    /// Half spectra in f32 of the rows of fields.
+    fn rows_forward(&self, x: Slice<'_>, sizes: Fft2) -> Result<Block> {
+        let Some(plan) = self.row_plan(sizes) else { return self.long_rows_forward(x, sizes) };
+        let y = self.take(sizes.batch * sizes.rows * sizes.columns_out() * 2, DType::F32)?;
+        let launch = over_rows(self.kernel("fft", "fft_rows_forward", x.dtype), plan, sizes);
+        self.transform(launch.input(x).output(&y), plan, sizes)?;
+        Ok(y)
+    }
+
+    /// Spectra of half spectra of rows, scaled.
+    fn columns_forward(&self, x: Block, sizes: Fft2, dtype: DType) -> Result<Block> {
+        let Some(plan) = self.column_plan(sizes) else { return self.long_columns_forward(x, sizes, dtype) };
+        let y = self.take(sizes.batch * sizes.rows * sizes.columns_out() * 2, dtype)?;
+        let launch = over_columns(self.kernel("fft", "fft_columns_forward", dtype), plan, sizes);
+        self.transform(launch.output(&x).output(&y), plan, sizes)?;
+        Ok(y)
+    }
+
+    /// Half spectra of rows in f32 of spectra, scaled.
+    fn columns_inverse(&self, x: Slice<'_>, sizes: Fft2) -> Result<Block> {
+        let Some(plan) = self.column_plan(sizes) else { return self.long_columns_inverse(x, sizes) };
+        let y = self.take(x.len, DType::F32)?;
+        let launch = over_columns(self.kernel("fft", "fft_columns_inverse", x.dtype), plan, sizes);
+        self.transform(launch.input(x).output(&y), plan, sizes)?;
+        Ok(y)
+    }
+
+    /// Fields of half spectra of rows.
+    fn rows_inverse(&self, x: &Block, sizes: Fft2, dtype: DType) -> Result<Block> {
+        let Some(plan) = self.row_plan(sizes) else { return self.long_rows_inverse(x, sizes, dtype) };
+        let y = self.take(sizes.batch * sizes.rows * sizes.columns, dtype)?;
+        let launch = over_rows(self.kernel("fft", "fft_rows_inverse", dtype), plan, sizes);
+        self.transform(launch.output(x).output(&y), plan, sizes)?;
+        Ok(y)
+    }
+
+    /// A plan for rows, two of which are one complex row.
+    fn row_plan(&self, sizes: Fft2) -> Option<FftPlan> {
+        self.fft_plan(sizes.columns, (ENOUGH / sizes.columns.max(1)).clamp(1, MOST_ACROSS))
+    }
+
+    fn column_plan(&self, sizes: Fft2) -> Option<FftPlan> {
+        self.fft_plan(sizes.rows, MOST_ACROSS)
+    }
+
+    fn fft_plan(&self, n: usize, wanted: usize) -> Option<FftPlan> {
+        FftPlan::new(n, wanted, self.machine().shared_bytes())
+    }
+
+    fn too_long(&self, n: usize) -> TensorError {
+        let bytes = self.machine().shared_bytes();
+        let what =
+            format!("a Fourier transform of {n} numbers is longer than two passes of {bytes} bytes of shared memory");
+        TensorError::Device { device: self.machine().name(), what }
+    }
+
     /// Runs a launch whose arrays are given: adds the roots and the sizes.
     fn transform(&self, launch: Launch<'_>, plan: FftPlan, sizes: Fft2) -> Result<()> {
         let roots = self.roots(plan.n as usize)?;
@@ -171,15 +198,29 @@ impl Cuda {
     }
 }
 
-/// Plans for rows, two of which are one complex row, and for columns.
-fn plans(sizes: Fft2) -> Result<(FftPlan, FftPlan)> {
-    let across = (ENOUGH / sizes.columns.max(1)).clamp(1, MOST_ACROSS);
-    let plans = (FftPlan::new(sizes.columns, across), FftPlan::new(sizes.rows, MOST_ACROSS));
-    if plans.0.shared_bytes().max(plans.1.shared_bytes()) > MOST_SHARED_BYTES {
-        let expected = format!("rows and columns of which {MOST_SHARED_BYTES} bytes of shared memory hold one twice");
-        return Err(TensorError::shape("fft", Shape::from([sizes.rows, sizes.columns]), expected));
+/// The factors of a length, primes above the small radices first, the greatest in front: it has no roots to multiply with.
+fn radices(n: usize) -> Vec<usize> {
+    let (mut rest, mut radices) = (n, Vec::new());
+    for radix in SMALL {
+        while rest.is_multiple_of(radix) {
+            radices.push(radix);
+            rest /= radix;
+        }
     }
-    Ok(plans)
+    let mut prime = 11;
+    while rest > 1 {
+        // Without smaller factors, what is left below the square is a prime.
+        prime = if prime * prime > rest { rest } else { prime };
+        match rest.is_multiple_of(prime) {
+            true => {
+                radices.push(prime);
+                rest /= prime;
+            }
+            false => prime += 2,
+        }
+    }
+    radices.sort_by(|a, b| b.cmp(a));
+    radices
 }
 
 fn over_rows(launch: Launch<'_>, plan: FftPlan, sizes: Fft2) -> Launch<'_> {
@@ -201,17 +242,20 @@ impl FftSizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::cuda::machine::LEAST_SHARED_BYTES;
 
     #[test]
     fn plans_take_any_length_apart() {
         for n in 1..3000 {
-            let plan = FftPlan::new(n, MOST_ACROSS);
+            let plan = FftPlan::new(n, MOST_ACROSS, LEAST_SHARED_BYTES).unwrap();
             let radices = &plan.radices[..plan.stages as usize];
             assert_eq!(radices.iter().product::<i32>(), n as i32);
             assert!(radices.iter().all(|radix| *radix <= 7 || (2..*radix).all(|d| radix % d != 0)), "{radices:?}");
             assert!(plan.shared_bytes() <= SHARED_BYTES && plan.threads() <= MOST_THREADS);
         }
-        assert_eq!(FftPlan::new(1799, 1).radices[..2], [257, 7]);
-        assert_eq!(FftPlan::new(1059, MOST_ACROSS).across, 4);
+        let plan = |n, wanted| FftPlan::new(n, wanted, LEAST_SHARED_BYTES);
+        assert_eq!(plan(1799, 1).unwrap().radices[..2], [257, 7]);
+        assert_eq!(plan(1059, MOST_ACROSS).unwrap().across, 4);
+        assert_eq!((plan(10_400, 1).map(|plan| plan.across), plan(10_432, 1)), (Some(1), None));
     }
 }

@@ -34,6 +34,9 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordingId(pub u64);
 
+/// Bytes of shared memory that every machine gives a block: what compute capability 8.0 has, and later ones exceed.
+pub(super) const LEAST_SHARED_BYTES: usize = 163 * 1024;
+
 /// A GPU, or what stands for one. Everything that is asked of it is done in the order in which it was asked, but for
 /// reads: launches and writes that are asked after one may be done beside it, so none of them changes memory that may
 /// be read. Only [`Machine::read`] and [`Machine::wait`] wait.
@@ -46,6 +49,11 @@ pub trait Machine: fmt::Debug + Send + Sync {
 
     /// How many multiprocessors run blocks side by side.
     fn multiprocessors(&self) -> u32;
+
+    /// Bytes of shared memory that long transforms may take of a block.
+    fn shared_bytes(&self) -> usize {
+        LEAST_SHARED_BYTES
+    }
 
     /// Memory of so many bytes, aligned to 256.
     ///

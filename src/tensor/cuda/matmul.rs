@@ -1,4 +1,4 @@
-//! Launches of `kernels/matmul.cu` and `kernels/matmul_wide.cu`.
+//! Launches of `kernels/matmul.cu`, `kernels/matmul_split.cu` and `kernels/matmul_wide.cu`.
 
 mod trial;
 
@@ -33,10 +33,12 @@ struct MatmulSizes {
     batches: i64,
 }
 
-/// Bytes of the inner index that a buffer of the kernels holds, buffers, and bytes that keep rows in different banks.
+/// Bytes of the inner index that a buffer of the kernels holds of the narrower type, buffers, and bytes that keep rows in
+/// different banks: twice as many for rows of whole `BANKS_BYTES`.
 const CHUNK_BYTES: usize = 64;
 const STAGES: usize = 3;
 const PITCH_PAD: usize = 16;
+const BANKS_BYTES: usize = 128;
 /// The least length of a part of the inner index, and the most parts.
 const PART: usize = 256;
 const MOST_PARTS: usize = 64;
@@ -67,11 +69,11 @@ impl Lines {
         }
     }
 
-    /// Bytes of a buffer for `size` of its rows or columns.
-    fn bytes(self, size: usize, dtype: DType) -> usize {
-        let chunk = CHUNK_BYTES / dtype.bytes();
+    /// Bytes of a buffer for `size` of its rows or columns, and a chunk of the inner index.
+    fn bytes(self, size: usize, chunk: usize, dtype: DType) -> usize {
         let (lines, elements) = if self.outer { (chunk, size) } else { (size, chunk) };
-        lines * (elements * dtype.bytes() + PITCH_PAD)
+        let whole = !self.outer && (elements * dtype.bytes()).is_multiple_of(BANKS_BYTES);
+        lines * (elements * dtype.bytes() + if whole { 2 * PITCH_PAD } else { PITCH_PAD })
     }
 
     fn wide(self, x: Slice<'_>, operand: &Operand) -> bool {
@@ -98,13 +100,15 @@ struct Cut {
 }
 
 impl Cut {
-    /// Tiles for `mma.sync`, or for multiply-adds of f32.
-    fn plain(sizes: &Product, dtype: DType, processors: usize) -> Self {
-        let large = if dtype == DType::F32 { [128, 64] } else { [128, 128] };
-        let cut =
-            |tile, told| Cut::of(sizes, tile, ("matmul", told), (2 * processors, PART, CHUNK_BYTES / dtype.bytes()));
-        let large = cut(large, "large");
-        if large.tiles * batches(sizes) >= processors { large } else { cut([64, 64], "small") }
+    /// Tiles for `mma.sync`, or for multiply-adds of f32, of operands of one type or of two.
+    fn plain(sizes: &Product, [x, y]: [DType; 2], processors: usize) -> Self {
+        let (family, large, small) = match x == y {
+            true => ("matmul", "large", "small"),
+            false => ("matmul_split", "large_split", "small_split"),
+        };
+        let cut = |tile, told| Cut::of(sizes, tile, (family, told), (2 * processors, PART, CHUNK_BYTES / y.bytes()));
+        let large = cut(if x == DType::F32 { [128, 64] } else { [128, 128] }, large);
+        if large.tiles * batches(sizes) >= processors { large } else { cut([64, 64], small) }
     }
 
     /// Tiles for `wgmma`, of whichever number of columns ends first.
@@ -144,12 +148,13 @@ impl Cut {
     }
 
     /// Bytes of shared memory for buffers of both operands, in which the sums lie in the end.
-    fn shared_bytes(&self, left: Lines, right: Lines, dtype: DType) -> usize {
+    fn shared_bytes(&self, left: Lines, right: Lines, [x, y]: [DType; 2]) -> usize {
         let [rows, columns] = self.tile;
         if self.family == "matmul_wide" {
             return wgmma::shared_bytes(columns);
         }
-        let buffers = STAGES * (left.bytes(rows, dtype) + right.bytes(columns, dtype));
+        let chunk = CHUNK_BYTES / y.bytes();
+        let buffers = STAGES * (left.bytes(rows, chunk, x) + right.bytes(columns, chunk, y));
         buffers.max(rows * (columns + 4) * size_of::<f32>())
     }
 }
@@ -167,12 +172,13 @@ impl Matmul for Cuda {
         epilogue: Epilogue<'_>,
         dtype: DType,
     ) -> Result<Buffer> {
-        if x.dtype != y.dtype {
+        let split = x.dtype == DType::F32 && y.dtype == DType::Bf16 && epilogue.is_none();
+        if x.dtype != y.dtype && !split {
             let (mut own_x, mut own_y) = (None, None);
             let (x, y) = (self.widened(x, &mut own_x)?, self.widened(y, &mut own_y)?);
             return self.matmul(x, y, sizes, epilogue, dtype);
         }
-        if x.dtype != dtype && dtype != DType::F32 {
+        if y.dtype == DType::F32 && dtype != DType::F32 {
             let sums = self.matmul(x, y, sizes, epilogue, DType::F32)?;
             return self.narrowed(sums, batches(sizes) * sizes.rows * sizes.columns, dtype);
         }
@@ -212,7 +218,7 @@ impl Cuda {
     /// The tiles of a product that is not empty.
     fn cut(&self, x: Slice<'_>, y: Slice<'_>, sizes: &Product) -> Result<Cut> {
         let (processors, allowed) = (self.machine().multiprocessors() as usize, self.wgmma_allowed());
-        let plain = || Cut::plain(sizes, x.dtype, processors);
+        let plain = || Cut::plain(sizes, [x.dtype, y.dtype], processors);
         let aligned = Lines::left(sizes).wide(x, &sizes.x) && Lines::right(sizes).wide(y, &sizes.y);
         if allowed == Wgmma::Never || x.dtype != DType::Bf16 || !aligned {
             return Ok(plain());
@@ -261,16 +267,17 @@ impl Cuda {
             batches: batches as i64,
         };
         let name = format!("matmul_{}{}_{}", t_or_n(left.outer), t_or_n(!right.outer), cut.told);
-        let launch = self.kernel(cut.family, &name, x.dtype).grid(cut.tiles, parts, batches.min(MOST_BATCHES));
-        let launch = launch.shared(cut.shared_bytes(left, right, x.dtype));
-        let launch = launch.input(x).input(y).maybe(tail.bias).maybe(tail.residual);
+        let launch = self.kernel(cut.family, &name, y.dtype).grid(cut.tiles, parts, batches.min(MOST_BATCHES));
+        let launch = launch.shared(cut.shared_bytes(left, right, [x.dtype, y.dtype]));
+        let launch = launch.input(x).input(y);
+        let launch = if x.dtype == y.dtype { launch.maybe(tail.bias).maybe(tail.residual) } else { launch };
         if parts == 1 {
             launch.output(&result).value(numbers).run()?;
             return Ok(Buffer::Cuda(result));
         }
         let sums = self.take(parts * len, DType::F32)?;
         launch.output(&sums).value(numbers).run()?;
-        let fold = self.kernel("matmul", "matmul_fold", x.dtype).over(len).output(&sums);
+        let fold = self.kernel("matmul", "matmul_fold", y.dtype).over(len).output(&sums);
         fold.maybe(tail.bias).maybe(tail.residual).output(&result).value(numbers).run()?;
         Ok(Buffer::Cuda(result))
     }

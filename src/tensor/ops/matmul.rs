@@ -45,6 +45,13 @@ pub struct Epilogue<'a> {
     pub residual: Option<Slice<'a>>,
 }
 
+impl Epilogue<'_> {
+    /// Whether nothing is done.
+    pub fn is_none(&self) -> bool {
+        self.bias.is_none() && self.activation.is_none() && self.residual.is_none()
+    }
+}
+
 /// What a backend does for products of matrices.
 pub trait Matmul {
     /// Every product, matrix after matrix, row after row, as `dtype`.

@@ -25,7 +25,7 @@ impl Cuda {
             let products = works.map(|(cut, sizes)| self.tried_product(cut, &operands, &sizes));
             products.collect::<Result<Vec<_>>>().map(|values| values.concat())
         };
-        let wanted = all(&|sizes| [Cut::plain(sizes, DType::Bf16, processors); 2])?;
+        let wanted = all(&|sizes| [Cut::plain(sizes, [DType::Bf16; 2], processors); 2])?;
         let found = all(&|sizes| COLUMNS_OF_TILES.map(|columns| Cut::of_columns(sizes, columns, 1)));
         Ok(Tried { wanted, found })
     }
