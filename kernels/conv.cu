@@ -28,18 +28,11 @@ __device__ __forceinline__ void conv_pack(const T* w, T* packed, const Phase* ph
     }
 }
 
-template <class X, class T>
-constexpr bool SAME = false;
-template <class T>
-constexpr bool SAME<T, T> = true;
-
 // Products of x, as it is or normalised, with weights of type T.
 template <class X, class T, bool NORMED, int WARPS_M, int WARPS_N, int NI>
 struct ConvTile {
     // Whether x is copied as it is; whether numbers are held as two parts, one plane behind the other.
     static constexpr bool COPIED = SAME<X, T> && !NORMED, SPLIT = SAME<T, bf16> && !COPIED;
-    // Channels that are read at once where they are not copied.
-    static constexpr int SOME = 4;
     static constexpr int M = 32 * WARPS_M, N = 8 * NI * WARPS_N, PITCH = N + 4;
     static constexpr int RIGHT_PITCH = N * sizeof(T) + PITCH_PAD;
     typedef WarpTile<T, 2, NI> Tile;
@@ -69,20 +62,6 @@ struct ConvTile {
             else *reinterpret_cast<X*>(to) = valid ? *from : from_float<X>(0.0f);
         }
 
-        // Normalises some channels from `channel` on.
-        template <int LEN>
-        __device__ __forceinline__ void normalise(float (&values)[LEN], int channel) const {
-            Pack<float, LEN> own[4];
-#pragma unroll
-            for (int which = 0; which < 4; ++which)
-                own[which] = *reinterpret_cast<const Pack<float, LEN>*>(factors + which * s.from_channels + channel);
-#pragma unroll
-            for (int k = 0; k < LEN; ++k) {
-                const float z = (values[k] - own[0].of[k]) * own[1].of[k] + own[2].of[k];
-                values[k] = (s.first.kind == Silu ? FastSilu{}.value(z) : z) + own[3].of[k];
-            }
-        }
-
         // The same where something is done to them on the way.
         template <int LEN>
         __device__ __forceinline__ void work(u8* to, int r, int c, int channel, bool valid) const {
@@ -92,17 +71,9 @@ struct ConvTile {
                 const Pack<X, LEN> read = *reinterpret_cast<const Pack<X, LEN>*>(from);
 #pragma unroll
                 for (int k = 0; k < LEN; ++k) values[k] = to_float(read.of[k]);
-                if (NORMED) normalise(values, channel);
+                if (NORMED) Factors<LEN>(factors + channel, s.from_channels).apply(values, s.first);
             }
-            Pack<T, LEN> near, rest;
-#pragma unroll
-            for (int k = 0; k < LEN; ++k) {
-                near.of[k] = from_float<T>(values[k]);
-                const float held = to_float(near.of[k]);
-                if (SPLIT) rest.of[k] = from_float<T>(fabsf(held) < INFINITE ? values[k] - held : 0.0f);
-            }
-            *reinterpret_cast<Pack<T, LEN>*>(to) = near;
-            if (SPLIT) *reinterpret_cast<Pack<T, LEN>*>(to + s.left_bytes / 2) = rest;
+            put_parts<T, SPLIT>(to, s.left_bytes / 2, values);
         }
 
         __device__ __forceinline__ void load_window(u8* to, int pass) const {

@@ -3,7 +3,7 @@
 // An output is cut into phases: pixels that see the same elements of the kernel. A convolution has one; its data
 // gradient one for each remainder of the stride, and is then the same sum with another kernel.
 #pragma once
-#include "functions.cuh"
+#include "parts.cuh"
 #include "tiles.cuh"
 
 struct ConvSizes {

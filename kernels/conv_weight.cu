@@ -3,9 +3,12 @@
 // conv_weight_<o>_<c>  one block o output by c input channels and some elements of the kernel, for a part of the tiles
 //                      of pixels: dy and the pixels of x that the tile sees lie in shared memory once, in two buffers,
 //                      and each warp sums for one element of the kernel. Reads x and dy once for every block of
-//                      channels; writes each part's sums.
+//                      channels; writes each part's sums. _normed: x is normalised, and passed through SiLU, as it is
+//                      read. _split: dy is f32 where x is bf16. What is no bf16 there is multiplied as two of them, but
+//                      for the product of what their nearest ones leave.
 // conv_weight_direct   runs of few channels: one thread an element and a part of the pixels, straight from memory.
 // conv_weight_fold     all parts in f64, in one order: the same bits in every run.
+#include "parts.cuh"
 #include "tiles.cuh"
 
 struct WeightSizes {
@@ -20,7 +23,11 @@ struct WeightSizes {
     // Parts of the tiles, and parts of each tile's pixels.
     int parts, splits;
     // How x and dy may be read (`Reading`); buffers.
-    int from_reading, to_reading, stages, padding;
+    int from_reading, to_reading, stages;
+    // What is done to x behind its normalisation.
+    Function first;
+    // From one of its factors to the next, of all channels of all images.
+    i64 factor_plane;
 };
 
 // Some elements of the kernel, and the first pixel that they see.
@@ -34,38 +41,106 @@ struct Tap {
 // The most threads of a block: nine elements of a kernel, a warp each.
 constexpr int MOST_THREADS = 288;
 
-// One pixel's channels from `channel` on, `LANES` times 16 bytes of them; zeros where there is nothing.
-template <class T, int CHANNELS>
-struct Lines {
-    static constexpr int PITCH = CHANNELS * sizeof(T) + PITCH_PAD;
-    const T* from;
+// An operand of type X that lies in an array of images: the channels that a block sees of the pixels of a window.
+template <class X>
+struct Pixels {
+    const X* from;
+    // Of the images; channels that there are for this block, and from one pixel to the next.
     int rows, columns, channels;
     i64 pixel;
     int reading;
-    // A window of `height` × `width` pixels whose first is (row, column).
-    __device__ __forceinline__ void load(u8* to, int image, int row, int column, int height, int width) const {
-        if (reading == DENSE)
-            return DenseWindow<T>{from + i64(image) * rows * columns * pixel, rows, columns, channels}.load(to, PITCH, row, column,
-                                                                                                         height, width);
-        const int step = reading == WIDE ? Wide<T>::LEN : 1, lanes = CHANNELS / step;
+    // Of the normalisation of this block's channels: of the first image, from image to image, and from one to the next.
+    const float* factors;
+    i64 factor_image, factor_plane;
+    Function first;
+
+    __device__ __forceinline__ bool inside(int r, int c) const { return unsigned(r) < unsigned(rows) && unsigned(c) < unsigned(columns); }
+    __device__ __forceinline__ const X* at(int image, int r, int c) const { return from + ((i64(image) * rows + r) * columns + c) * pixel; }
+};
+
+// Pixels of an image from (row, column) on.
+struct Window {
+    int image, row, column, height, width;
+};
+
+// How a window's pixels become `PLANES` of CHANNELS numbers of type T each, one behind the other; zeros where there is
+// nothing. Worked on as they are read: normalised, and as two where they are no bf16.
+template <class X, class T, int CHANNELS, bool NORMED>
+struct Operand {
+    static constexpr bool SPLIT = SAME<T, bf16>;
+    static constexpr int PITCH = CHANNELS * sizeof(T) + PITCH_PAD, PLANES = SPLIT ? 2 : 1;
+
+    // Pixels that a thread reads before it works on the first of them.
+    static constexpr int AHEAD = 8 / sizeof(X);
+
+    // A thread reads the same channels of all its pixels.
+    template <int LEN>
+    static __device__ __forceinline__ void load_some(u8* to, const Pixels<X>& x, const Window& window) {
+        constexpr int LANES = CHANNELS / LEN;
+        const int channel = threadIdx.x % LANES * LEN, step = blockDim.x / LANES, pixels = window.height * window.width;
+        const float* factors = x.factors + window.image * x.factor_image + channel;
+        // Where threads are no multiple of the lanes, the last ones have no pixel.
+        const int first = threadIdx.x / LANES < step ? threadIdx.x / LANES : pixels;
+#pragma unroll 1
+        for (int e = first; e < pixels; e += AHEAD * step) {
+            Pack<X, LEN> read[AHEAD];
+            bool inside[AHEAD];
+#pragma unroll
+            for (int i = 0; i < AHEAD; ++i) {
+                const int own = e + i * step, r = window.row + own / window.width, c = window.column + own % window.width;
+                inside[i] = own < pixels && channel < x.channels && x.inside(r, c);
+                if (inside[i]) read[i] = *reinterpret_cast<const Pack<X, LEN>*>(x.at(window.image, r, c) + channel);
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; ++i) {
+                if (e + i * step >= pixels) break;
+                float values[LEN] = {};
+                if (inside[i]) {
+#pragma unroll
+                    for (int k = 0; k < LEN; ++k) values[k] = to_float(read[i].of[k]);
+                    if (NORMED) Factors<LEN>(factors, x.factor_plane).apply(values, x.first);
+                }
+                put_parts<T, SPLIT>(to + (e + i * step) * PITCH + channel * sizeof(T), pixels * PITCH, values);
+            }
+        }
+    }
+
+    static __device__ __forceinline__ void load(u8* to, const Pixels<X>& x, const Window& window) {
+        if (x.reading == WIDE) load_some<SOME>(to, x, window);
+        else load_some<1>(to, x, window);
+    }
+};
+
+// Copied as they are.
+template <class T, int CHANNELS>
+struct Operand<T, T, CHANNELS, false> {
+    static constexpr int PITCH = CHANNELS * sizeof(T) + PITCH_PAD, PLANES = 1;
+
+    static __device__ __forceinline__ void load(u8* to, const Pixels<T>& x, const Window& window) {
+        const int step = x.reading == WIDE ? Wide<T>::LEN : 1, lanes = CHANNELS / step;
+        if (x.reading == DENSE)
+            return DenseWindow<T>{x.at(window.image, 0, 0), x.rows, x.columns, x.channels}.load(to, PITCH, window.row, window.column,
+                                                                                             window.height, window.width);
 #pragma unroll 4
-        for (int e = threadIdx.x; e < height * width * lanes; e += blockDim.x) {
-            const int at = e / lanes, channel = e % lanes * step, r = row + at / width, c = column + at % width;
-            const bool valid = channel < channels && unsigned(r) < unsigned(rows) && unsigned(c) < unsigned(columns);
-            const T* own = valid ? from + ((i64(image) * rows + r) * columns + c) * pixel + channel : from;
+        for (int e = threadIdx.x; e < window.height * window.width * lanes; e += blockDim.x) {
+            const int at = e / lanes, channel = e % lanes * step;
+            const int r = window.row + at / window.width, c = window.column + at % window.width;
+            const bool valid = channel < x.channels && x.inside(r, c);
+            const T* own = valid ? x.at(window.image, r, c) + channel : x.from;
             u8* place = to + at * PITCH + channel * sizeof(T);
-            if (reading == WIDE) copy_16(place, own, valid ? 16 : 0);
+            if (step > 1) copy_16(place, own, valid ? 16 : 0);
             else *reinterpret_cast<T*>(place) = valid ? *own : from_float<T>(0.0f);
         }
     }
 };
 
-template <class T, int MI, int NI>
+// Products of type T of dy, of type D, and x, of type X, as it is or normalised.
+template <class X, class D, class T, bool NORMED, int MI, int NI>
 struct ConvWeight {
     static constexpr int O = 16 * MI, C = 8 * NI;
     typedef WarpTile<T, MI, NI> Tile;
-    typedef Lines<T, O> Left;
-    typedef Lines<T, C> Right;
+    typedef Operand<D, T, O, false> Left;
+    typedef Operand<X, T, C, NORMED> Right;
 
     // What of the gradients a block sums.
     struct Block {
@@ -74,25 +149,33 @@ struct ConvWeight {
         TapGroup taps;
     };
 
-    static __device__ __forceinline__ void load(u8* held, const Left& dy, const Right& x, const Block& block, int tile,
+    static __device__ __forceinline__ int left_bytes(const WeightSizes& s) { return Left::PLANES * s.pixels * Left::PITCH; }
+    static __device__ __forceinline__ int window_bytes(const WeightSizes& s) { return s.window_rows * s.window_columns * Right::PITCH; }
+
+    static __device__ __forceinline__ void load(u8* held, const Pixels<D>& dy, const Pixels<X>& x, const Block& block, int tile,
                                                 const WeightSizes& s) {
         const int image = tile / (s.tiles_down * s.tiles_across), at = tile % (s.tiles_down * s.tiles_across);
         const int height = s.pixels >> s.tile_shift, width = 1 << s.tile_shift;
         const int row = at / s.tiles_across * height, column = at % s.tiles_across * width;
-        dy.load(held, image, row, column, height, width);
-        x.load(held + s.pixels * Left::PITCH, image, row * s.step[0] + block.taps.window_row,
-               column * s.step[1] + block.taps.window_column, s.window_rows, s.window_columns);
+        Left::load(held, dy, Window{image, row, column, height, width});
+        Right::load(held + left_bytes(s), x, Window{image, row * s.step[0] + block.taps.window_row,
+                                                    column * s.step[1] + block.taps.window_column, s.window_rows, s.window_columns});
     }
 
     static __device__ __forceinline__ void multiply(Tile& sums, const u8* held, int offset, int split, const WeightSizes& s) {
-        const u8* window = held + s.pixels * Left::PITCH + offset;
+        const u8* window = held + left_bytes(s) + offset;
         const int mask = (1 << s.tile_shift) - 1, down = s.step[0] * s.window_columns;
         for (int first = split * DEPTH; first < s.pixels; first += s.splits * DEPTH)
-            sums.columns_columns([&](int k) { return held + (first + k) * Left::PITCH; },
-                                 [&](int k) {
-                                     const int m = first + k;
-                                     return window + ((m >> s.tile_shift) * down + (m & mask) * s.step[1]) * Right::PITCH;
-                                 });
+#pragma unroll
+            for (int pair = 0; pair < Left::PLANES + Right::PLANES - 1; ++pair) {
+                const int of_left = pair < Left::PLANES ? pair : 0, of_right = pair < Left::PLANES ? 0 : 1;
+                const u8 *left = held + of_left * s.pixels * Left::PITCH, *right = window + of_right * window_bytes(s);
+                sums.columns_columns([&](int k) { return left + (first + k) * Left::PITCH; },
+                                     [&](int k) {
+                                         const int m = first + k;
+                                         return right + ((m >> s.tile_shift) * down + (m & mask) * s.step[1]) * Right::PITCH;
+                                     });
+            }
     }
 
     // Adds one channel's dy of some of a tile's pixels.
@@ -100,7 +183,7 @@ struct ConvWeight {
         const int own = threadIdx.x % O, lane = threadIdx.x / O, lanes = blockDim.x / O;
         float sum = 0.0f;
         if (lane < lanes)
-            for (int m = lane; m < s.pixels; m += lanes)
+            for (int m = lane; m < Left::PLANES * s.pixels; m += lanes)
                 sum += to_float(*reinterpret_cast<const T*>(held + m * Left::PITCH + own * sizeof(T)));
         return sum;
     }
@@ -132,33 +215,33 @@ struct ConvWeight {
         return Block{int(blockIdx.z), to * O, y % from_tiles * C, y % from_tiles == 0 && group == 0, groups[group]};
     }
 
-    static __device__ __forceinline__ void run(const T* x, const T* dy, float* parts, float* bias_parts,
+    static __device__ __forceinline__ void run(const X* x, const D* dy, const float* factors, float* parts, float* bias_parts,
                                                const TapGroup* groups, const Tap* taps, const WeightSizes& s) {
         SHARED_BYTES(shared);
         const Block block = block_of(groups, s);
         const int all_from = s.groups * s.from_channels, all_to = s.groups * s.to_channels;
         const int from = block.group * s.from_channels + block.from, to = block.group * s.to_channels + block.to;
-        const Left left{dy + to, s.to_rows, s.to_columns, s.to_channels - block.to, all_to, s.to_reading};
-        const Right right{x + from, s.from_rows, s.from_columns, s.from_channels - block.from, all_from, s.from_reading};
+        const Pixels<D> left{dy + to, s.to_rows, s.to_columns, s.to_channels - block.to, all_to, s.to_reading};
+        const Pixels<X> right{x + from, s.from_rows, s.from_columns, s.from_channels - block.from, all_from, s.from_reading,
+                              factors + from, all_from, s.factor_plane, s.first};
         const int warp = threadIdx.x / 32, split = warp % s.splits, own = warp / s.splits;
         const bool busy = own < block.taps.taps;
         const Tap tap = taps[block.taps.first + (busy ? own : 0)];
         const int offset =
             ((tap.row - block.taps.window_row) * s.window_columns + tap.column - block.taps.window_column) * Right::PITCH;
-        const int stage = s.pixels * Left::PITCH + s.window_rows * s.window_columns * Right::PITCH;
+        const int stage = left_bytes(s) + Right::PLANES * window_bytes(s);
         const int tiles = s.batch * s.tiles_down * s.tiles_across, ahead = s.stages - 1;
         Tile sums;
         clear(sums);
         float bias = 0.0f;
-        if (ahead) load(shared, left, right, block, blockIdx.x, s);
-        close_copies();
-        int turn = 0;
-        for (int tile = blockIdx.x; tile < tiles; tile += s.parts, turn ^= ahead) {
-            if (!ahead) load(shared, left, right, block, tile, s), close_copies();
-            await_copies<0>();
-            __syncthreads();
-            if (ahead && tile + s.parts < tiles) load(shared + (turn ^ 1) * stage, left, right, block, tile + s.parts, s);
+        // With two buffers, a first turn only reads.
+        for (int tile = int(blockIdx.x) - ahead * s.parts, turn = 0; tile < tiles; tile += s.parts, turn ^= ahead) {
+            if (ahead) await_copies<0>(), __syncthreads();
+            const int next = tile + ahead * s.parts;
+            if (next < tiles) load(shared + (turn ^ ahead) * stage, left, right, block, next, s);
             close_copies();
+            if (!ahead) await_copies<0>(), __syncthreads();
+            if (tile < 0) continue;
             const u8* held = shared + turn * stage;
             if (busy) multiply(sums, held, offset, split, s);
             if (block.first) bias += bias_sum(held, s);
@@ -172,19 +255,29 @@ struct ConvWeight {
     }
 };
 
-#define CONV_WEIGHT(o, c, blocks, suffix, T)                                                                     \
+#define CONV_WEIGHT(o, c, blocks, suffix, X, D, T, normed)                                                            \
     extern "C" __global__ void __launch_bounds__(MOST_THREADS, blocks) conv_weight_##o##_##c##_##suffix(              \
-        const T* x, const T* dy, float* parts, float* bias_parts, const TapGroup* groups, const Tap* taps,       \
-        WeightSizes s) {                                                                                         \
-        ConvWeight<T, o / 16, c / 8>::run(x, dy, parts, bias_parts, groups, taps, s);                            \
+        const X* x, const D* dy, const float* factors, float* parts, float* bias_parts, const TapGroup* groups,       \
+        const Tap* taps, WeightSizes s) {                                                                             \
+        ConvWeight<X, D, T, normed, o / 16, c / 8>::run(x, dy, factors, parts, bias_parts, groups, taps, s);          \
     }
-#define CONV_WEIGHTS(suffix, T)     \
-    CONV_WEIGHT(16, 16, 3, suffix, T)  \
-    CONV_WEIGHT(16, 32, 2, suffix, T)  \
-    CONV_WEIGHT(32, 32, 2, suffix, T)  \
-    CONV_WEIGHT(64, 16, 2, suffix, T)  \
-    CONV_WEIGHT(64, 32, 1, suffix, T)
-EACH_DTYPE(CONV_WEIGHTS)
+// As many sums, and blocks beside each other, as registers allow.
+#define CONV_WEIGHTS(o, c, blocks)                                                                                    \
+    CONV_WEIGHT(o, c, blocks, f32, float, float, float, false)                                                        \
+    CONV_WEIGHT(o, c, blocks, bf16, bf16, bf16, bf16, false)
+#define CONV_WEIGHTS_WORKED(o, c, blocks)                                                                             \
+    CONV_WEIGHT(o, c, blocks, normed_f32, float, float, float, true)                                                  \
+    CONV_WEIGHT(o, c, blocks, split_bf16, bf16, float, bf16, false)                                                   \
+    CONV_WEIGHT(o, c, blocks, normed_bf16, bf16, bf16, bf16, true)                                                    \
+    CONV_WEIGHT(o, c, blocks, normed_split_bf16, bf16, float, bf16, true)
+CONV_WEIGHTS(16, 16, 3)
+CONV_WEIGHTS(16, 32, 2)
+CONV_WEIGHTS(32, 32, 2)
+CONV_WEIGHTS(64, 16, 2)
+CONV_WEIGHTS(64, 32, 1)
+CONV_WEIGHTS_WORKED(16, 16, 2)
+CONV_WEIGHTS_WORKED(16, 32, 2)
+CONV_WEIGHTS_WORKED(32, 32, 1)
 
 // One element of the weights, or of the bias, a thread; neighbours have neighbouring output channels.
 template <class T>

@@ -3,94 +3,20 @@
 #[path = "../examples/batches.rs"]
 #[allow(dead_code, reason = "the example is a program of its own")]
 mod batches;
+#[path = "common/events.rs"]
+mod events;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gustfront::domain::{Cube, Event, FRAMES, Levels, Modality, Moment, Part};
-use gustfront::formats::zarr::events::{
-    CatalogueEvent, EventArray, EventReader, EventStore, EventStoreSpec, Normalisation, Packing,
-};
+use events::{DARK, EVENTS, POINTS, SIZE, lightning, store, vil};
+use gustfront::domain::Modality;
+use gustfront::formats::zarr::events::{EventReader, Packing};
 use gustfront::loader::{Batch, Loader, LoaderOptions, Sample, Scale, Values};
 use gustfront::sources::sevir::Split;
-use gustfront::storage::{FileStore, ObjectStore};
+use gustfront::storage::FileStore;
 use gustfront::tensor::Cpu;
 use gustfront::transforms::frames::WindowRule;
-use tempfile::TempDir;
-
-const SIZE: usize = 24;
-const POINTS: usize = SIZE * SIZE;
-const EVENTS: usize = 11;
-/// The event without lightning; no batch has it.
-const DARK: usize = 4;
-/// The event and frame of VIL that are missing.
-const LOST: (usize, usize) = (2, 14);
-const TRAIN: u8 = 1;
-
-fn vil(event: usize, at: usize) -> u8 {
-    let lost = event == LOST.0 && at / POINTS == LOST.1 || at % 97 == 5;
-    if lost { 255 } else { ((event * 31 + at / POINTS * 7 + at % POINTS) % 254) as u8 }
-}
-
-fn lightning(event: usize, at: usize) -> i16 {
-    (event * 1000 + at % 800) as i16
-}
-
-fn event(at: usize) -> Arc<Event> {
-    let part = Part { file: "none".into(), index: at, minutes: None, missing_share: 0.0 };
-    let modalities = [Modality::Vil, Modality::Lght].into_iter().filter(|m| at != DARK || *m == Modality::Vil);
-    Arc::new(Event {
-        id: format!("S{at}").into(),
-        time: Moment(1_500_000_000 + at as u64 * 86_400),
-        kind: "Hail".into(),
-        corners: [30.0, -100.0, 33.4, -96.0],
-        parts: modalities.map(|modality| (modality, part.clone())).collect(),
-    })
-}
-
-/// A store of eleven events in groups of four; the last two are for the test.
-fn store(packing: Packing) -> (TempDir, Arc<EventReader>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let objects: Arc<dyn ObjectStore> = Arc::new(FileStore::new(folder.path().to_str().expect("a path")));
-    let normalisation = Some(Normalisation { shift: 33.44, scale: 47.54 });
-    let array = |modality| EventArray { modality, size: SIZE, normalisation };
-    let entry = |at| CatalogueEvent { event: event(at), split: if at < EVENTS - 2 { TRAIN } else { 3 } };
-    let spec = EventStoreSpec {
-        title: "Synthetic numbers".into(),
-        arrays: vec![array(Modality::Vil), array(Modality::Lght)],
-        events: (0..EVENTS).map(entry).collect(),
-        group: 4,
-        packing,
-        attributes: serde_json::Map::new(),
-    };
-    let store = EventStore::new(objects.clone(), "events.zarr", spec).expect("a store");
-    assert!(EventReader::open(objects.clone(), "events.zarr").expect("no error").is_none(), "nothing is visible yet");
-    for shard in 0..store.spec().shards() {
-        let first = shard as usize * 4;
-        let group = store.spec().group_of(shard).to_vec();
-        let mut findings = vec![vec![None; 2]; group.len()];
-        for (array, modality) in [Modality::Vil, Modality::Lght].into_iter().enumerate() {
-            let mut writer = store.writer(array, shard, group.len()).expect("a writer");
-            for (at, entry) in group.iter().enumerate() {
-                if !entry.event.parts.contains_key(&modality) {
-                    writer.absent();
-                    continue;
-                }
-                let levels = if array == 0 {
-                    Levels::U8((0..FRAMES * POINTS).map(|i| vil(first + at, i)).collect())
-                } else {
-                    Levels::I16((0..FRAMES * POINTS).map(|i| lightning(first + at, i)).collect())
-                };
-                findings[at][array] = Some(writer.event(&Cube { size: SIZE, levels }).expect("fits"));
-            }
-            writer.finish().expect("written");
-        }
-        store.conclude(shard, &findings).expect("written");
-    }
-    store.publish().expect("published");
-    let reader = EventReader::open(objects, "events.zarr").expect("readable").expect("there");
-    (folder, Arc::new(reader))
-}
 
 fn options(threads: usize) -> LoaderOptions {
     LoaderOptions {
@@ -115,7 +41,7 @@ fn epoch(reader: &Arc<EventReader>, options: LoaderOptions, number: u32) -> Vec<
 
 #[test]
 fn the_order_is_the_same_for_any_number_of_threads_and_another_in_every_epoch() {
-    let (_folder, reader) = store(Packing::Zstd);
+    let (_folder, reader) = store(Packing::Zstd, false);
     let alone = epoch(&reader, options(1), 0);
     for threads in [2, 5] {
         assert_eq!(epoch(&reader, options(threads), 0), alone, "{threads} threads");
@@ -127,7 +53,7 @@ fn the_order_is_the_same_for_any_number_of_threads_and_another_in_every_epoch() 
 
 #[test]
 fn an_epoch_has_every_window_of_the_split_at_most_once_and_no_other() {
-    let (_folder, reader) = store(Packing::None);
+    let (_folder, reader) = store(Packing::None, false);
     let batches = epoch(&reader, LoaderOptions { batch: 1, ..options(3) }, 0);
     let seen: BTreeSet<(usize, usize)> =
         batches.iter().map(|b| (b.samples[0].event, b.samples[0].frames.start)).collect();
@@ -152,7 +78,7 @@ fn expected(sample: &Sample, value: impl Fn(usize, usize) -> i32) -> Vec<i32> {
 #[test]
 fn batches_hold_what_was_stored_packed_or_not() {
     for packing in [Packing::None, Packing::Zstd] {
-        let (_folder, reader) = store(packing);
+        let (_folder, reader) = store(packing, false);
         let mut turned = 0;
         for batch in epoch(&reader, options(2), 0) {
             let [Values::I16(flashes), Values::U8(levels)] = batch.values.as_slice() else {
@@ -176,7 +102,7 @@ fn batches_hold_what_was_stored_packed_or_not() {
 
 #[test]
 fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
-    let (_folder, reader) = store(Packing::None);
+    let (_folder, reader) = store(Packing::None, false);
     for batch in epoch(&reader, LoaderOptions { scale: Scale::Normalised, ..options(2) }, 0) {
         let [_, Values::Scaled { values, mask, missing }] = batch.values.as_slice() else { panic!("other values") };
         let stored = batch.samples.iter().flat_map(|sample| expected(sample, |e, i| vil(e, i).into()));
@@ -193,7 +119,7 @@ fn normalised_numbers_come_with_a_mask_of_what_is_missing() {
 /// VIL by the published formula (Veillette et al. 2020), lightning as it is counted.
 #[test]
 fn physical_numbers_are_in_units_of_the_field() {
-    let (_folder, reader) = store(Packing::Zstd);
+    let (_folder, reader) = store(Packing::Zstd, false);
     let liquid = |level: i32| match level {
         255 | ..=5 => 0.0,
         6..=18 => (f64::from(level) - 2.0) / 90.66,
@@ -215,7 +141,7 @@ fn physical_numbers_are_in_units_of_the_field() {
 
 #[test]
 fn an_epoch_is_read_as_the_example_does_it_and_what_lacks_a_modality_is_counted() {
-    let (folder, reader) = store(Packing::Zstd);
+    let (folder, reader) = store(Packing::Zstd, false);
     let told = batches::epoch(folder.path().join("events.zarr").to_str().expect("a path"), 4).expect("an epoch");
     assert!(told.contains(&format!("24 windows in batches of [4, 25, {SIZE}, {SIZE}], ")), "{told}");
     assert!(told.ends_with("events that lack a modality: 1"), "{told}");
@@ -225,7 +151,7 @@ fn an_epoch_is_read_as_the_example_does_it_and_what_lacks_a_modality_is_counted(
 
 #[test]
 fn batches_on_a_device_hold_the_same_numbers() {
-    let (_folder, reader) = store(Packing::Zstd);
+    let (_folder, reader) = store(Packing::Zstd, false);
     let device = Cpu::device();
     for batch in epoch(&reader, LoaderOptions { scale: Scale::Normalised, ..options(2) }, 0) {
         for (moved, values) in batch.to(&device).expect("moved").iter().zip(&batch.values) {
@@ -243,7 +169,7 @@ fn batches_on_a_device_hold_the_same_numbers() {
 
 #[test]
 fn memory_that_comes_back_keeps_nothing_of_the_batch_before() {
-    let (_folder, reader) = store(Packing::None);
+    let (_folder, reader) = store(Packing::None, false);
     let options = LoaderOptions { scale: Scale::Normalised, ..options(2) };
     let kept = epoch(&reader, options.clone(), 3);
     let loader = Loader::new(reader.clone(), options, &Cpu::device()).expect("a loader");
@@ -255,7 +181,7 @@ fn memory_that_comes_back_keeps_nothing_of_the_batch_before() {
 
 #[test]
 fn a_loader_that_is_dropped_in_the_middle_ends_its_threads() {
-    let (_folder, reader) = store(Packing::None);
+    let (_folder, reader) = store(Packing::None, false);
     let options = LoaderOptions { batch: 1, ..options(4) };
     let loader = Loader::new(reader, options, &Cpu::device()).expect("a loader");
     for taken in 0..4 {
@@ -268,7 +194,7 @@ fn a_loader_that_is_dropped_in_the_middle_ends_its_threads() {
 
 #[test]
 fn what_cannot_be_loaded_is_told() {
-    let (folder, reader) = store(Packing::None);
+    let (folder, reader) = store(Packing::None, false);
     let told = |options| Loader::new(reader.clone(), options, &Cpu::device()).expect_err("refused").to_string();
     assert!(told(LoaderOptions { modalities: vec![Modality::Vis], ..options(1) }).contains("the store has no vis"));
     assert!(told(LoaderOptions { split: Split::Validation, ..options(1) }).contains("0 windows of validation events"));

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use gustfront::config::read_grid;
+use gustfront::config::{DeviceChoice, read_grid};
 use gustfront::domain::{Grid, Lead, Moment, Period};
 use gustfront::formats::glm::Level;
 use gustfront::sinks::{LightningOptions, LightningSummary, write_lightning};
 use gustfront::storage::{S3Options, clear_partial, open, open_existing};
+use gustfront::tensor::Opened;
 
 use super::output::show;
 use super::{BadUsage, Exit};
@@ -41,6 +42,9 @@ pub(crate) struct LightningArgs {
     /// of these.
     #[arg(long, value_enum, default_value = "flashes")]
     count: Counted,
+    /// What counts: auto, cpu, or cuda:N. The counts are the same.
+    #[arg(long, value_name = "auto|cpu|cuda:N", default_value_t)]
+    device: DeviceChoice,
     /// No step that begins before this time.
     #[arg(long, value_name = "TIME")]
     from: Option<Moment>,
@@ -72,13 +76,14 @@ pub(crate) fn run(args: LightningArgs) -> anyhow::Result<Exit> {
     let options = LightningOptions { level, grid: args.grid, step: args.step_minutes, period };
     let input = open_existing(&args.input, &S3Options::default())?;
     let output = open(&args.output, &S3Options::default())?;
-    let summary = write_lightning(&input, output, &options).context("no lightning was counted")?;
+    let opened = args.device.open()?;
+    let summary = write_lightning(&input, output, &options, &opened.device).context("no lightning was counted")?;
     clear_partial(&args.output)?;
-    show(&told(&summary, &args.output))?;
+    show(&told(&summary, &args.output, &opened))?;
     Ok(if summary.set_aside.is_empty() { Exit::Done } else { Exit::Rejects })
 }
 
-fn told(summary: &LightningSummary, output: &str) -> String {
+fn told(summary: &LightningSummary, output: &str, opened: &Opened) -> String {
     let LightningSummary { files, set_aside, steps, partial_steps, counted, outside, doubtful } = summary;
     let mut lines = vec![
         format!(
@@ -86,6 +91,8 @@ fn told(summary: &LightningSummary, output: &str) -> String {
         ),
         format!("  {counted} strikes counted, {outside} beside the grid, {doubtful} of doubtful quality left out"),
     ];
+    let reason = opened.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    lines.push(format!("  device: {}{reason}", opened.device.name()));
     lines.extend(set_aside.iter().map(|(key, reason)| format!("  set aside: {key}: {reason}")));
     lines.join("\n") + "\n"
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Earth, Grid, GridError, Moment, Projection};
+use super::{Earth, Grid, GridError, Moment, Projection, Turned};
 
 /// Frames of an event, one every five minutes.
 pub const FRAMES: usize = 49;
@@ -151,6 +151,33 @@ pub enum Levels {
     U8(Vec<u8>),
     /// Encoded reflectances or temperatures, or lightning counts.
     I16(Vec<i16>),
+}
+
+/// A whole number as it is stored, little-endian.
+pub trait Level: Turned + PartialEq + Sync {
+    /// What stands for a missing one.
+    const MISSING: Self;
+
+    /// The number as the host has it.
+    fn native(self) -> Self;
+}
+
+impl Level for u8 {
+    const MISSING: u8 = MISSING_LEVEL;
+
+    #[inline(always)]
+    fn native(self) -> u8 {
+        self
+    }
+}
+
+impl Level for i16 {
+    const MISSING: i16 = MISSING_CODE;
+
+    #[inline(always)]
+    fn native(self) -> i16 {
+        i16::from_le(self)
+    }
 }
 
 /// One modality of one event on a square grid: values in order of frame, row (from the south, as SEVIR has them) and column.

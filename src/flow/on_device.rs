@@ -45,18 +45,12 @@ pub fn open_device(pipeline: &Pipeline) -> Result<Opened, RunError> {
     let opened = pipeline.device.open()?;
     let refused = opened.cuda.as_ref().map_or(Ok(()), |cuda| {
         let work = cuda.work()?;
-        room(&cuda.name(), needed(pipeline), work.free_bytes, work.total_bytes)?;
-        works(&opened.device)
+        room(&cuda.name(), needed(pipeline), work.free_bytes, work.total_bytes)
     });
     match (refused, pipeline.device) {
         (Err(error), DeviceChoice::Auto) => Ok(Opened::cpu(Some(error.to_string()))),
         (refused, _) => Ok(refused.map(|()| opened)?),
     }
-}
-
-/// Whether kernels can be compiled and run.
-fn works(device: &Device) -> Result<(), TensorError> {
-    Tensor::zeros(device, [1])?.item().map(|_| ())
 }
 
 /// Bytes that the fields of a pipeline may take at one time.

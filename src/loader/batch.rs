@@ -2,7 +2,8 @@
 
 use super::memory::Numbers;
 use super::{LoaderError, Sample};
-use crate::tensor::{Device, Tensor};
+use crate::domain::Symmetry;
+use crate::tensor::{Coding, Device, StoredWindows, Tensor};
 
 /// The numbers of one modality: windows, frames, y, x.
 #[derive(Debug, PartialEq)]
@@ -19,6 +20,13 @@ pub enum Values {
         mask: Numbers<u8>,
         /// How many are missing.
         missing: usize,
+    },
+    /// As the store holds them, little-endian and not turned: what a batch for a GPU has where they are to be scaled.
+    Coded {
+        /// The bytes.
+        bytes: Numbers<u8>,
+        /// What they stand for.
+        coding: Coding,
     },
 }
 
@@ -47,30 +55,52 @@ pub struct ModalityTensors {
 }
 
 impl Batch {
-    /// Its modalities on a device. From pinned memory the numbers travel beside the device's other work, and this does
-    /// not wait for them; the batch may be dropped meanwhile.
+    /// Its modalities on a device, with the same bits on each. From pinned memory the numbers travel beside the device's
+    /// other work, and this does not wait for them; the batch may be dropped meanwhile.
     ///
     /// # Errors
-    /// Where the numbers are as they are stored, or the device fails.
+    /// Where the numbers are for the host ([`super::Scale::Stored`]), or the device fails.
     pub fn to(&self, device: &Device) -> Result<Vec<ModalityTensors>, LoaderError> {
         self.values.iter().zip(&self.sizes).map(|(values, size)| self.moved(values, *size, device)).collect()
     }
 
     fn moved(&self, values: &Values, size: usize, device: &Device) -> Result<ModalityTensors, LoaderError> {
-        let Values::Scaled { values, mask, missing } = values else {
-            let text = "stored numbers are for the host; expected Scale::Normalised or Scale::Physical for a device";
-            return Err(LoaderError::Options(text.into()));
-        };
+        match values {
+            Values::Scaled { values, mask, missing } => self.uploaded(values, (mask, *missing), size, device),
+            Values::Coded { bytes, coding } => self.decoded(bytes, coding, size, device),
+            Values::U8(_) | Values::I16(_) => Err(LoaderError::Options(
+                "stored numbers are for the host; expected Scale::Normalised or Scale::Physical for a device".into(),
+            )),
+        }
+    }
+
+    fn uploaded(
+        &self,
+        values: &Numbers<f32>,
+        (mask, missing): (&Numbers<u8>, usize),
+        size: usize,
+        device: &Device,
+    ) -> Result<ModalityTensors, LoaderError> {
         let shape = [self.samples.len(), self.frames, size, size];
-        let values = match values.memory() {
-            Some(memory) => Tensor::from_host(device, shape, memory)?,
-            None => Tensor::zeros(device, shape)?,
-        };
-        let mask = if *missing == 0 {
+        let values = Tensor::from_host(device, shape, values.memory())?;
+        let mask = if missing == 0 {
             Tensor::full(device, shape, 1.0)?
         } else {
             Tensor::new(device, shape, &mask.iter().map(|there| f32::from(*there)).collect::<Vec<f32>>())?
         };
+        Ok(ModalityTensors { values, mask })
+    }
+
+    fn decoded(
+        &self,
+        bytes: &Numbers<u8>,
+        coding: &Coding,
+        size: usize,
+        device: &Device,
+    ) -> Result<ModalityTensors, LoaderError> {
+        let turns: Vec<Symmetry> = self.samples.iter().map(|sample| sample.symmetry).collect();
+        let windows = StoredWindows { memory: bytes.memory(), turns: &turns, frames: self.frames, size, coding };
+        let (values, mask) = Tensor::decoded(device, &windows)?;
         Ok(ModalityTensors { values, mask })
     }
 }

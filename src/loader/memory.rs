@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +21,7 @@ pub(super) struct Pool {
 }
 
 /// Memory, and which frames of it are known to be ones throughout: masks mostly are, and need not be written again.
+#[derive(Default)]
 struct Piece {
     memory: HostMemory,
     ones: Vec<bool>,
@@ -31,6 +33,11 @@ impl Pool {
         Arc::new(Pool { device: device.clone(), idle: Mutex::default() })
     }
 
+    /// The device that batches go to.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Room for so many numbers, holding anything; `travels` where a device is to read it.
     pub(super) fn take<T: Pod>(self: &Arc<Self>, count: usize, travels: bool) -> Result<Numbers<T>> {
         let bytes = count * size_of::<T>();
@@ -40,7 +47,7 @@ impl Pool {
             Some(piece) => piece,
             None => Piece { memory: fresh()?, ones: Vec::new() },
         };
-        Ok(Numbers { piece: Some(piece), travels, pool: self.clone(), number: PhantomData })
+        Ok(Numbers { piece, travels, pool: self.clone(), number: PhantomData })
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -56,8 +63,8 @@ impl fmt::Debug for Pool {
 
 /// Numbers of a batch, read as a slice; their memory serves another batch after them.
 pub struct Numbers<T: Pod> {
-    /// There until it is dropped.
-    piece: Option<Piece>,
+    /// Empty once it was taken out.
+    piece: Piece,
     travels: bool,
     pool: Arc<Pool>,
     number: PhantomData<T>,
@@ -65,8 +72,18 @@ pub struct Numbers<T: Pod> {
 
 impl<T: Pod> Numbers<T> {
     /// The memory itself, for an upload.
-    pub(super) fn memory(&self) -> Option<&HostMemory> {
-        self.piece.as_ref().map(|piece| &piece.memory)
+    pub(super) fn memory(&self) -> &HostMemory {
+        &self.piece.memory
+    }
+
+    /// The same memory as bytes.
+    pub(super) fn into_bytes(mut self) -> Numbers<u8> {
+        Numbers {
+            piece: mem::take(&mut self.piece),
+            travels: self.travels,
+            pool: self.pool.clone(),
+            number: PhantomData,
+        }
     }
 
     /// The numbers, to be written, once no device reads them any more.
@@ -76,9 +93,9 @@ impl<T: Pod> Numbers<T> {
 
     /// As [`Numbers::fill`], with what is known of so many frames: whether each is ones, to be kept true.
     pub(super) fn fill_frames(&mut self, frames: usize) -> Result<(&mut [T], &mut [bool])> {
-        let Some(piece) = &mut self.piece else { return Ok((&mut [], &mut [])) };
-        piece.ones.resize(frames, false);
-        Ok((bytemuck::cast_slice_mut(piece.memory.bytes_mut()?), &mut piece.ones))
+        let Piece { memory, ones } = &mut self.piece;
+        ones.resize(frames, false);
+        Ok((bytemuck::cast_slice_mut(memory.bytes_mut()?), ones))
     }
 }
 
@@ -86,7 +103,7 @@ impl<T: Pod> Deref for Numbers<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        self.memory().map_or(&[], |memory| bytemuck::cast_slice(memory.bytes()))
+        bytemuck::cast_slice(self.memory().bytes())
     }
 }
 
@@ -104,7 +121,8 @@ impl<T: Pod> fmt::Debug for Numbers<T> {
 
 impl<T: Pod> Drop for Numbers<T> {
     fn drop(&mut self) {
-        if let Some(piece) = self.piece.take() {
+        let piece = mem::take(&mut self.piece);
+        if !piece.memory.is_empty() {
             let key = (piece.memory.len(), self.travels);
             self.pool.lock().entry(key).or_default().push(piece);
         }

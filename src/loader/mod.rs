@@ -6,14 +6,12 @@ mod batch;
 mod batches;
 mod memory;
 mod order;
-mod symmetry;
 mod work;
 
 pub use batch::{Batch, ModalityTensors, Values};
 pub use batches::Batches;
 pub use memory::Numbers;
 pub use order::{Sample, samples};
-pub use symmetry::Symmetry;
 
 use std::sync::Arc;
 
@@ -114,7 +112,8 @@ pub struct Loader {
 
 impl Loader {
     /// A loader of the windows of every event that is in the split and has all modalities, for batches that are used on
-    /// a device: where that is a GPU, it fetches normalised numbers from pinned memory by itself.
+    /// a device. Where its memory is not the host's, numbers to be scaled stay as they are stored, in memory that it
+    /// fetches them from by itself, and [`Batch::to`] scales, masks and turns them there.
     ///
     /// # Errors
     /// Where the store lacks a modality or its normalisation, or there is not one batch.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{LoaderError, LoaderOptions, Symmetry};
-use crate::domain::{Modality, Philox};
+use super::{LoaderError, LoaderOptions};
+use crate::domain::{Modality, Philox, Symmetry};
 use crate::formats::zarr::events::{EventArray, EventReader, SPLITS};
 use crate::sources::sevir::Split;
 use crate::transforms::frames::Window;

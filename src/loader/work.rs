@@ -1,35 +1,17 @@
 //! What the threads of an epoch do: frames are unpacked, turned and scaled one by one, while a cache holds them.
 
+use std::array;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::memory::{Numbers, Pool};
-use super::{Batch, LoaderError, LoaderOptions, Sample, Scale, Symmetry, Values};
-use crate::domain::{MISSING_CODE, MISSING_LEVEL, Turned, occurrences};
+use super::{Batch, LoaderError, LoaderOptions, Sample, Scale, Values};
+use crate::domain::{Level, Symmetry, occurrences};
 use crate::formats::zarr::events::{Element, EventArray, EventReader, Normalisation, Scratch};
+use crate::tensor::Coding;
 use crate::transforms::vil;
-
-/// A whole number as stores hold it, little-endian.
-trait Level: Turned + PartialEq {
-    const MISSING: Self;
-    fn native(self) -> Self;
-}
-
-impl Level for u8 {
-    const MISSING: u8 = MISSING_LEVEL;
-    fn native(self) -> u8 {
-        self
-    }
-}
-
-impl Level for i16 {
-    const MISSING: i16 = MISSING_CODE;
-    fn native(self) -> i16 {
-        i16::from_le(self)
-    }
-}
 
 /// What the threads of an epoch share.
 pub(super) struct Work {
@@ -62,7 +44,8 @@ impl Work {
             values.push(match (self.options.scale, array.element()) {
                 (Scale::Stored, Element::U8) => Values::U8(window.stored(scratch)?),
                 (Scale::Stored, Element::I16) => Values::I16(window.stored(scratch)?),
-                (scale, element) => window.in_scale(scale, element, scratch)?,
+                (scale, _) if self.pool.device().is_host() => window.in_scale(scale, scratch)?,
+                (scale, _) => window.coded(scale, scratch)?,
             });
         }
         let frames = self.options.windows.input + self.options.windows.target;
@@ -87,17 +70,14 @@ impl Windows<'_> {
         (self.samples.len() * each, each)
     }
 
-    /// Numbers as they are stored.
+    /// Numbers as they are stored, turned.
     fn stored<T: Level>(&self, scratch: &mut Scratch) -> Result<Numbers<T>, LoaderError> {
         let ((count, each), points) = (self.counts(), self.array.points());
         let mut numbers = self.work.pool.take::<T>(count, false)?;
         for (sample, window) in self.samples.iter().zip(numbers.fill()?.chunks_exact_mut(each)) {
             if sample.symmetry == Symmetry::default() {
-                let (lacking, frames) = sample.frames_of(self.array.modality);
-                let (before, there) = window.split_at_mut((lacking * points).min(each));
-                before.fill(T::MISSING);
-                self.work.reader.read(sample.event, self.place, frames, scratch, bytemuck::cast_slice_mut(there))?;
-                there.iter_mut().for_each(|number| *number = number.native());
+                self.read(sample, scratch, window)?;
+                window.iter_mut().for_each(|number| *number = number.native());
                 continue;
             }
             let mut places = window.chunks_exact_mut(points);
@@ -112,19 +92,60 @@ impl Windows<'_> {
         Ok(numbers)
     }
 
-    /// Normalised numbers, or physical ones.
-    fn in_scale(&self, scale: Scale, element: Element, scratch: &mut Scratch) -> Result<Values, LoaderError> {
+    /// A window as it is stored, little-endian and not turned; what is not there is missing.
+    fn read<T: Level>(&self, sample: &Sample, scratch: &mut Scratch, window: &mut [T]) -> Result<(), LoaderError> {
+        let (lacking, frames) = sample.frames_of(self.array.modality);
+        let (before, there) = window.split_at_mut((lacking * self.array.points()).min(window.len()));
+        before.fill(T::MISSING.native());
+        Ok(self.work.reader.read(sample.event, self.place, frames, scratch, bytemuck::cast_slice_mut(there))?)
+    }
+
+    /// Numbers that a device is to scale and turn.
+    fn coded(&self, scale: Scale, scratch: &mut Scratch) -> Result<Values, LoaderError> {
+        let line = self.line(scale);
+        Ok(match self.array.element() {
+            Element::U8 => {
+                let of = |level| if scale == Scale::Physical { vil::table()[level] } else { on(line, level as u8) };
+                Values::Coded {
+                    bytes: self.as_they_are::<u8>(scratch)?,
+                    coding: Coding::U8(Box::new(array::from_fn(of))),
+                }
+            }
+            Element::I16 => {
+                let (factor, offset) = line;
+                Values::Coded { bytes: self.as_they_are::<i16>(scratch)?, coding: Coding::I16 { factor, offset } }
+            }
+        })
+    }
+
+    /// All windows as they are stored, for a device.
+    fn as_they_are<T: Level>(&self, scratch: &mut Scratch) -> Result<Numbers<u8>, LoaderError> {
+        let (count, each) = self.counts();
+        let mut numbers = self.work.pool.take::<T>(count, true)?;
+        for (sample, window) in self.samples.iter().zip(numbers.fill()?.chunks_exact_mut(each)) {
+            self.read(sample, scratch, window)?;
+        }
+        Ok(numbers.into_bytes())
+    }
+
+    /// Factor and offset of numbers that lie on a line.
+    fn line(&self, scale: Scale) -> (f32, f32) {
         // Cannot be otherwise: a loader is made with the normalisation that it needs, and VIL alone has no step.
         let one = Normalisation { shift: 0.0, scale: self.array.modality.step().map_or(1.0, |step| 1.0 / step) };
         let with = if scale == Scale::Normalised { self.array.normalisation.unwrap_or(one) } else { one };
-        let (factor, offset) = ((1.0 / with.scale) as f32, (-with.shift / with.scale) as f32);
-        match element {
+        ((1.0 / with.scale) as f32, (-with.shift / with.scale) as f32)
+    }
+
+    /// Normalised numbers, or physical ones.
+    fn in_scale(&self, scale: Scale, scratch: &mut Scratch) -> Result<Values, LoaderError> {
+        let line = self.line(scale);
+        match self.array.element() {
             Element::U8 if scale == Scale::Physical => {
                 let liquid = vil::table();
                 self.scaled(|level: u8| liquid[usize::from(level)], scratch)
             }
-            Element::U8 => self.scaled(|level: u8| f32::from(level) * factor + offset, scratch),
-            Element::I16 => self.scaled(|code: i16| f32::from(code) * factor + offset, scratch),
+            Element::U8 => self.scaled(|level: u8| on(line, level), scratch),
+            Element::I16 => self.scaled(|code: i16| on(line, code), scratch),
         }
     }
 
@@ -159,6 +180,12 @@ impl Windows<'_> {
         let take = |_, frame: Option<&[u8]>| take(frame.map(bytemuck::cast_slice));
         Ok(self.work.reader.each_frame(sample.event, self.place, frames, scratch, take)?)
     }
+}
+
+/// Where a number lies on a line; two roundings.
+#[inline(always)]
+fn on((factor, offset): (f32, f32), number: impl Into<f32>) -> f32 {
+    number.into() * factor + offset
 }
 
 /// Brings a frame to its place turned and scaled, and keeps its mask true; how many points are missing.

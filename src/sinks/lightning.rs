@@ -10,7 +10,8 @@ use crate::formats::glm::{Level, Seen, Strike, seen};
 use crate::formats::hdf5::Hdf5File;
 use crate::formats::zarr::{ArraySpec, Store, StoreSpec, ZarrError};
 use crate::storage::{ObjectStore, StorageError};
-use crate::transforms::lightning::{TimeBins, count};
+use crate::tensor::{Device, HostMemory, Tensor, TensorError};
+use crate::transforms::lightning::{TimeBins, places};
 
 /// What the name of a file of the mapper has in it, and how it ends.
 const NAMED: (&str, &str) = ("GLM-L2-LCFA", ".nc");
@@ -75,6 +76,9 @@ pub enum LightningError {
     /// The grid makes no map.
     #[error(transparent)]
     Grid(#[from] GridError),
+    /// The device that counts has no memory, or failed.
+    #[error(transparent)]
+    Device(#[from] TensorError),
 }
 
 /// What was seen in one step of time.
@@ -84,14 +88,16 @@ struct Step {
     observed_seconds: f64,
 }
 
-/// Counts every strike of good quality in the files below `input`, and writes the steps that they observed whole.
+/// Counts every strike of good quality in the files below `input` on a device, and writes the steps that they observed
+/// whole. The counts are the same on every device.
 ///
 /// # Errors
-/// Where there is no file, no whole step, or a store fails; files that cannot be used are set aside.
+/// Where there is no file, no whole step, or a store or the device fails; files that cannot be used are set aside.
 pub fn write_lightning(
     input: &Arc<dyn ObjectStore>,
     output: Arc<dyn ObjectStore>,
     options: &LightningOptions,
+    device: &Device,
 ) -> Result<LightningSummary, LightningError> {
     let mut summary = LightningSummary::default();
     let steps = gather(read(input, options.level, &mut summary)?, options, &mut summary);
@@ -109,18 +115,54 @@ pub fn write_lightning(
     };
     let name = format!("{}_count", options.level.label());
     let store = Store::create_or_open(output, "", &spec(options, &name, *first))?;
-    for (start, step) in whole {
-        let bins = TimeBins { start, seconds: options.step.0 * MINUTE as u32, count: 1 };
-        let counts = count(&options.grid, bins, step.strikes)?;
-        let values: Vec<f32> = counts.values.iter().map(|count| *count as f32).collect();
-        let slot = Slot::new(start, Lead(0));
+    let longest = whole.iter().map(|(_, step)| step.strikes.len()).max().unwrap_or_default();
+    let mut counting = Counting { device, options, places: device.host_memory(longest * size_of::<[f64; 3]>())? };
+    let mut write = |counted: Counted| -> Result<(), LightningError> {
+        let (values, slot) = (counted.counts.to_vec()?, Slot::new(counted.start, Lead(0)));
         store.write(&name, slot, &values)?;
         store.publish(slot)?;
+        // Fewer strikes than 2²⁴ are in a cell: f32 counts them exactly.
+        let inside: u64 = values.iter().map(|count| *count as u64).sum();
         summary.steps += 1;
-        summary.outside += counts.outside;
-        summary.counted += counts.values.iter().map(|count| u64::from(*count)).sum::<u64>();
+        summary.counted += inside;
+        summary.outside += counted.strikes - inside;
+        Ok(())
+    };
+    // The device counts a step while the places of the next are worked out.
+    let mut last = None;
+    for (start, step) in whole {
+        let counted = counting.count(start, step.strikes)?;
+        last.replace(counted).map_or(Ok(()), &mut write)?;
     }
+    last.map_or(Ok(()), write)?;
     Ok(summary)
+}
+
+/// Where and with what steps are counted.
+struct Counting<'a> {
+    device: &'a Device,
+    options: &'a LightningOptions,
+    /// Room for the places of the step with the most strikes, from which the device fetches them.
+    places: HostMemory,
+}
+
+/// A step whose counts are on a device, or will be.
+struct Counted {
+    start: Moment,
+    strikes: u64,
+    counts: Tensor,
+}
+
+impl Counting<'_> {
+    /// Begins to count the strikes of a step.
+    fn count(&mut self, start: Moment, strikes: Vec<Strike>) -> Result<Counted, LightningError> {
+        let (grid, many) = (&self.options.grid, strikes.len());
+        let room: &mut [[f64; 3]] = bytemuck::cast_slice_mut(self.places.bytes_mut()?);
+        room.iter_mut().zip(places(grid, strikes)?).for_each(|(room, place)| *room = place);
+        let times = TimeBins { start, seconds: self.options.step.0 * MINUTE as u32, count: 1 };
+        let counts = Tensor::binned(self.device, &self.places, many, &times.around(grid))?;
+        Ok(Counted { start, strikes: many as u64, counts })
+    }
 }
 
 /// Every file that can be used, by when it begins; what overlaps the one before is set aside.

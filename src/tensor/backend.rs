@@ -84,6 +84,8 @@ pub struct MemoryUse {
 pub trait Memory {
     /// The device's name for people.
     fn name(&self) -> String;
+    /// Whether its memory is the host's own.
+    fn is_host(&self) -> bool;
     /// How much memory is in use.
     fn memory_use(&self) -> MemoryUse;
     /// Gives memory that waits to be used again back to the system; a device does so by itself before it has none left.

@@ -1,4 +1,4 @@
-//! Memory of the host that a device fetches values from by itself, where it can.
+//! Memory of the host that a device fetches numbers from by itself, where it can.
 
 use super::memory::zeroed;
 use super::{Result, cuda};
@@ -19,6 +19,13 @@ pub struct HostMemory {
 enum Held {
     Plain(Vec<Line>),
     Pinned(cuda::Lent),
+}
+
+impl Default for HostMemory {
+    /// None.
+    fn default() -> Self {
+        HostMemory { held: Held::Plain(Vec::new()), len: 0 }
+    }
 }
 
 impl HostMemory {

@@ -51,7 +51,7 @@ pub use host::HostMemory;
 pub use memory::{Buffer, Slice};
 pub use ops::attention::{AttentionOptions, MultiHead};
 pub use ops::conv::{Conv2d, ConvTranspose2d, Epilogue, Fused, Prologue};
-pub use ops::data::{Bins, Quality, SparseMap};
+pub use ops::data::{Coding, Quality, SparseMap, StoredWindows};
 pub use ops::diffusion::SamplerStep;
 pub use ops::elementwise::Map;
 pub use ops::embedding::TimeEmbedding;

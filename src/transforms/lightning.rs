@@ -1,6 +1,4 @@
-//! Lightning counted in the cells of any grid and in bins of time.
-
-use std::ops::Range;
+//! Where lightning is on any grid, and the bins of time and place that it is counted in.
 
 use crate::domain::{Grid, GridError, Moment};
 use crate::formats::glm::Strike;
@@ -16,52 +14,58 @@ pub struct TimeBins {
     pub count: usize,
 }
 
+/// A regular grid in time, y and x; a bin holds its lower edge and not its upper one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bins {
+    /// The lower edge of the first bin of t, y and x.
+    pub origin: [f64; 3],
+    /// The width of a bin of t, y and x; negative where the axis runs down.
+    pub step: [f64; 3],
+    /// Number of bins of t, y and x.
+    pub count: [usize; 3],
+}
+
 impl TimeBins {
-    /// The bin of a time, if any.
-    fn of(&self, seconds: f64) -> Option<usize> {
-        let bin = ((seconds - self.start.0 as f64) / f64::from(self.seconds)).floor();
-        (0.0..self.count as f64).contains(&bin).then_some(bin as usize)
+    /// Bins of these times around the points of a grid, for points of [`places`]: from half a step before a point,
+    /// included, to half a step after.
+    pub fn around(&self, grid: &Grid) -> Bins {
+        Bins {
+            origin: [self.start.0 as f64, -0.5, -0.5],
+            step: [f64::from(self.seconds), 1.0, 1.0],
+            count: [self.count, grid.ny, grid.nx],
+        }
     }
 }
 
-/// How many strikes there were, and how many were nowhere on the grid or at no time of the bins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// Counts in order of bin, row and column.
-    pub values: Vec<u32>,
-    /// Strikes that are in none of them.
-    pub outside: u64,
+impl Bins {
+    /// The bin of a point (x, y, t) in order of t, y and x, if any.
+    #[inline]
+    pub fn of(&self, [x, y, t]: [f64; 3]) -> Option<usize> {
+        let bin = |at: f64, axis: usize| {
+            let bin = ((at - self.origin[axis]) / self.step[axis]).floor();
+            (0.0..self.count[axis] as f64).contains(&bin).then_some(bin as usize)
+        };
+        Some((bin(t, 0)? * self.count[1] + bin(y, 1)?) * self.count[2] + bin(x, 2)?)
+    }
 }
 
-/// Counts strikes in the cell around each point of a grid: from half a step before it, included, to half a step after.
-///
-/// A strike whose place or time is no number is outside. Which strikes count, flashes or groups and of what quality, is
-/// the caller's choice.
+/// Where strikes are as (x, y, t): column and row of a grid, whole numbers at its points, and seconds since 1970; NaN
+/// where the grid's map has no such place. Which strikes count, flashes or groups and of what quality, is the caller's
+/// choice.
 ///
 /// # Errors
 /// Where the grid makes no map.
-pub fn count(grid: &Grid, bins: TimeBins, strikes: impl IntoIterator<Item = Strike>) -> Result<Counts, GridError> {
+pub fn places(
+    grid: &Grid,
+    strikes: impl IntoIterator<Item = Strike>,
+) -> Result<impl Iterator<Item = [f64; 3]>, GridError> {
     let (map, wraps) = (grid.map()?, grid.wraps());
-    let place = |strike: &Strike| {
-        let bin = bins.of(strike.seconds)?;
-        let (i, j) = grid.index_with(&map, strike.latitude, strike.longitude)?;
-        let i = if wraps { (i + 0.5).rem_euclid(grid.nx as f64) - 0.5 } else { i };
-        Some((bin * grid.ny + cell(j, 0..grid.ny)?) * grid.nx + cell(i, 0..grid.nx)?)
-    };
-    let mut counts = Counts { values: vec![0; bins.count * grid.len()], outside: 0 };
-    for strike in strikes {
-        match place(&strike).and_then(|at| counts.values.get_mut(at)) {
-            Some(count) => *count += 1,
-            None => counts.outside += 1,
-        }
-    }
-    Ok(counts)
-}
-
-/// The cell around a fractional index, if it is one of a range.
-fn cell(index: f64, range: Range<usize>) -> Option<usize> {
-    let nearest = (index + 0.5).floor();
-    (range.start as f64..range.end as f64).contains(&nearest).then_some(nearest as usize)
+    Ok(strikes.into_iter().map(move |strike| {
+        let place = grid.index_with(&map, strike.latitude, strike.longitude);
+        let (x, y) = place.unwrap_or((f64::NAN, f64::NAN));
+        let x = if wraps { (x + 0.5).rem_euclid(grid.nx as f64) - 0.5 } else { x };
+        [x, y, strike.seconds]
+    }))
 }
 
 #[cfg(test)]
@@ -78,6 +82,18 @@ mod tests {
         Strike { seconds, latitude, longitude, energy_j: 1e-14, quality: Some(0) }
     }
 
+    /// Counts in order of bin, row and column, and the flashes that are in none of them.
+    fn count(grid: &Grid, times: TimeBins, flashes: impl IntoIterator<Item = Strike>) -> (Vec<u32>, u64) {
+        let (mut values, mut outside) = (vec![0; times.count * grid.len()], 0);
+        for place in places(grid, flashes).expect("a grid") {
+            match times.around(grid).of(place) {
+                Some(at) => values[at] += 1,
+                None => outside += 1,
+            }
+        }
+        (values, outside)
+    }
+
     #[test]
     fn a_flash_is_in_the_cell_and_bin_that_hold_it() {
         let bins = TimeBins { start: Moment(1000), seconds: 300, count: 2 };
@@ -91,10 +107,10 @@ mod tests {
             flash(1000.0, f64::NAN, 0.0),
             flash(f64::NAN, 0.0, 0.0),
         ];
-        let counts = count(&globe(), bins, flashes).expect("a grid");
-        assert_eq!((counts.values[0], counts.values[36 * 18], counts.outside), (2, 1, 4));
-        assert_eq!(counts.values[36 * 18 + 17 * 36 + 35], 1);
-        assert_eq!(counts.values.iter().sum::<u32>(), 4);
+        let (counts, outside) = count(&globe(), bins, flashes);
+        assert_eq!((counts[0], counts[36 * 18], outside), (2, 1, 4));
+        assert_eq!(counts[36 * 18 + 17 * 36 + 35], 1);
+        assert_eq!(counts.iter().sum::<u32>(), 4);
     }
 
     #[test]
@@ -103,7 +119,6 @@ mod tests {
         let bins = TimeBins { start: Moment(0), seconds: 60, count: 1 };
         let flashes = [(29.5, -100.5), (31.49, -97.51), (31.5, -98.0), (29.4, -98.0), (30.0, -97.4)];
         let flashes = flashes.map(|(latitude, longitude)| flash(5.0, latitude, longitude));
-        let counts = count(&region, bins, flashes).expect("a grid");
-        assert_eq!((counts.values, counts.outside), (vec![1, 0, 0, 0, 0, 1], 3));
+        assert_eq!(count(&region, bins, flashes), (vec![1, 0, 0, 0, 0, 1], 3));
     }
 }

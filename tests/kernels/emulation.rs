@@ -118,6 +118,7 @@ impl Emulated {
                 Ok(())
             }
             Step::Write { to, bytes } => self.write_now(*to, bytes),
+            Step::Copy { from, to, bytes } => self.copy_now(*from, *to, *bytes),
             Step::Launch { family, name, shape, arguments } => {
                 let pointers: Vec<*const c_void> = arguments.iter().map(|words| words.as_ptr().cast()).collect();
                 // SAFETY: the arguments are copies of those that were asked for, as long as the kernel takes them.
@@ -136,6 +137,12 @@ impl Emulated {
         // SAFETY: the backend writes no more than it allocated.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
         self.touched().map_or(Ok(()), |_| Err(self.fail("an upload is longer than its memory")))
+    }
+
+    fn copy_now(&self, from: Address, to: Address, bytes: usize) -> Result<(), TensorError> {
+        // SAFETY: the backend copies no more than it allocated at either place.
+        unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
+        self.touched().map_or(Ok(()), |_| Err(self.fail("a copy is longer than its memory")))
     }
 
     /// Writes a step down where something is recorded; else gives it back.
@@ -243,6 +250,7 @@ const MEMORY: usize = 1 << 40;
 enum Step {
     Lend { address: Address, bytes: usize },
     Write { to: Address, bytes: Vec<u8> },
+    Copy { from: Address, to: Address, bytes: usize },
     Launch { family: &'static str, name: String, shape: Shape, arguments: Vec<Vec<u64>> },
 }
 
@@ -332,6 +340,13 @@ impl Machine for Emulated {
             return Ok(());
         }
         self.write_now(to, bytes)
+    }
+
+    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<(), TensorError> {
+        match self.noted(Step::Copy { from, to, bytes }) {
+            Some(_) => self.copy_now(from, to, bytes),
+            None => Ok(()),
+        }
     }
 
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), TensorError> {

@@ -6,6 +6,9 @@ mod compile;
 #[path = "../common/data.rs"]
 mod data;
 mod emulation;
+#[allow(dead_code, reason = "the tests of the loader use all of it")]
+#[path = "../common/events.rs"]
+mod events;
 #[allow(dead_code, reason = "the tests of the CPU use all of it")]
 #[path = "../tensor/fixtures.rs"]
 mod fixtures;
@@ -15,6 +18,8 @@ mod fields;
 mod flows;
 mod gpu_check;
 mod harness;
+mod lightning;
+mod loader;
 #[allow(dead_code, unreachable_pub, reason = "other test files include it as a module of their own")]
 #[path = "../common/python.rs"]
 mod python;

@@ -2,7 +2,7 @@
 
 use gustfront::domain::Philox;
 use gustfront::tensor::{
-    Conv2d, ConvTranspose2d, Cpu, DType, Device, Epilogue, Layout, LinearTail, Map, Shape, Tensor,
+    Conv2d, ConvTranspose2d, Cpu, DType, Device, Epilogue, Layout, LinearTail, Map, NormTail, Prologue, Shape, Tensor,
 };
 
 use crate::emulation::{Order, cuda, device};
@@ -88,6 +88,40 @@ fn single_pixels_strides_and_large_kernels_are_gathered() {
 fn groups_have_tiles_of_their_own_or_none() {
     convolution([1, 32, 9, 10], [48, 16, 3, 3], Conv2d { groups: 2, ..PLAIN });
     convolution([2, 40, 9, 10], [40, 1, 7, 7], Conv2d { groups: 40, padding: [3; 2], ..PLAIN });
+}
+
+/// Output and gradients of a convolution behind a normalisation, in front of an activation or of nothing.
+fn normalised(x: [usize; 4], w: [usize; 4], how: Conv2d, activation: Option<Map>) {
+    for dtype in [DType::F32, DType::Bf16] {
+        assert_same(&format!("normalised {x:?} by {w:?} {how:?} {activation:?}"), dtype, |device| {
+            let x = drawn(device, x, 1, dtype).to_layout(Layout::Channels).expect("x").with_gradient();
+            let w = drawn(device, w, 2, dtype).with_gradient();
+            let of = |channels: usize, number| drawn(device, [channels], number, dtype).with_gradient();
+            let (bias, weight, offset) = (of(w.shape()[0], 3), of(x.shape()[1], 4), of(x.shape()[1], 5));
+            let tail = NormTail {
+                weight: Some(&weight),
+                bias: Some(&offset),
+                activation: activation.map(|_| Map::Silu),
+                ..NormTail::default()
+            };
+            let first = Prologue { groups: 2, epsilon: 1e-5, tail };
+            let then = Epilogue { activation, ..Epilogue::default() };
+            let y = x.conv2d_fused(Some(&first), &w, Some(&bias), &how, &then).expect("a convolution").y;
+            y.backward_with(&drawn(device, y.shape(), 6, dtype)).expect("gradients");
+            let gradients = [&x, &w, &bias, &weight, &offset].map(|leaf| leaf.gradient().expect("a gradient"));
+            [y].into_iter().chain(gradients).collect()
+        });
+    }
+}
+
+#[test]
+fn normalised_convolutions_have_the_gradients_of_the_cpu() {
+    normalised([2, 16, 18, 35], [16, 16, 3, 3], PLAIN, None);
+    normalised([2, 16, 9, 20], [16, 16, 3, 3], PLAIN, Some(Map::Silu));
+    normalised([1, 6, 9, 13], [5, 6, 3, 3], PLAIN, Some(Map::Gelu));
+    normalised([2, 40, 7, 12], [72, 40, 3, 3], Conv2d { stride: [2, 1], ..PLAIN }, None);
+    normalised([1, 24, 9, 10], [20, 24, 1, 1], Conv2d { padding: [0; 2], ..PLAIN }, Some(Map::Silu));
+    normalised([1, 32, 9, 10], [48, 16, 3, 3], Conv2d { groups: 2, ..PLAIN }, Some(Map::Silu));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use gustfront::domain::{Earth, Event, Grid, Moment, Projection};
 use gustfront::formats::glm::{Level, Strike, strikes};
 use gustfront::formats::hdf5::Hdf5File;
 use gustfront::storage::FileStore;
-use gustfront::transforms::lightning::{TimeBins, count};
+use gustfront::tensor::{Cpu, Device, Tensor};
+use gustfront::transforms::lightning::{TimeBins, places};
 use serde_json::json;
 
 use super::{data, python};
@@ -31,6 +32,15 @@ fn real(level: Level) -> Option<Vec<Strike>> {
     Some(names.iter().flat_map(read).collect())
 }
 
+/// How many strikes are in each bin.
+fn count(device: &Device, grid: &Grid, times: TimeBins, strikes: &[Strike]) -> Vec<f32> {
+    let points: Vec<[f64; 3]> = places(grid, strikes.iter().copied()).expect("a grid").collect();
+    let mut memory = device.host_memory(points.len() * size_of::<[f64; 3]>()).expect("memory");
+    memory.bytes_mut().expect("bytes").copy_from_slice(bytemuck::cast_slice(&points));
+    let counts = Tensor::binned(device, &memory, points.len(), &times.around(grid));
+    counts.and_then(|counts| counts.to_vec()).expect("counts")
+}
+
 #[test]
 fn real_flashes_are_counted_where_and_when_they_are() {
     let Some(flashes) = real(Level::Flash) else { return };
@@ -39,17 +49,18 @@ fn real_flashes_are_counted_where_and_when_they_are() {
     let globe = Grid { projection: Projection::LatLon, earth, nx: 360, ny: 181, x0: 0.0, y0: 90.0, dx: 1.0, dy: -1.0 };
     let laea =
         Grid { projection: Event::PROJECTION, nx: 60, ny: 50, x0: -2.4e6, y0: -2e6, dx: 8e4, dy: 8e4, ..globe.clone() };
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, device) = (tempfile::tempdir().expect("a folder"), Cpu::device());
     for (name, grid) in [("globe", &globe), ("laea", &laea)] {
         for bins in [
             TimeBins { start: START, seconds: 20, count: 3 },
             TimeBins { start: Moment(START.0 + 7), seconds: 9, count: 4 },
         ] {
-            let counts = count(grid, bins, flashes.iter().copied()).expect("a grid");
-            assert_eq!(counts.values.iter().map(|n| u64::from(*n)).sum::<u64>() + counts.outside, flashes.len() as u64);
+            let counts = count(&device, grid, bins, &flashes);
+            assert!((1.0..=flashes.len() as f32).contains(&counts.iter().sum()));
+            let counts: Vec<u32> = counts.into_iter().map(|count| count as u32).collect();
             let places: Vec<[f64; 3]> = flashes.iter().map(|f| [f.seconds, f.latitude, f.longitude]).collect();
             let case = json!({
-                "grid": grid, "laea": name == "laea", "flashes": places, "counts": counts.values,
+                "grid": grid, "laea": name == "laea", "flashes": places, "counts": counts,
                 "start": bins.start.0, "seconds": bins.seconds, "bins": bins.count,
             });
             let file = folder.path().join("case.json");
@@ -88,7 +99,7 @@ fn the_command_writes_counts_that_xarray_opens() {
     assert!(code == 2 && told.contains("no step of 5 minutes is observed whole by its 3 files"), "{told}");
     assert!(run(folder.path(), "1").1.contains("check --input"));
     let (code, told) = run(&input, "1");
-    assert!(code == 0 && told.contains("files read: 3, steps written: 1"), "{told}");
+    assert!(code == 0 && told.contains("files read: 3, steps written: 1") && told.contains("\n  device: "), "{told}");
     let store = output.to_str().expect("a path");
     println!("{}", python::run(python, "check_events.py", &["lightning", store, input.to_str().expect("a path")]));
     let doubled = folder.path().join("doubled");

@@ -1,9 +1,10 @@
 //! Sizes beyond any memory are errors, never aborts; and memory that waits is given back before one.
 
 use gustfront::tensor::{
-    Bins, Cpu, DType, Graph, Interpolation, RandomKey, Result, Shape, SparseMap, Splatting, Tensor, TensorError,
+    Cpu, DType, Graph, Interpolation, RandomKey, Result, Shape, SparseMap, Splatting, Tensor, TensorError,
     TimeEmbedding, clipped_by_global_norm,
 };
+use gustfront::transforms::lightning::Bins;
 
 /// What is told of something that cannot be.
 fn refused<T>(what: Result<T>) -> String {
@@ -18,6 +19,7 @@ fn sizes_beyond_any_memory_are_refused() {
     let row = |n: usize| zeros([n].into()).expect("zeros");
     let edges = Tensor::indices(&device, [2, 1], &[0, 1]).expect("edges");
     let points = zeros([1, 3].into()).expect("points");
+    let places = device.host_memory(24).expect("memory");
     let bins = Bins { origin: [0.0; 3], step: [1.0; 3], count: [HUGE, HUGE, 1] };
     let splatting = Splatting { sigma: 1.0, reach: 2.0, normalised: false };
     let image = zeros([1, 1, 2, 2].into()).expect("an image");
@@ -38,7 +40,7 @@ fn sizes_beyond_any_memory_are_refused() {
         refused(Tensor::position_embedding(&device, &[1.0], usize::MAX - 1)),
         refused(Tensor::position_embedding_2d(&device, HUGE, HUGE, 4)),
         refused(Tensor::position_embedding_2d(&device, 1 << 33, 1 << 33, 0)),
-        refused(points.binned(bins)),
+        refused(Tensor::binned(&device, &places, 1, &bins)),
         refused(points.reshape([1, 1, 3]).and_then(|x| x.splat(&row(2).reshape([1, 1, 2])?, HUGE, HUGE, splatting))),
         refused(image.reshape([1, 2, 2]).and_then(|x| x.local_maxima(1, 0.0, usize::MAX))),
         refused(edges.one_hot(usize::MAX)),

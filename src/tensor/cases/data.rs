@@ -1,7 +1,9 @@
 //! Fields before and after a model.
 
 use super::{Array, Case, Input};
-use crate::tensor::{Bins, Quality, Result, SparseMap, Tensor};
+use crate::domain::Symmetry;
+use crate::tensor::{Coding, HostMemory, Quality, Result, SparseMap, StoredWindows, Tensor};
+use crate::transforms::lightning::Bins;
 
 /// A map of 5·7 points to 3·4: each target takes three points, the last none.
 fn taps(target: usize) -> Vec<(usize, f64)> {
@@ -49,24 +51,72 @@ fn standardise(shape: &[usize], inverse: bool) -> Case {
     Case::new(format!("data/standardise {shape:?} inverse {inverse}"), inputs, run, plain)
 }
 
-/// Points in bins of widths that bf16 holds: those on a border are the same ones in f64.
+/// Points in bins, some on their borders.
 fn binned() -> Case {
     let bins = Bins { origin: [0.5, 4.0, 0.5], step: [1.0, -0.5, 2.0], count: [3, 7, 2] };
     let plain = move |x: &[Array]| {
         let lies_in = |point: &[f64], bin: &[usize]| {
             let axes = [point[2], point[1], point[0]].into_iter().zip(bins.origin).zip(bins.step).zip(bin);
-            let mut axes = axes.map(|(((at, origin), step), bin)| ((at - f64::from(origin)) / f64::from(step), bin));
+            let mut axes = axes.map(|(((at, origin), step), bin)| ((at - origin) / step, bin));
             axes.all(|(at, bin)| at.floor() == *bin as f64)
         };
         let count = |bin: &[usize]| x[0].values.chunks(3).filter(|point| lies_in(point, bin)).count() as f64;
         vec![Array::from_fn(&bins.count, count)]
     };
     let points = vec![Input::between(&[90, 3], 0.0, 5.0).constant()];
-    Case::new("data/binned", points, move |x| Ok(vec![x[0].binned(bins)?]), plain)
+    let run = move |x: &[Tensor]| {
+        let values: Vec<f64> = x[0].to_vec()?.into_iter().map(f64::from).collect();
+        let memory = on_host(&x[0], bytemuck::cast_slice(&values))?;
+        Ok(vec![Tensor::binned(x[0].device(), &memory, values.len() / 3, &bins)?])
+    };
+    Case::new("data/binned", points, run, plain)
+}
+
+/// Bytes in memory that a device reads by itself, where it can.
+fn on_host(x: &Tensor, bytes: &[u8]) -> Result<HostMemory> {
+    let mut memory = x.device().host_memory(bytes.len())?;
+    memory.bytes_mut()?.copy_from_slice(bytes);
+    Ok(memory)
+}
+
+/// Eight windows of two frames, each turned in another way: six numbers from the least to the greatest, one of which is
+/// missing.
+fn decoded(coding: Coding, what: impl Fn(f64) -> Option<f64> + Send + Sync + 'static) -> Case {
+    let shape = [8, 2, 7, 7];
+    let name = format!("data/decoded {} bytes", coding.bytes());
+    let run = move |x: &[Tensor]| {
+        let bytes: Vec<u8> = match coding {
+            Coding::U8(_) => x[0].to_indices()?.into_iter().map(|sixth| (sixth * 51) as u8).collect(),
+            Coding::I16 { .. } => x[0]
+                .to_indices()?
+                .into_iter()
+                .flat_map(|sixth| ((sixth * 13_107 - 32_768) as i16).to_le_bytes())
+                .collect(),
+        };
+        let (memory, turns) = (on_host(&x[0], &bytes)?, [0, 1, 2, 3, 4, 5, 6, 7].map(Symmetry::new));
+        let windows = StoredWindows { memory: &memory, turns: &turns, frames: 2, size: 7, coding: &coding };
+        let (values, mask) = Tensor::decoded(x[0].device(), &windows)?;
+        Ok(vec![values, mask])
+    };
+    let plain = move |x: &[Array]| {
+        let found = |i: &[usize]| {
+            let turn = Symmetry::new(i[0] as u32);
+            let (y, x0) = (if turn.rows { 6 - i[2] } else { i[2] }, if turn.columns { 6 - i[3] } else { i[3] });
+            what(x[0].at(&if turn.diagonal { [i[0], i[1], x0, y] } else { [i[0], i[1], y, x0] }))
+        };
+        let values = Array::from_fn(&shape, |i| found(i).unwrap_or(0.0));
+        vec![values, Array::from_fn(&shape, |i| f64::from(u8::from(found(i).is_some())))]
+    };
+    Case::new(name, vec![Input::below(&shape, 6)], run, plain)
 }
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![regrid(3), regrid(18), binned()];
+    let squares = Box::new(std::array::from_fn(|level| (level * level) as f32));
+    cases.push(decoded(Coding::U8(squares), |sixth| (sixth < 5.0).then_some((sixth * 51.0).powi(2))));
+    // The factor is a power of two: nothing is rounded.
+    let line = Coding::I16 { factor: 1.0 / 128.0, offset: 0.5 };
+    cases.push(decoded(line, |sixth| (sixth > 0.0).then_some((sixth * 13_107.0 - 32_768.0) / 128.0 + 0.5)));
     for inverse in [false, true] {
         cases.extend([&[2, 3, 5, 7][..], &[4, 3], &[1, 1, 2, 3, 5]].map(|shape| standardise(shape, inverse)));
     }

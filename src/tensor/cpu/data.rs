@@ -2,8 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::tensor::ops::data::{Bins, Channels, Data, Quality, Regridded};
-use crate::tensor::{Buffer, DType, Result, Slice};
+use crate::domain::Level;
+use crate::tensor::ops::data::{Channels, Coding, Data, Quality, Regridded, StoredWindows};
+use crate::tensor::{Buffer, DType, HostMemory, Result, Slice};
+use crate::transforms::lightning::Bins;
 
 use super::{Cpu, PIECE};
 
@@ -56,6 +58,17 @@ impl Data for Cpu {
         Ok((kept, mask))
     }
 
+    fn decode(&self, windows: &StoredWindows<'_>) -> Result<(Buffer, Buffer)> {
+        let bytes = windows.memory.bytes();
+        match *windows.coding {
+            Coding::U8(ref table) => self.decoded(windows, bytes, |level: u8| table[usize::from(level)]),
+            Coding::I16 { factor, offset } => {
+                let codes = bytemuck::cast_slice::<u8, i16>(bytes);
+                self.decoded(windows, codes, |code| f32::from(code) * factor + offset)
+            }
+        }
+    }
+
     fn regrid(&self, x: Slice<'_>, taps: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer> {
         let (values, level) = (self.read(x)?, self.level);
         let (offsets, sources, weights) = (taps[0].host::<i32>(), taps[1].host::<i32>(), taps[2].host::<f32>());
@@ -79,26 +92,43 @@ impl Data for Cpu {
         self.finish(block, x.dtype)
     }
 
-    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer> {
-        let values = self.read(points)?;
-        let [times, rows, columns] = bins.count;
-        let mut counts = self.take(times * rows * columns)?;
+    fn bin(&self, points: &HostMemory, many: usize, bins: &Bins) -> Result<Buffer> {
+        let places: &[[f64; 3]] =
+            bytemuck::cast_slice(points.bytes().get(..many * size_of::<[f64; 3]>()).unwrap_or_default());
+        let mut counts = self.take(bins.count.iter().product())?;
         let to = counts.as_slice_mut::<u32>();
         to.fill(0);
-        for [x, y, t] in values.as_chunks::<3>().0 {
-            let place = [*t, *y, *x];
-            let bin = |axis: usize| {
-                let at = ((place[axis] - bins.origin[axis]) / bins.step[axis]).floor();
-                (at >= 0.0 && at < bins.count[axis] as f32).then_some(at as usize)
-            };
-            if let (Some(time), Some(row), Some(column)) = (bin(0), bin(1), bin(2)) {
-                to[(time * rows + row) * columns + column] += 1;
-            }
+        for place in places {
+            bins.of(*place).and_then(|at| to.get_mut(at)).into_iter().for_each(|count| *count += 1);
         }
         let counts = counts.as_slice::<u32>();
         self.pieces(counts.len(), DType::F32, |first, piece| {
             piece.iter_mut().zip(&counts[first..]).for_each(|(to, count)| *to = *count as f32);
         })
+    }
+}
+
+impl Cpu {
+    /// Every frame turned to its place, and what its numbers stand for.
+    fn decoded<T: Level>(
+        &self,
+        windows: &StoredWindows<'_>,
+        stored: &[T],
+        number: impl Fn(T) -> f32 + Sync,
+    ) -> Result<(Buffer, Buffer)> {
+        let (size, points) = (windows.size, (windows.size * windows.size).max(1));
+        let (mut values, mut mask) = (self.take(stored.len())?, self.take(stored.len())?);
+        let places =
+            values.values_mut().par_chunks_exact_mut(points).zip(mask.values_mut().par_chunks_exact_mut(points));
+        stored.par_chunks_exact(points).zip(places).enumerate().for_each(|(at, (frame, (values, mask)))| {
+            let turn = windows.turns.get(at / windows.frames.max(1)).copied().unwrap_or_default();
+            let there = |level: T| level.native() != T::MISSING;
+            let value = |level: T| if there(level) { number(level.native()) } else { 0.0 };
+            turn.place(frame, values, size, |from, to| from.iter().zip(to).for_each(|(from, to)| *to = value(*from)));
+            let one = |level: T| f32::from(u8::from(there(level)));
+            turn.place(frame, mask, size, |from, to| from.iter().zip(to).for_each(|(from, to)| *to = one(*from)));
+        });
+        Ok((Buffer::Cpu(values), Buffer::Cpu(mask)))
     }
 }
 

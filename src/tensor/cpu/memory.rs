@@ -299,6 +299,10 @@ impl Memory for Cpu {
         format!("cpu ({:?}, {} threads)", self.level, rayon::current_num_threads()).to_lowercase()
     }
 
+    fn is_host(&self) -> bool {
+        true
+    }
+
     fn memory_use(&self) -> MemoryUse {
         self.pool.lock().usage
     }

@@ -14,11 +14,17 @@ use super::memory::whole;
 use super::reuse::Block;
 use super::wgmma::{Kind, Wgmma};
 use plan::{DIRECT_CHANNELS, Load, Plan, Setting, Way};
+use weight::Operands;
 
 /// Numbers of `Moments` in `kernels/conv.cuh`.
 const NUMBERS: usize = 3;
 /// The most blocks along z.
 const MOST_IMAGES: usize = 65535;
+
+/// Whether kernels do what is behind a normalisation as they read.
+fn on_the_way(activation: Option<Map>) -> bool {
+    matches!(activation, None | Some(Map::Silu))
+}
 
 impl Conv for Cuda {
     fn conv2d(
@@ -35,7 +41,7 @@ impl Conv for Cuda {
             return self.convolve(x, None, w, &plan, epilogue);
         };
         let plan = Plan::forward(sizes, self.setting(x, w, Load::Normed, epilogue));
-        if plan.way != Way::Direct && matches!(norm.activation, None | Some(Map::Silu)) {
+        if plan.way != Way::Direct && on_the_way(norm.activation) {
             return self.convolve(x, Some(norm), w, &plan, epilogue);
         }
         self.convolve_apart(x, norm, w, sizes, epilogue)
@@ -62,13 +68,19 @@ impl Conv for Cuda {
         dy: Slice<'_>,
         sizes: &ConvSizes,
     ) -> Result<(Buffer, Buffer)> {
+        let operands = Operands { x, norm, dy };
+        let plan = weight::Plan::new(operands, sizes);
+        let plain = norm.is_none() && x.dtype == dy.dtype;
+        if plain || (plan.is_some() && norm.is_none_or(|norm| on_the_way(norm.activation))) {
+            return self.sum_weights(operands, sizes, plan.as_ref());
+        }
         let (mut own_x, mut own_dy) = (None, None);
-        let wide = match norm {
-            None if x.dtype == dy.dtype => return self.sum_weights(x, dy, sizes),
+        let x_wide = match norm {
             None => self.widened(x, &mut own_x)?,
             Some(norm) => whole(own_x.insert(self.normalised(x, norm)?), x.len),
         };
-        let (dw, bias) = self.sum_weights(wide, self.widened(dy, &mut own_dy)?, sizes)?;
+        let operands = Operands { x: x_wide, norm: None, dy: self.widened(dy, &mut own_dy)? };
+        let (dw, bias) = self.sum_weights(operands, sizes, weight::Plan::new(operands, sizes).as_ref())?;
         let len = sizes.shape_weight().len();
         Ok((self.narrowed(dw, len, x.dtype)?, self.narrowed(bias, sizes.channels_out, x.dtype)?))
     }

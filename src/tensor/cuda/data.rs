@@ -2,10 +2,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::tensor::ops::data::{Bins, Channels, Data, Quality, Regridded};
-use crate::tensor::{Buffer, DType, Result, Slice};
+use crate::tensor::ops::data::{Channels, Coding, Data, Quality, Regridded, StoredWindows};
+use crate::tensor::{Buffer, DType, HostMemory, Result, Slice};
+use crate::transforms::lightning::Bins;
 
 use super::Cuda;
+use super::launch::blocks;
+
+/// Points along a side of the tiles that frames are turned by.
+const TILE: usize = 64;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -29,6 +34,16 @@ struct QualitySizes {
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
+struct DecodeSizes {
+    frames: u64,
+    of_window: u64,
+    size: u64,
+    factor: f32,
+    offset: f32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 struct RegridSizes {
     outer: u64,
     inputs: u64,
@@ -42,10 +57,9 @@ struct RegridSizes {
 #[repr(C)]
 struct BinSizes {
     points: u64,
-    origin: [f32; 3],
-    step: [f32; 3],
-    count: [i32; 3],
-    padding: i32,
+    origin: [f64; 3],
+    step: [f64; 3],
+    count: [u64; 3],
 }
 
 impl Data for Cuda {
@@ -82,6 +96,26 @@ impl Data for Cuda {
         Ok((Buffer::Cuda(y), Buffer::Cuda(mask)))
     }
 
+    fn decode(&self, windows: &StoredWindows<'_>) -> Result<(Buffer, Buffer)> {
+        let StoredWindows { memory, turns, frames: of_window, size, coding } = *windows;
+        let (frames, across) = (turns.len() * of_window, size.div_ceil(TILE));
+        let words: Vec<u32> = turns.iter().map(|turn| turn.word()).collect();
+        let (stored, words) = (self.fetched(memory, memory.len())?, self.sent(bytemuck::cast_slice(&words))?);
+        let len = frames * size * size;
+        let (y, mask) = (self.take(len, DType::F32)?, self.take(len, DType::F32)?);
+        let (name, table, [factor, offset]) = match coding {
+            Coding::U8(table) => ("decode_u8", Some(self.constant(&table[..])?), [0.0; 2]),
+            Coding::I16 { factor, offset } => ("decode_i16", None, [*factor, *offset]),
+        };
+        let [count, of_window, size] = [frames, of_window, size].map(|size| size as u64);
+        let sizes = DecodeSizes { frames: count, of_window, size, factor, offset };
+        let launch = self.kernel_named("data", name).grid(blocks(frames * across * across), 1, 1);
+        let launch = launch.output(&stored).output(&words);
+        let launch = table.iter().fold(launch, |launch, table| launch.output(table));
+        launch.output(&y).output(&mask).value(sizes).run()?;
+        Ok((Buffer::Cuda(y), Buffer::Cuda(mask)))
+    }
+
     fn regrid(&self, x: Slice<'_>, [offsets, sources, weights]: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer> {
         let len = sizes.outer * sizes.outputs * sizes.inner;
         let y = self.take(len, x.dtype)?;
@@ -94,12 +128,12 @@ impl Data for Cuda {
         Ok(Buffer::Cuda(y))
     }
 
-    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer> {
-        let len = bins.count.iter().product();
+    fn bin(&self, points: &HostMemory, many: usize, bins: &Bins) -> Result<Buffer> {
+        let (len, places) = (bins.count.iter().product(), self.fetched(points, many * size_of::<[f64; 3]>())?);
         let (counts, y) = (self.zeros(len, DType::I32)?, self.take(len, DType::F32)?);
-        let (many, count) = (points.len / 3, bins.count.map(|count| count as i32));
-        let sizes = BinSizes { points: many as u64, origin: bins.origin, step: bins.step, count, padding: 0 };
-        self.kernel("data", "bin", points.dtype).over(many).input(points).output(&counts).value(sizes).run()?;
+        let Bins { origin, step, count } = *bins;
+        let sizes = BinSizes { points: many as u64, origin, step, count: count.map(|count| count as u64) };
+        self.kernel_named("data", "bin").over(many).output(&places).output(&counts).value(sizes).run()?;
         let launch = self.kernel_named("data", "counts_to_f32").over(len);
         launch.output(&counts).output(&y).value(len as u64).run()?;
         Ok(Buffer::Cuda(y))

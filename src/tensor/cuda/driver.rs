@@ -3,6 +3,7 @@
 mod graphs;
 mod kernels;
 mod lent;
+mod returning;
 mod staging;
 mod times;
 
@@ -21,6 +22,7 @@ use crate::tensor::{HostMemory, Result, TensorError};
 use graphs::Graphs;
 use kernels::Kernels;
 pub use lent::Lent;
+use returning::Returning;
 use staging::Staging;
 use times::Times;
 
@@ -50,12 +52,11 @@ pub struct Driver {
     multiprocessors: u32,
     device: sys::CUdevice,
     context: Handle<sys::CUctx_st>,
-    /// Where everything happens in order.
+    /// Where everything but copies between host and device happens in order.
     stream: Stream,
     kernels: Kernels,
     staging: Mutex<Staging>,
-    /// Apart from the above: an upload is not held up by a download that waits for kernels.
-    returning: Mutex<Staging>,
+    returning: Returning,
     graphs: Mutex<Graphs>,
     times: Mutex<Times>,
     held: AtomicUsize,
@@ -135,7 +136,7 @@ impl Driver {
             stream: Handle(result::stream::create(result::stream::StreamKind::NonBlocking)?),
             kernels: Kernels::new(programs, most_shared),
             staging: Mutex::new(Staging::new()?),
-            returning: Mutex::new(Staging::new()?),
+            returning: Returning::new()?,
             graphs: Mutex::default(),
             times: Mutex::default(),
             held: AtomicUsize::new(0),
@@ -235,11 +236,8 @@ impl Machine for Driver {
 
     fn write(&self, to: Address, bytes: &[u8]) -> Result<()> {
         self.enter()?;
-        let mut graphs = locked(&self.graphs);
-        let outcome = match graphs.recording() {
-            Some(recording) => recording.write(to, bytes, self.stream),
-            None => locked(&self.staging).write(to, bytes, self.stream),
-        };
+        let recorded = locked(&self.graphs).recording().map(|recording| recording.write(to, bytes, self.stream));
+        let outcome = recorded.unwrap_or_else(|| locked(&self.staging).write(to, bytes, self.stream));
         self.done("copying to the device", outcome)
     }
 
@@ -262,7 +260,17 @@ impl Machine for Driver {
         if locked(&self.graphs).recording().is_some() {
             return Err(self.fail("a download cannot be part of what is recorded".into()));
         }
-        self.done("copying from the device", locked(&self.returning).read(from, bytes, self.stream))
+        self.done("copying from the device", self.returning.read(from, bytes, self.stream))
+    }
+
+    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // Nobody reads while something is recorded, and what is recorded may not wait for what is not.
+        let recorded = locked(&self.graphs).recording().is_some();
+        let settled = (!recorded).then(|| self.returning.settled(self.stream)).transpose();
+        let _settled = self.done("waiting for downloads", settled)?;
+        // SAFETY: the caller's memory stays until what was asked is done, and holds as many bytes at both places.
+        self.done("copying on the device", unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.0) })
     }
 
     unsafe fn launch(&self, kernel: Kernel<'_>, shape: Shape, arguments: &[*const c_void]) -> Result<()> {
@@ -319,8 +327,9 @@ impl Machine for Driver {
 
     fn replay(&self, recording: RecordingId) -> Result<()> {
         self.enter()?;
-        let graphs = locked(&self.graphs);
-        let graph = graphs.of(recording).ok_or_else(|| self.fail(format!("{recording:?} is not there")))?;
+        let graph = locked(&self.graphs).of(recording);
+        let graph = graph.ok_or_else(|| self.fail(format!("{recording:?} is not there")))?;
+        let _settled = self.done("waiting for downloads", self.returning.settled(self.stream))?;
         // SAFETY: the graph is alive; the memory it uses is held by whoever recorded it.
         self.done("replaying a recording", unsafe { result::graph::launch(graph.0, self.stream.0) })
     }
@@ -339,7 +348,7 @@ impl Drop for Driver {
         }
         *locked(&self.graphs) = Graphs::default();
         locked(&self.staging).release();
-        locked(&self.returning).release();
+        self.returning.release();
         locked(&self.times).release();
         self.kernels.release();
         // SAFETY: nothing is left that would use the stream or the context.

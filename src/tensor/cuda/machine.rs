@@ -37,8 +37,9 @@ pub struct RecordingId(pub u64);
 /// Bytes of shared memory that every machine gives a block: what compute capability 8.0 has, and later ones exceed.
 pub(super) const LEAST_SHARED_BYTES: usize = 163 * 1024;
 
-/// A GPU, or what stands for one. Everything that is asked of it is done in the order in which it was asked;
-/// only [`Machine::read`] and [`Machine::wait`] wait.
+/// A GPU, or what stands for one. Everything that is asked of it is done in the order in which it was asked, but for
+/// reads: launches and writes that are asked after one may be done beside it, so none of them changes memory that may
+/// be read. Only [`Machine::read`] and [`Machine::wait`] wait.
 pub trait Machine: fmt::Debug + Send + Sync {
     /// Its name for people.
     fn name(&self) -> String;
@@ -95,6 +96,13 @@ pub trait Machine: fmt::Debug + Send + Sync {
     /// Where the machine, or anything asked before, failed.
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<()>;
 
+    /// Bytes of the machine to another place, from which others may be reading: reads that were asked before are done
+    /// before it.
+    ///
+    /// # Errors
+    /// Where the machine fails.
+    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()>;
+
     /// Runs a kernel with arguments that lie behind pointers.
     ///
     /// # Safety
@@ -138,7 +146,7 @@ pub trait Machine: fmt::Debug + Send + Sync {
     /// Where what was asked meanwhile cannot be done again.
     fn end_recording(&self) -> Result<RecordingId>;
 
-    /// Does once more what was written down, with the same memory, in the order of everything else.
+    /// Does once more what was written down, with the same memory, in the order of everything else, reads included.
     ///
     /// # Errors
     /// As for what was written down.

@@ -95,10 +95,20 @@ impl Cuda {
         self.machine().read(from, bytes)
     }
 
-    fn upload_bytes(&self, bytes: &[u8]) -> Result<Buffer> {
+    /// Bytes on the device; they are taken before this returns.
+    pub(super) fn sent(&self, bytes: &[u8]) -> Result<Block> {
         let block = Pool::take(&self.pool, bytes.len())?;
         self.write(block.address(), bytes)?;
-        Ok(Buffer::Cuda(block))
+        Ok(block)
+    }
+
+    /// The first bytes of memory that the device reads by itself, where it can: it fetches them beside its work.
+    pub(super) fn fetched(&self, memory: &HostMemory, bytes: usize) -> Result<Block> {
+        let block = Pool::take(&self.pool, bytes)?;
+        let _turn = self.pool.turn();
+        self.counters.uploaded(bytes);
+        self.machine().write_from(block.address(), memory, 0..bytes)?;
+        Ok(block)
     }
 
     /// The same values as f32, which `held` keeps where they had to be widened.
@@ -129,6 +139,10 @@ impl Memory for Cuda {
         self.machine().name()
     }
 
+    fn is_host(&self) -> bool {
+        false
+    }
+
     fn memory_use(&self) -> MemoryUse {
         self.pool.usage()
     }
@@ -138,11 +152,11 @@ impl Memory for Cuda {
     }
 
     fn upload(&self, values: &[f32]) -> Result<Buffer> {
-        self.upload_bytes(bytemuck::cast_slice(values))
+        self.sent(bytemuck::cast_slice(values)).map(Buffer::Cuda)
     }
 
     fn upload_indices(&self, values: &[i32]) -> Result<Buffer> {
-        self.upload_bytes(bytemuck::cast_slice(values))
+        self.sent(bytemuck::cast_slice(values)).map(Buffer::Cuda)
     }
 
     fn host_memory(&self, bytes: usize) -> Result<HostMemory> {
@@ -150,11 +164,7 @@ impl Memory for Cuda {
     }
 
     fn upload_from(&self, memory: &HostMemory) -> Result<Buffer> {
-        let block = Pool::take(&self.pool, memory.len())?;
-        let _turn = self.pool.turn();
-        self.counters.uploaded(memory.len());
-        self.machine().write_from(block.address(), memory, 0..memory.len())?;
-        Ok(Buffer::Cuda(block))
+        self.fetched(memory, memory.len()).map(Buffer::Cuda)
     }
 
     fn download(&self, x: Slice<'_>, values: &mut [f32]) -> Result<()> {

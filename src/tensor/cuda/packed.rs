@@ -103,7 +103,7 @@ impl Cuda {
     }
 
     fn simple(&self, field: &PackedField<'_>, bits: u32, (offset, factor): (f64, f64), order: Order) -> Result<Buffer> {
-        let (words, y) = (self.sent(field.data)?, self.take(field.count, DType::F32)?);
+        let (words, y) = (self.sent_with_room(field.data)?, self.take(field.count, DType::F32)?);
         let sizes = SimpleSizes { count: field.count as u64, offset, factor, bits, padding: 0, order };
         let launch = self.kernel_named("packed", "unpack_simple").grid(field.count.div_ceil(TILE), 1, 1);
         launch.output(&words).output(&y).value(sizes).run()?;
@@ -111,7 +111,7 @@ impl Cuda {
     }
 
     fn groups(&self, field: &PackedField<'_>, layout: &GroupLayout, order: Order) -> Result<Option<Buffer>> {
-        let (words, sizes) = (self.sent(field.data)?, GroupSizes::new(field, layout, order));
+        let (words, sizes) = (self.sent_with_room(field.data)?, GroupSizes::new(field, layout, order));
         let groups = self.find_groups(words, sizes)?;
         let tiles = field.count.div_ceil(TILE);
         let (sums, firsts) = (self.bytes(tiles * STEPS_BYTES)?, self.bytes((tiles + 1) * FIRSTS_BYTES)?);
@@ -149,7 +149,7 @@ impl Cuda {
         let tiles = points.div_ceil(TILE);
         let before = self.bytes(tiles * size_of::<u32>())?;
         self.write(before.address(), bytemuck::cast_slice(&ones_before(bitmap, tiles)))?;
-        let (bitmap, y) = (self.sent(bitmap)?, self.take(points, DType::F32)?);
+        let (bitmap, y) = (self.sent_with_room(bitmap)?, self.take(points, DType::F32)?);
         let sizes = SpreadSizes { points: points as u64, order: Order::of(order) };
         let launch = self.kernel_named("packed", "spread").grid(tiles, 1, 1);
         launch.output(values).output(&bitmap).output(&before).output(&y).value(sizes).run()?;
@@ -157,7 +157,7 @@ impl Cuda {
     }
 
     /// Bytes on the device, with [`BEHIND`] more of them that hold anything.
-    fn sent(&self, bytes: &[u8]) -> Result<Block> {
+    fn sent_with_room(&self, bytes: &[u8]) -> Result<Block> {
         let block = self.bytes(bytes.len().next_multiple_of(size_of::<u32>()) + BEHIND)?;
         self.write(block.address(), bytes).map(|()| block)
     }

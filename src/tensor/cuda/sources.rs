@@ -13,6 +13,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("functions.cuh", include_str!("../../../kernels/functions.cuh")),
     ("matmul.cuh", include_str!("../../../kernels/matmul.cuh")),
     ("mma.cuh", include_str!("../../../kernels/mma.cuh")),
+    ("parts.cuh", include_str!("../../../kernels/parts.cuh")),
     ("pieces.cuh", include_str!("../../../kernels/pieces.cuh")),
     ("rows.cuh", include_str!("../../../kernels/rows.cuh")),
     ("tiles.cuh", include_str!("../../../kernels/tiles.cuh")),

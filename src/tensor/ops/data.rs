@@ -1,7 +1,9 @@
-//! What fields go through before and after a model: standard scores, quality control, regridding, counts, mirrors.
+//! What fields go through before and after a model: stored numbers, scores, quality control, regridding, counts, mirrors.
 
+use crate::domain::Symmetry;
 use crate::tensor::memory::zeroed;
-use crate::tensor::{Buffer, DType, Device, Layout, Result, Shape, Slice, Tensor, TensorError};
+use crate::tensor::{Buffer, DType, Device, HostMemory, Layout, Result, Shape, Slice, Tensor, TensorError};
+use crate::transforms::lightning::Bins;
 
 /// Channels in memory: `outer` times `channels` times `inner` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +44,33 @@ pub struct Regridded {
     pub least_valid: Option<f32>,
 }
 
-/// A regular grid in time, y and x; a bin holds its lower edge and not its upper one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bins {
-    /// The lower edge of the first bin of t, y and x.
-    pub origin: [f32; 3],
-    /// The width of a bin of t, y and x; negative where the axis runs down.
-    pub step: [f32; 3],
-    /// Number of bins of t, y and x.
-    pub count: [usize; 3],
+/// What stored numbers stand for. A missing one is 0.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Coding {
+    /// 8 bits; 255 is missing: each by a table.
+    U8(Box<[f32; 256]>),
+    /// 16 bits, little-endian; −32768 is missing: number · factor + offset, each rounded on its own.
+    I16 {
+        /// What it is multiplied with.
+        factor: f32,
+        /// What is added to the product.
+        offset: f32,
+    },
+}
+
+/// Windows of square frames as they are stored, in memory of the host, and what becomes of them.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredWindows<'a> {
+    /// The numbers in order of window, frame, y and x.
+    pub memory: &'a HostMemory,
+    /// How the frames of each window are turned.
+    pub turns: &'a [Symmetry],
+    /// Frames of a window.
+    pub frames: usize,
+    /// Points along a side of a frame.
+    pub size: usize,
+    /// What the numbers stand for.
+    pub coding: &'a Coding,
 }
 
 /// A sparse linear map of the points of a grid, on a device: rows of sources and weights by target.
@@ -84,10 +104,12 @@ pub trait Data {
     ) -> Result<Buffer>;
     /// Values that are good, others replaced; and as f32 1 where a value is good, else 0.
     fn quality(&self, x: Slice<'_>, quality: Quality<'_>) -> Result<(Buffer, Buffer)>;
+    /// Stored numbers as what they stand for, turned, 0 where missing; and 1 where there is one, else 0. Both f32.
+    fn decode(&self, windows: &StoredWindows<'_>) -> Result<(Buffer, Buffer)>;
     /// Σ weight · x over the taps (offsets, sources, weights) of every output.
     fn regrid(&self, x: Slice<'_>, taps: [Slice<'_>; 3], sizes: Regridded) -> Result<Buffer>;
-    /// How many of the points (x, y, t) lie in each bin (t, y, x), as f32.
-    fn bin(&self, points: Slice<'_>, bins: Bins) -> Result<Buffer>;
+    /// How many of the first points (x, y, t in f64) lie in each bin (t, y, x), as f32.
+    fn bin(&self, points: &HostMemory, many: usize, bins: &Bins) -> Result<Buffer>;
 }
 
 impl SparseMap {
@@ -164,7 +186,34 @@ impl SparseRows {
     }
 }
 
+impl Coding {
+    /// Bytes of a stored number.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Coding::U8(_) => size_of::<u8>(),
+            Coding::I16 { .. } => size_of::<i16>(),
+        }
+    }
+}
+
 impl Tensor {
+    /// What stored windows stand for as (windows, frames, y, x), and a mask of the same shape: 1 where there is a number,
+    /// 0 where it is missing and the value is 0. The bits are the same on every device; one whose memory is not the
+    /// host's fetches the bytes beside its work, and this does not wait for it.
+    ///
+    /// # Errors
+    /// Where there are not as many bytes as the windows have, or the device is out of memory.
+    pub fn decoded(device: &Device, windows: &StoredWindows<'_>) -> Result<(Tensor, Tensor)> {
+        let shape = Shape::from([windows.turns.len(), windows.frames, windows.size, windows.size]);
+        let (shape, width) = (shape.countable("decoded")?, windows.coding.bytes());
+        if shape.len() * width != windows.memory.len() {
+            return Err(TensorError::Length { shape, found: windows.memory.len() / width });
+        }
+        let (values, mask) = device.decode(windows)?;
+        let tensor = |buffer| Tensor::dense(device, buffer, shape, Layout::Rows, DType::F32);
+        Ok((tensor(values), tensor(mask)))
+    }
+
     /// (x − mean) / deviation of fields (N, C, …), each channel with its own of (C) means and standard deviations.
     /// These are numbers of the data, not of a network: they get no gradient.
     ///
@@ -253,22 +302,21 @@ impl Tensor {
         Ok(result.record("regrid", [self], pull))
     }
 
-    /// How many of the points (P, 3) of x, y and t lie in each bin (t, y, x), such as strokes of lightning. Points
-    /// outside or with NaN are left out.
+    /// How many of the first `many` points in memory of the host, x, y and t in f64, lie in each bin (t, y, x), such as
+    /// strokes of lightning. Points outside or with NaN are left out. The counts are the same on every device; one whose
+    /// memory is not the host's fetches the points beside its work, and this does not wait for it.
     ///
     /// # Errors
-    /// Where the points are of another shape, or a step is 0 or not a number.
-    pub fn binned(&self, bins: Bins) -> Result<Tensor> {
-        self.expect_numbers("binned")?;
-        let [_, 3] = *self.shape.sizes() else {
-            return Err(TensorError::shape("binned", self.shape, "points (P, 3) of x, y and t"));
-        };
-        if bins.step.iter().any(|step| *step == 0.0 || !step.is_finite()) {
-            return Err(TensorError::shape("binned", self.shape, format!("steps that are not 0: {:?}", bins.step)));
+    /// Where there are fewer points, a step is 0 or not a number, or the device is out of memory.
+    pub fn binned(device: &Device, points: &HostMemory, many: usize, bins: &Bins) -> Result<Tensor> {
+        let (shape, held) = (Shape::from(bins.count).countable("binned")?, points.len() / size_of::<[f64; 3]>());
+        if many > held {
+            return Err(TensorError::Length { shape: Shape::from([many, 3]), found: 3 * held });
         }
-        let shape = Shape::from(bins.count).countable("binned")?;
-        let buffer = self.device.bin(self.slice(), bins)?;
-        Ok(Tensor::dense(&self.device, buffer, shape, Layout::Rows, DType::F32))
+        if bins.step.iter().any(|step| *step == 0.0 || !step.is_finite()) {
+            return Err(TensorError::shape("binned", shape, format!("steps that are not 0, not {:?}", bins.step)));
+        }
+        Ok(Tensor::dense(device, device.bin(points, many, bins)?, shape, Layout::Rows, DType::F32))
     }
 
     /// Fields (N, C, …) mirrored along a dimension, with the sign of `reversed` channels turned, as wind across the
@@ -329,6 +377,16 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_another_length_are_refused() {
+        let (device, turns) = (Cpu::device(), [Symmetry::default(); 2]);
+        let (memory, coding) = (HostMemory::plain(36).expect("memory"), Coding::I16 { factor: 1.0, offset: 0.0 });
+        let windows = StoredWindows { memory: &memory, turns: &turns, frames: 1, size: 3, coding: &coding };
+        assert!(Tensor::decoded(&device, &windows).is_ok());
+        let error = Tensor::decoded(&device, &StoredWindows { frames: 2, ..windows }).expect_err("too few");
+        assert_eq!(error, TensorError::Length { shape: Shape::from([2, 2, 3, 3]), found: 18 });
+    }
+
+    #[test]
     fn points_are_counted_in_their_bins() {
         let device = Cpu::device();
         #[rustfmt::skip]
@@ -337,13 +395,18 @@ mod tests {
             0.9, 8.1, 0.5,
             1.0, 8.0, 1.0,
             -0.1, 9.0, 0.0,
-            0.5, f32::NAN, 0.0,
+            0.5, f64::NAN, 0.0,
             0.5, 9.0, 2.0,
+            0.5, 9.0, 0.0,
         ];
-        let points = Tensor::new(&device, [6, 3], &points).expect("values");
+        let mut memory = device.host_memory(7 * size_of::<[f64; 3]>()).expect("memory");
+        memory.bytes_mut().expect("bytes").copy_from_slice(bytemuck::cast_slice(&points));
         let bins = Bins { origin: [0.0, 10.0, 0.0], step: [1.0, -1.0, 1.0], count: [2, 2, 2] };
-        assert_eq!(points.binned(bins).and_then(|y| y.to_vec()), Ok(vec![1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
-        assert!(points.binned(Bins { step: [0.0; 3], ..bins }).is_err());
+        let counts = |many, bins| Tensor::binned(&device, &memory, many, &bins).and_then(|y| y.to_vec());
+        assert_eq!(counts(6, bins), Ok(vec![1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
+        assert!(counts(7, Bins { step: [0.0; 3], ..bins }).is_err());
+        let error = TensorError::Length { shape: Shape::from([8, 3]), found: 21 };
+        assert_eq!(counts(8, bins), Err(error));
     }
 
     #[test]

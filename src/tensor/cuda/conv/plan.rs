@@ -134,7 +134,7 @@ impl Load {
     }
 
     /// Numbers of a type that are read at once, and how many of its kind a number is held as.
-    fn step_and_parts(self, dtype: DType) -> [usize; 2] {
+    pub(super) fn step_and_parts(self, dtype: DType) -> [usize; 2] {
         match (self, dtype) {
             (Load::Copied, _) => [16 / dtype.bytes(), 1],
             (_, DType::Bf16) => [4, 2],

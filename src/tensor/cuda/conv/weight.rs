@@ -3,12 +3,13 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::tensor::cuda::Cuda;
-use crate::tensor::cuda::elementwise::aligned;
+use crate::tensor::cuda::elementwise::{Function, aligned};
 use crate::tensor::cuda::reuse::Block;
 use crate::tensor::ops::conv::ConvSizes;
+use crate::tensor::ops::norm::Normalised;
 use crate::tensor::{Buffer, DType, Result, Slice};
 
-use super::plan::{ALONE, DENSE, Tap, WIDE, pair};
+use super::plan::{ALONE, DENSE, Load, Tap, WIDE, pair};
 
 /// Bytes that keep rows of shared memory in different banks, and the most shared memory of a block.
 const PITCH_PAD: usize = 16;
@@ -45,7 +46,9 @@ struct Numbers {
     /// `Reading` of `kernels/tiles.cuh`, of x and dy.
     reading: [i32; 2],
     stages: i32,
-    padding: i32,
+    /// What is done to x behind its normalisation.
+    first: Function,
+    factor_plane: i64,
 }
 
 /// `TapGroup` of the kernel file.
@@ -58,64 +61,99 @@ struct TapGroup {
 }
 
 /// Gradients of weights that are ready to be summed in tiles.
-struct Plan {
+pub(super) struct Plan {
     numbers: Numbers,
     groups: Vec<TapGroup>,
     /// Output and input channels of a block.
     channels: [usize; 2],
+    loads: [Load; 2],
     shared_bytes: usize,
 }
 
+/// What a block reads: x and dy, and what is done to x first.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    pub(super) x: Slice<'a>,
+    pub(super) norm: Option<&'a Normalised<'a>>,
+    pub(super) dy: Slice<'a>,
+}
+
+impl Operands<'_> {
+    /// How x and dy go to shared memory.
+    fn loads(&self) -> [Load; 2] {
+        let of_x = if self.norm.is_some() { Load::Normed } else { Load::Copied };
+        [of_x, if self.dy.dtype == self.x.dtype { Load::Copied } else { Load::Split }]
+    }
+}
+
 impl Cuda {
-    /// The gradients of the weights and of the bias.
-    pub(super) fn sum_weights(&self, x: Slice<'_>, dy: Slice<'_>, sizes: &ConvSizes) -> Result<(Buffer, Buffer)> {
-        let taps = taps(sizes);
-        let (numbers, channels) = (start(sizes, x, dy), sizes.channels_out);
+    /// The gradients of the weights and of the bias, in tiles where there is a plan for them.
+    pub(super) fn sum_weights(
+        &self,
+        operands: Operands<'_>,
+        sizes: &ConvSizes,
+        plan: Option<&Plan>,
+    ) -> Result<(Buffer, Buffer)> {
+        let (taps, dtype) = (taps(sizes), operands.x.dtype);
+        let channels = sizes.channels_out;
         let per_channel = sizes.channels_in / sizes.how.groups * taps.len();
-        let direct = sizes.how.groups > 1 && numbers.from_channels.min(numbers.to_channels) < FEW as i32;
         if sizes.batch == 0 {
-            let [dw, bias] = [channels * per_channel, channels].map(|len| self.zeros(len, x.dtype));
+            let [dw, bias] = [channels * per_channel, channels].map(|len| self.zeros(len, dtype));
             return Ok((Buffer::Cuda(dw?), Buffer::Cuda(bias?)));
         }
-        let plan = if direct { None } else { Plan::new(numbers, &taps, sizes.kernel[1], x.dtype) };
         let processors = self.machine().multiprocessors() as usize;
-        let blocks = plan.as_ref().map_or(1, Plan::blocks);
-        let most = match &plan {
+        let most = match plan {
             Some(plan) => plan.tiles(),
             None => (sizes.batch * sizes.size_out[0]).div_ceil(PART_ROWS),
         };
-        let parts = (2 * processors).div_ceil(blocks).clamp(1, most);
-        let splits = plan.as_ref().map_or(1, |plan| plan.numbers.splits as usize);
+        let parts = (2 * processors).div_ceil(plan.map_or(1, Plan::blocks)).clamp(1, most);
+        let splits = plan.map_or(1, |plan| plan.numbers.splits as usize);
         let sums = self.take(parts * splits * channels * per_channel, DType::F32)?;
         let bias = self.take(parts * channels, DType::F32)?;
-        self.run_weights(plan.as_ref(), Numbers { parts: parts as i32, ..numbers }, [x, dy], [&sums, &bias], &taps)?;
-        let dw = self.fold_parts(&sums, channels * per_channel, parts * splits, x.dtype)?;
-        Ok((dw, self.fold_parts(&bias, channels, parts, x.dtype)?))
+        match plan {
+            Some(plan) => self.sum_tiles(plan, parts, operands, [&sums, &bias], &taps)?,
+            None => self.sum_directly(start(sizes), parts, operands, [&sums, &bias], &taps)?,
+        }
+        let dw = self.fold_parts(&sums, channels * per_channel, parts * splits, dtype)?;
+        Ok((dw, self.fold_parts(&bias, channels, parts, dtype)?))
     }
 
-    fn run_weights(
+    fn sum_tiles(
         &self,
-        plan: Option<&Plan>,
-        numbers: Numbers,
-        [x, dy]: [Slice<'_>; 2],
+        plan: &Plan,
+        parts: usize,
+        Operands { x, norm, dy }: Operands<'_>,
         [sums, bias]: [&Block; 2],
         taps: &[Tap],
     ) -> Result<()> {
-        let held = self.constant(taps)?;
-        let parts = numbers.parts as usize;
-        let Some(plan) = plan else {
-            let elements =
-                (numbers.from_channels as usize * taps.len() + 1) * (numbers.to_channels * numbers.groups) as usize;
-            let launch = self.kernel("conv_weight", "conv_weight_direct", x.dtype);
-            let launch = launch.grid(elements.div_ceil(256), parts, 1).input(x).input(dy).output(sums).output(bias);
-            return launch.output(&held).value(numbers).run();
-        };
-        let numbers = Numbers { parts: numbers.parts, ..plan.numbers };
-        let name = format!("conv_weight_{}_{}", plan.channels[0], plan.channels[1]);
-        let launch = self.kernel("conv_weight", &name, x.dtype).threads(plan.threads()).shared(plan.shared_bytes);
+        let mut numbers = Numbers { parts: parts as i32, ..plan.numbers };
+        let factors = norm.map(|norm| self.factors(x.dtype, norm.moments, norm.affine, &norm.sizes)).transpose()?;
+        if let Some(norm) = norm {
+            numbers.first = norm.activation.into();
+            numbers.factor_plane = (norm.sizes.batch * norm.sizes.channels) as i64;
+        }
+        let launch = self.kernel("conv_weight", &plan.name(), x.dtype);
+        let launch = launch.threads(plan.threads()).shared(plan.shared_bytes);
         let launch = launch.grid(parts, plan.blocks() / numbers.groups as usize, numbers.groups as usize);
+        let launch = launch.input(x).input(dy).perhaps(factors.as_ref().map(|factors| &factors.forward));
+        let launch = launch.output(sums).output(bias).output(&*self.constant(&plan.groups)?);
+        launch.output(&*self.constant(taps)?).value(numbers).run()
+    }
+
+    fn sum_directly(
+        &self,
+        numbers: Numbers,
+        parts: usize,
+        Operands { x, dy, .. }: Operands<'_>,
+        [sums, bias]: [&Block; 2],
+        taps: &[Tap],
+    ) -> Result<()> {
+        let numbers = Numbers { parts: parts as i32, ..numbers };
+        let elements =
+            (numbers.from_channels as usize * taps.len() + 1) * (numbers.to_channels * numbers.groups) as usize;
+        let launch = self.kernel("conv_weight", "conv_weight_direct", x.dtype).grid(elements.div_ceil(256), parts, 1);
         let launch = launch.input(x).input(dy).output(sums).output(bias);
-        launch.output(&*self.constant(&plan.groups)?).output(&held).value(numbers).run()
+        launch.output(&*self.constant(taps)?).value(numbers).run()
     }
 
     /// The sums of all parts, rounded once.
@@ -127,33 +165,52 @@ impl Cuda {
     }
 }
 
-impl Plan {
-    /// `None` where not even the smallest tile's pixels fit into shared memory.
-    fn new(mut numbers: Numbers, taps: &[Tap], kernel_columns: usize, dtype: DType) -> Option<Self> {
-        let per_group = if kernel_columns <= TAPS { TAPS / kernel_columns * kernel_columns } else { TAPS };
-        let (mut groups, mut reach) = (Vec::new(), [0; 2]);
-        for (index, own) in taps.chunks(per_group).enumerate() {
-            let least = [0, 1].map(|axis| own.iter().map(|tap| tap.at[axis]).min().unwrap_or(0));
-            let most = [0, 1].map(|axis| own.iter().map(|tap| tap.at[axis]).max().unwrap_or(0));
-            reach = [0, 1].map(|axis| (most[axis] - least[axis]).max(reach[axis]));
-            groups.push(TapGroup { first: (index * per_group) as i32, taps: own.len() as i32, window: least });
-        }
-        let most_taps = taps.len().min(per_group);
-        (numbers.tap_groups, numbers.splits) = (groups.len() as i32, (WARPS / most_taps).max(1) as i32);
-        let channels = match (numbers.to_channels, numbers.from_channels) {
+impl Numbers {
+    /// Output and input channels of a block, whether numbers are copied or worked on as they are read.
+    fn tile_channels(&self, worked: bool) -> [usize; 2] {
+        match (self.to_channels, self.from_channels) {
             (..=16, ..=16) => [16, 16],
             (..=16, _) => [16, 32],
+            _ if worked => [32, 32],
             (_, ..=16) => [64, 16],
             (..=32, _) => [32, 32],
             _ => [64, 32],
-        };
-        for (reading, (all, tile)) in
-            numbers.reading.iter_mut().zip([(numbers.from_channels, channels[1]), (numbers.to_channels, channels[0])])
-        {
-            let whole = numbers.groups == 1 && all as usize <= tile;
-            *reading = if *reading == DENSE && !whole { ALONE } else { *reading };
         }
-        let pitches = channels.map(|channels| channels * dtype.bytes() + PITCH_PAD);
+    }
+
+    /// `Reading` of an operand of so many channels in all, of which a block sees some.
+    fn reading(&self, x: Slice<'_>, load: Load, dtype: DType, (all, tile): (i32, usize)) -> i32 {
+        let ([step, _], all) = (load.step_and_parts(dtype), all as usize);
+        match aligned(&[x]) {
+            true if all.is_multiple_of(step) => WIDE,
+            true if load == Load::Copied && self.groups == 1 && all <= tile => DENSE,
+            _ => ALONE,
+        }
+    }
+}
+
+impl Plan {
+    /// `None` where runs of channels are too few, or not even the smallest tile's pixels fit into shared memory.
+    pub(super) fn new(operands: Operands<'_>, sizes: &ConvSizes) -> Option<Self> {
+        let (mut numbers, taps, dtype) = (start(sizes), taps(sizes), operands.x.dtype);
+        if sizes.how.groups > 1 && numbers.from_channels.min(numbers.to_channels) < FEW as i32 {
+            return None;
+        }
+        let (kernel_columns, loads) = (sizes.kernel[1], operands.loads());
+        let per_group = if kernel_columns <= TAPS { TAPS / kernel_columns * kernel_columns } else { TAPS };
+        let (groups, reach) = tap_groups(&taps, per_group);
+        let most_taps = taps.len().min(per_group);
+        (numbers.tap_groups, numbers.splits) = (groups.len() as i32, (WARPS / most_taps).max(1) as i32);
+        let channels = numbers.tile_channels(loads != [Load::Copied; 2]);
+        numbers.reading = [
+            numbers.reading(operands.x, loads[0], dtype, (numbers.from_channels, channels[1])),
+            numbers.reading(operands.dy, loads[1], dtype, (numbers.to_channels, channels[0])),
+        ];
+        let bytes = |channels: usize, load: Load| {
+            let [_, parts] = load.step_and_parts(dtype);
+            parts * (channels * dtype.bytes() + PITCH_PAD)
+        };
+        let pixel_bytes = [bytes(channels[0], loads[1]), bytes(channels[1], loads[0])];
         [128usize, 64, 32, 16].into_iter().find_map(|pixels| {
             let shift = pixels.ilog2().div_ceil(2);
             let tile = [(pixels >> shift) as i32, 1 << shift];
@@ -161,12 +218,17 @@ impl Plan {
             numbers.tiles = [0, 1].map(|axis| (numbers.to_size[axis] + tile[axis] - 1) / tile[axis]);
             (numbers.pixels, numbers.tile_shift) = (pixels as i32, shift as i32);
             let window = numbers.window[0] as usize * numbers.window[1] as usize;
-            let stage = pixels * pitches[0] + window * pitches[1];
+            let stage = pixels * pixel_bytes[0] + window * pixel_bytes[1];
             numbers.stages = if 2 * stage <= MOST_SHARED { 2 } else { 1 };
             let shared_bytes = (numbers.stages as usize * stage).max(4 * 32 * TAPS);
             let groups = groups.clone();
-            (shared_bytes <= MOST_SHARED).then_some(Plan { numbers, groups, channels, shared_bytes })
+            (shared_bytes <= MOST_SHARED).then_some(Plan { numbers, groups, channels, loads, shared_bytes })
         })
+    }
+
+    fn name(&self) -> String {
+        let ([to, from], [x, dy]) = (self.channels, self.loads.map(Load::suffix));
+        format!("conv_weight_{to}_{from}{x}{dy}")
     }
 
     fn tiles(&self) -> usize {
@@ -187,6 +249,18 @@ impl Plan {
     }
 }
 
+/// Elements of the kernel in runs of so many, and how far apart those of any run lie.
+fn tap_groups(taps: &[Tap], per_group: usize) -> (Vec<TapGroup>, [i32; 2]) {
+    let (mut groups, mut reach) = (Vec::new(), [0; 2]);
+    for (index, own) in taps.chunks(per_group).enumerate() {
+        let least = [0, 1].map(|axis| own.iter().map(|tap| tap.at[axis]).min().unwrap_or(0));
+        let most = [0, 1].map(|axis| own.iter().map(|tap| tap.at[axis]).max().unwrap_or(0));
+        reach = [0, 1].map(|axis| (most[axis] - least[axis]).max(reach[axis]));
+        groups.push(TapGroup { first: (index * per_group) as i32, taps: own.len() as i32, window: least });
+    }
+    (groups, reach)
+}
+
 /// Where the elements of the kernel lie, seen from the first pixel of the input.
 fn taps(sizes: &ConvSizes) -> Vec<Tap> {
     let [rows, columns] = sizes.kernel;
@@ -196,19 +270,9 @@ fn taps(sizes: &ConvSizes) -> Vec<Tap> {
     (0..rows * columns).map(tap).collect()
 }
 
-fn start(sizes: &ConvSizes, x: Slice<'_>, dy: Slice<'_>) -> Numbers {
+fn start(sizes: &ConvSizes) -> Numbers {
     let groups = sizes.how.groups;
     let [from, to] = [sizes.channels_in, sizes.channels_out].map(|channels| channels / groups);
-    let most = |x: Slice<'_>, wide: bool| {
-        if !aligned(&[x]) {
-            ALONE
-        } else if wide {
-            WIDE
-        } else {
-            DENSE
-        }
-    };
-    let reading = |x: Slice<'_>, channels: usize| most(x, channels.is_multiple_of(16 / x.dtype.bytes()));
     Numbers {
         batch: sizes.batch as i32,
         groups: groups as i32,
@@ -218,7 +282,6 @@ fn start(sizes: &ConvSizes, x: Slice<'_>, dy: Slice<'_>) -> Numbers {
         to_size: pair(sizes.size_out),
         step: pair(sizes.how.stride),
         taps: (sizes.kernel[0] * sizes.kernel[1]) as i32,
-        reading: [reading(x, from), reading(dy, to)],
         ..Numbers::zeroed()
     }
 }

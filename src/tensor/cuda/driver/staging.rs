@@ -1,4 +1,4 @@
-//! Copies between host and device through pinned memory, beside the kernels that run meanwhile.
+//! Bytes onto the device through pinned memory, beside the kernels that run meanwhile.
 //!
 //! An upload is copied into a pinned buffer, from there by a stream of its own into a buffer on the device, and by the
 //! kernels' stream to its place: only that last copy, which is as fast as the device's memory, waits for kernels.
@@ -13,7 +13,7 @@ use super::lent::Lent;
 use super::{Handle, Outcome, Stream};
 
 /// Bytes of one buffer: long enough that a copy's start costs little.
-const SLOT: usize = 8 << 20;
+pub(super) const SLOT: usize = 8 << 20;
 /// How many buffers are filled and emptied by turns.
 const SLOTS: usize = 4;
 /// Uploads up to this many bytes the driver takes at once by itself.
@@ -134,35 +134,6 @@ impl Staging {
         from.in_use_by(copies)
     }
 
-    /// Bytes back, once everything that the stream of kernels was asked before is done.
-    pub(super) fn read(&mut self, from: Address, bytes: &mut [u8], kernels: Stream) -> Outcome<()> {
-        let mut waiting: Option<(usize, &mut [u8])> = None;
-        for (number, part) in bytes.chunks_mut(SLOT).enumerate() {
-            let index = self.next;
-            let slot = self.slot()?;
-            // SAFETY: as in `write_part`; the buffer is read only after the event that follows the copy.
-            unsafe {
-                result::event::synchronize(slot.landed.0)?;
-                let pinned = &mut slot.pinned.bytes()[..part.len()];
-                result::memcpy_dtoh_async(pinned, from + (number * SLOT) as Address, kernels.0)?;
-                result::event::record(slot.landed.0, kernels.0)?;
-            }
-            if let Some((index, part)) = waiting.replace((index, part)) {
-                self.take(index, part)?;
-            }
-        }
-        waiting.map_or(Ok(()), |(index, part)| self.take(index, part))
-    }
-
-    /// What a copy from the device left in a buffer, once it is there.
-    fn take(&mut self, index: usize, part: &mut [u8]) -> Outcome<()> {
-        let slot = &mut self.slots[index];
-        // SAFETY: the event is alive.
-        unsafe { result::event::synchronize(slot.landed.0) }?;
-        part.copy_from_slice(&slot.pinned.bytes()[..part.len()]);
-        Ok(())
-    }
-
     /// The buffer whose turn it is.
     fn slot(&mut self) -> Outcome<&mut Slot> {
         while self.slots.len() < SLOTS {
@@ -193,7 +164,7 @@ impl Staging {
 }
 
 /// What a stream is asked from now on waits for an event.
-unsafe fn wait_for(stream: Stream, event: Event) -> Outcome<()> {
+pub(super) unsafe fn wait_for(stream: Stream, event: Event) -> Outcome<()> {
     let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
     // SAFETY: the caller's: both are alive.
     unsafe { result::stream::wait_event(stream.0, event.0, flags) }

@@ -1,6 +1,6 @@
 //! The eight ways in which a square can be turned and mirrored.
 
-use crate::domain::Turned;
+use super::Turned;
 
 /// Numbers of a line that are mirrored at a time.
 const RUN: usize = 64;
@@ -22,12 +22,17 @@ impl Symmetry {
         Symmetry { diagonal: word & 1 != 0, rows: word & 2 != 0, columns: word & 4 != 0 }
     }
 
+    /// The lowest three bits of the words that give it.
+    pub fn word(self) -> u32 {
+        u32::from(self.diagonal) | u32::from(self.rows) << 1 | u32::from(self.columns) << 2
+    }
+
     /// Fills `out` with a turned frame of `size` × `size` numbers; `run` makes some of it of as many numbers.
     ///
     /// # Panics
     /// Where the slices are not of that size.
     #[inline(always)]
-    pub(super) fn place<T: Turned, U>(self, frame: &[T], out: &mut [U], size: usize, run: impl Fn(&[T], &mut [U])) {
+    pub fn place<T: Turned, U>(self, frame: &[T], out: &mut [U], size: usize, run: impl Fn(&[T], &mut [U])) {
         assert!(frame.len() == size * size && out.len() == size * size, "a frame of {size}×{size}");
         match self {
             _ if size == 0 => (),
@@ -116,6 +121,11 @@ mod tests {
             check(size, |at| (at * 131 % 251) as u8);
             check(size, |at| (at * 7919 % 65_521) as u16 as i16);
         }
+    }
+
+    #[test]
+    fn words_name_them() {
+        assert!((0..24).all(|word| Symmetry::new(word).word() == word % 8));
     }
 
     #[test]
