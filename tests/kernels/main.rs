@@ -24,6 +24,7 @@ mod made;
 mod packed;
 mod pipelines;
 mod recording;
+mod run_gpu;
 mod sizes;
 #[path = "../common/special.rs"]
 mod special;
