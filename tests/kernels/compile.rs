@@ -52,7 +52,7 @@ struct Usage {
 }
 
 /// The compiler of a Python wheel; `None`, with a printed reason, where it cannot be had.
-fn compiler() -> Option<Nvrtc> {
+pub(crate) fn compiler() -> Option<Nvrtc> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let made =
         || environment("target/nvrtc-venv", "tests/kernels/requirements.txt").and_then(|python| library(&python));

@@ -436,12 +436,14 @@ fn compile(family: &str, source: &str) -> Result<PathBuf, String> {
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     let stem = folder.join(format!("{family}-{:016x}", fingerprint(source)?));
     let library = stem.with_extension("so");
-    if library.exists() {
+    let listed = stem.with_extension("names");
+    if library.exists() && listed.exists() {
         return Ok(library);
     }
     let text = stem.with_extension("cpp");
     std::fs::write(&text, source).map_err(|e| e.to_string())?;
     let names = names(&run(compiler().arg("-E").arg(&text))?);
+    std::fs::write(&listed, names.join("\n")).map_err(|e| e.to_string())?;
     let entries: String = names.iter().map(|name| entry(name)).collect();
     std::fs::write(&text, format!("{source}\n{entries}")).map_err(|e| e.to_string())?;
     let unfinished = stem.with_extension(format!("{}.part", std::process::id()));
@@ -480,6 +482,12 @@ fn run(command: &mut Command) -> Result<String, String> {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
     }
+}
+
+/// The names of a family's kernels.
+pub(crate) fn names_of(family: &str, source: &str) -> Vec<String> {
+    let path = compile(family, source).expect("a library").with_extension("names");
+    std::fs::read_to_string(&path).expect("names").lines().map(str::to_owned).collect()
 }
 
 /// The kernels of a preprocessed text.

@@ -29,6 +29,7 @@ mod made;
 mod packed;
 mod pipelines;
 mod recording;
+mod run_gpu;
 mod sizes;
 #[path = "../common/special.rs"]
 mod special;

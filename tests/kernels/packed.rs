@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use gustfront::domain::{Earth, Grid, Lead, Moment, Projection, Slot, Variable};
-use gustfront::formats::grib2::{Encode, Grib2Error, Message, Pack, encode, headers, scan};
+use gustfront::formats::grib2::{Grib2Error, Message, Pack, headers, scan};
 use gustfront::tensor::{Cpu, Cuda, Device, Tensor, TensorError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::data::folder;
 use crate::emulation::{Order, cuda, device};
+use crate::gpu_check::fields;
 use crate::made::{Made, section_ranges, seed, seeds};
 
 /// Bits of a field's values, or why there are none.
@@ -128,30 +128,8 @@ fn every_order_of_points_becomes_rows() {
     assert!(orders > 30, "{orders} messages");
 }
 
-/// Messages by this crate's own writer.
 fn written(values: &[f32], nx: usize, pack: Pack) -> Vec<u8> {
-    let grid = Grid {
-        projection: Projection::LatLon,
-        earth: Earth::sphere(6_370_997.0),
-        nx,
-        ny: values.len() / nx,
-        x0: 250.0,
-        y0: 50.0,
-        dx: 0.01,
-        dy: -0.01,
-    };
-    let slot = Slot::new(Moment::from_ymdh(2018, 7, 22, 3).expect("a day"), Lead(60));
-    let variable: Variable = toml::from_str(
-        r#"long_name = "2 m temperature"
-        units = "K"
-        index = "TMP:2 m above ground"
-        grib = [0, 0, 0]
-        surface = 103
-        level = 2.0
-        colours = "temperature""#,
-    )
-    .expect("a variable");
-    encode(&Encode { pack, ..Encode::new(slot, &variable, &grid, values, 1) }).expect("a message")
+    fields::written(values, nx, pack).expect("a message")
 }
 
 /// A field with slopes, negative values, a flat part, and `missing` of every hundred points missing, some together.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Cuda;
+use super::machine::Kernel;
 use crate::tensor::backend::MemoryUse;
 use crate::tensor::{Memory, Result};
 
@@ -40,7 +41,8 @@ pub struct Work {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    launches: Mutex<BTreeMap<&'static str, u64>>,
+    /// By family and kernel.
+    launches: Mutex<BTreeMap<&'static str, BTreeMap<String, u64>>>,
     uploads: Count,
     downloads: Count,
     replays: AtomicU64,
@@ -64,8 +66,17 @@ impl Count {
 }
 
 impl Counters {
-    pub(super) fn launched(&self, family: &'static str) {
-        *self.launches.lock().unwrap_or_else(PoisonError::into_inner).entry(family).or_default() += 1;
+    pub(super) fn launched(&self, kernel: Kernel<'_>) {
+        let mut launches = self.launches();
+        let family = launches.entry(kernel.family).or_default();
+        match family.get_mut(kernel.name) {
+            Some(count) => *count += 1,
+            None => drop(family.insert(kernel.name.to_owned(), 1)),
+        }
+    }
+
+    fn launches(&self) -> MutexGuard<'_, BTreeMap<&'static str, BTreeMap<String, u64>>> {
+        self.launches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn uploaded(&self, bytes: usize) {
@@ -87,6 +98,11 @@ impl Cuda {
         self.machine().time_kernels(on);
     }
 
+    /// Launches of each kernel since the device was opened, those of a recording counted once.
+    pub fn kernels(&self) -> BTreeMap<String, u64> {
+        self.counters.launches().values().flatten().map(|(name, count)| (name.clone(), *count)).collect()
+    }
+
     /// What the device did so far; waits for kernels whose time is taken.
     ///
     /// # Errors
@@ -95,7 +111,7 @@ impl Cuda {
         let (free_bytes, total_bytes) = self.machine().memory()?;
         let counters = &self.counters;
         Ok(Work {
-            launches: counters.launches.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            launches: counters.launches().iter().map(|(family, kernels)| (*family, kernels.values().sum())).collect(),
             kernel_seconds: self.machine().kernel_seconds()?,
             uploads: counters.uploads.read(),
             downloads: counters.downloads.read(),

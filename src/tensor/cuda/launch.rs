@@ -123,7 +123,7 @@ impl Launch<'_> {
             self.starts.iter().map(|start| self.words[*start..].as_ptr().cast()).collect();
         let kernel = Kernel { family: self.family, name: &self.name };
         let _turn = self.cuda.pool.turn();
-        self.cuda.counters.launched(self.family);
+        self.cuda.counters.launched(kernel);
         // SAFETY: every launch names its kernel's parameters in their order, with addresses of blocks that outlive it
         // in the machine's order; `tests/kernels` runs each of them between guards.
         unsafe { self.cuda.machine().launch(kernel, self.shape, &arguments) }
