@@ -33,6 +33,7 @@ mod run_gpu;
 mod sizes;
 #[path = "../common/special.rs"]
 mod special;
+mod table;
 mod tiles;
 #[allow(dead_code, reason = "other test files use the rest of it")]
 #[path = "../common/trees.rs"]
