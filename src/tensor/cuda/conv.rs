@@ -200,8 +200,8 @@ impl Cuda {
         let numbers = plan.numbers;
         let (batch, channels) = (numbers.batch as usize, (numbers.to_channels * numbers.groups) as usize);
         let moments = self.take(3 * batch * channels, DType::F32)?;
-        let launch = self.kernel_named("conv", "conv_moments").grid(channels, batch, 1);
-        launch.output(parts).output(&moments).value(plan.tiles() as i64).run()?;
+        let launch = self.kernel_named("conv", "conv_moments").grid(channels * batch, 1, 1);
+        launch.output(parts).output(&moments).value(plan.tiles() as i64).value(channels as i64).run()?;
         Ok(Buffer::Cuda(moments))
     }
 
