@@ -267,7 +267,7 @@ __device__ __forceinline__ void conv_direct(const T* x, const T* w, const Tail<T
     const int z = s.first_image + blockIdx.z;
     const TilePlace place = tile_place(z, blockIdx.x / blocks, DIRECT_M, phases, s);
     if (!place.has(0, s)) return;
-    const T* image = x + place.image * s.from_rows * s.from_columns * pixel + group * s.from_channels;
+    const T* image = x + i64(place.image) * s.from_rows * s.from_columns * pixel + group * s.from_channels;
     float sums[DIRECT_PIXELS] = {};
     for (int tap = 0; tap < place.phase.taps; ++tap) {
         const Tap at = taps[place.phase.first_tap + tap];
@@ -341,9 +341,9 @@ __device__ __forceinline__ Total join(const Total& x, const Total& y) {
 }
 
 // Mean, what f32 loses of it, and variance as (3, batch, channels), of what tiles gave as (batch, tiles, channels).
-extern "C" __global__ void conv_moments(const Moments* tiles, float* moments, i64 count) {
+extern "C" __global__ void conv_moments(const Moments* tiles, float* moments, i64 count, i64 channels) {
     __shared__ Total totals[THREADS];
-    const i64 channel = blockIdx.x, channels = gridDim.x, image = blockIdx.y, len = channels * gridDim.y;
+    const i64 image = blockIdx.x / channels, channel = blockIdx.x - image * channels, len = gridDim.x;
     Total own{0.0, 0.0, 0.0};
     for (i64 tile = threadIdx.x; tile < count; tile += THREADS) {
         const Moments of = tiles[(image * count + tile) * channels + channel];

@@ -13,7 +13,8 @@ constexpr int DIGITS = 256;
 constexpr int WARPS = DIGITS / 32;
 
 struct SortSizes {
-    u64 len;
+    // Keys of a list; the first list of a launch.
+    u64 len, first_list;
     // Bits below the digit; chunks of a stretch, stretches of a list.
     int shift, chunks, stretches, padding;
 };
@@ -45,7 +46,7 @@ extern "C" __global__ void sort_count(const u32* keys, u32* counts, SortSizes s)
     __shared__ u32 held[DIGITS];
     held[threadIdx.x] = 0;
     __syncthreads();
-    const u64 list = blockIdx.y, first = u64(blockIdx.x) * s.chunks * DIGITS;
+    const u64 list = s.first_list + blockIdx.y, first = u64(blockIdx.x) * s.chunks * DIGITS;
     for (int chunk = 0; chunk < s.chunks; ++chunk) {
         const u64 i = first + u64(chunk) * DIGITS + threadIdx.x;
         if (i < s.len) atomicAdd(&held[digit_of(keys[list * s.len + i], s.shift)], 1u);
@@ -57,7 +58,7 @@ extern "C" __global__ void sort_count(const u32* keys, u32* counts, SortSizes s)
 // `totals` becomes how often each digit occurs.
 extern "C" __global__ void sort_scan(u32* counts, u32* totals, SortSizes s) {
     const int lane = threadIdx.x % 32;
-    const u64 row = u64(blockIdx.y) * DIGITS + blockIdx.x * WARPS + threadIdx.x / 32;
+    const u64 row = (s.first_list + blockIdx.y) * DIGITS + blockIdx.x * WARPS + threadIdx.x / 32;
     u32* of_digit = counts + row * s.stretches;
     u32 before = 0;
     for (int first = 0; first < s.stretches; first += 32) {
@@ -74,7 +75,7 @@ extern "C" __global__ void sort_place(const u32* keys, const u32* from, const u3
                                       u32* keys_out, u32* to, SortSizes s) {
     __shared__ u32 scratch[WARPS], next[WARPS][DIGITS];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const u64 list = blockIdx.y, start = list * s.len, first = u64(blockIdx.x) * s.chunks * DIGITS;
+    const u64 list = s.first_list + blockIdx.y, start = list * s.len, first = u64(blockIdx.x) * s.chunks * DIGITS;
     // Where the next element of the digit of this thread's number goes.
     u32 base = block_sum_before(totals[list * DIGITS + threadIdx.x], scratch) +
                counts[(list * DIGITS + threadIdx.x) * s.stretches + blockIdx.x];

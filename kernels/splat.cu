@@ -71,9 +71,8 @@ __device__ __forceinline__ int keep_nearby(const float* positions, int first, in
 
 template <class T, int N>
 __device__ void splat(const T* features, const float* positions, T* y, float* weights, const SplatSizes& s,
-                      Nearby& nearby) {
+                      i64 set, Nearby& nearby) {
     const int tiles_across = (s.columns + TILE - 1) / TILE, cell = threadIdx.x / SHARE;
-    const i64 set = blockIdx.z;
     const int row = int(blockIdx.x / tiles_across) * TILE, column = int(blockIdx.x % tiles_across) * TILE;
     const int own_row = row + cell / TILE, own_column = column + cell % TILE;
     const int channel = (blockIdx.y * SHARE + threadIdx.x % SHARE) * N;
@@ -202,10 +201,12 @@ __device__ void splat_grad(const T* features, const float* positions, const T* y
     extern "C" __global__ void splat_##suffix(const T* features, const float* positions, T* y, float* weights,        \
                                               SplatSizes s) {                                                         \
         __shared__ Nearby nearby;                                                                                     \
-        if (s.wide > 1)                                                                                               \
-            splat<T, Wide<T>::LEN>(features, positions, y, weights, s, nearby);                                       \
-        else                                                                                                          \
-            splat<T, 1>(features, positions, y, weights, s, nearby);                                                  \
+        for (i64 set = blockIdx.z; set < s.batch; set += gridDim.z) {                                                 \
+            if (s.wide > 1)                                                                                           \
+                splat<T, Wide<T>::LEN>(features, positions, y, weights, s, set, nearby);                              \
+            else                                                                                                      \
+                splat<T, 1>(features, positions, y, weights, s, set, nearby);                                         \
+        }                                                                                                             \
     }                                                                                                                 \
     extern "C" __global__ void splat_grad_##suffix(const T* features, const float* positions, const T* y,             \
                                                    const float* weights, const T* dy, T* dfeatures,                   \

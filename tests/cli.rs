@@ -4,6 +4,8 @@ mod common {
     pub(crate) mod plain;
     pub(crate) mod program;
 }
+#[path = "devices/cli.rs"]
+mod devices;
 
 use std::fs;
 use std::io::{Read, Write, pipe};

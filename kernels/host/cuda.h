@@ -468,3 +468,5 @@ inline long long max(long long x, long long y) { return x < y ? y : x; }
 using std::isfinite;
 using std::isinf;
 using std::isnan;
+
+#include "alignment.h"

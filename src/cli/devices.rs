@@ -1,5 +1,6 @@
 //! `gustfront devices`: what can do the arithmetic here, or why a GPU cannot.
 
+use gustfront::tensor::cuda::Wgmma;
 use gustfront::tensor::{Cpu, Cuda, Memory, Result};
 
 use super::Exit;
@@ -7,6 +8,7 @@ use super::output::show;
 
 /// Runs the command.
 pub(crate) fn run() -> anyhow::Result<Exit> {
+    Wgmma::named()?;
     let mut lines = vec![format!("cpu     {}", Cpu::device().name())];
     match Cuda::count() {
         Ok(0) => lines.push("cuda    none: the NVIDIA driver finds no device here".into()),

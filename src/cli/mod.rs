@@ -21,6 +21,7 @@ use gustfront::flow::RunError;
 use gustfront::sources::synth::SynthError;
 use gustfront::storage::StorageError;
 use gustfront::telemetry::logs;
+use gustfront::tensor::TensorError;
 
 use output::complain;
 
@@ -33,7 +34,7 @@ pub(crate) enum Exit {
     Rejects = 1,
     /// It could not be done.
     Failed = 2,
-    /// The command line or the pipeline file cannot be meant.
+    /// The command line, a variable of the environment or the pipeline file cannot be meant.
     Usage = 64,
 }
 
@@ -47,7 +48,7 @@ const EXIT_CODES: &str = "Exit codes:
   0   done
   1   done, and something was set aside: see the log, --report or `gustfront status`
   2   failed, or stopped before it was through; a rerun goes on from there
-  64  bad usage: a flag or a pipeline file that cannot be meant
+  64  bad usage: a flag, a variable or a pipeline file that cannot be meant
 
 Examples:
   gustfront run pipelines/hrrr_forecast.toml --input bucket --output forecast
@@ -130,9 +131,11 @@ fn report(error: anyhow::Error) -> Exit {
 /// Whether the command line or the pipeline is at fault, not the world.
 fn is_usage(error: &anyhow::Error) -> bool {
     let no_location = |e: &StorageError| matches!(e, StorageError::Location { .. });
+    let no_choice = |e: &TensorError| matches!(e, TensorError::Variable { .. });
     let in_run = match error.downcast_ref() {
         Some(RunError::Pipeline(_)) => true,
         Some(RunError::Storage(e)) => no_location(e),
+        Some(RunError::Device(e)) => no_choice(e),
         _ => false,
     };
     let no_synthesis = |e: &SynthError| matches!(e, SynthError::Options(_));
@@ -141,4 +144,5 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || error.is::<pipeline::Mistakes>()
         || error.is::<BadUsage>()
         || error.downcast_ref().is_some_and(no_location)
+        || error.downcast_ref().is_some_and(no_choice)
 }

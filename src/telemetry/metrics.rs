@@ -119,7 +119,7 @@ impl Metrics {
             score: r.gauges("gustfront_score", "Score pooled over the cases verified so far, in the variable's units: mae, rmse or bias.", &["variable", "lead_hours", "score"])?,
             threshold_score: r.gauges("gustfront_threshold_score_ratio", "Score at a threshold, pooled over the cases verified so far, 0 to 1: csi, pod or far.", &["variable", "lead_hours", "score", "threshold"])?,
             device_memory: r.int_gauges("gustfront_device_memory_bytes", "Memory of a device, held by this program or free.", &["device", "state"])?,
-            device_kernel_seconds: r.float_counters("gustfront_device_kernel_seconds_total", "Time in a device's kernels, in seconds, by family.", &["device", "family"])?,
+            device_kernel_seconds: r.float_counters("gustfront_device_kernel_seconds_total", "Time in a device's kernels, in seconds, by family; recordings replayed are `replay`.", &["device", "family"])?,
             device_launches: r.counters("gustfront_device_launches_total", "Launches of a device's kernels, by family.", &["device", "family"])?,
             device_copies: r.counters("gustfront_device_copies_total", "Copies between host and device, by direction.", &["device", "direction"])?,
             device_copied_bytes: r.counters("gustfront_device_copied_bytes_total", "Bytes copied between host and device, by direction.", &["device", "direction"])?,

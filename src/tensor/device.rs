@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::DeviceChoice;
 
+use super::cuda::Wgmma;
 use super::{Cpu, Cuda, Device, Result, Tensor};
 
 /// A device that was chosen.
@@ -22,8 +23,10 @@ impl DeviceChoice {
     /// Opens the device, once a kernel was run on it. `auto` is the CPU, with the reason, where no GPU serves.
     ///
     /// # Errors
-    /// Where a GPU that was asked for by its number is not there or runs no kernels.
+    /// Where a GPU that was asked for by its number is not there or runs no kernels, and where [`Wgmma::named`] finds
+    /// no choice, whichever device is asked for.
     pub fn open(self) -> Result<Opened> {
+        Wgmma::named()?;
         match self {
             DeviceChoice::Cpu => Ok(Opened::cpu(None)),
             DeviceChoice::Cuda(ordinal) => working(ordinal),

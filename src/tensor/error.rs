@@ -148,6 +148,16 @@ pub enum TensorError {
     /// A packed field holds no values, or none that can be told.
     #[error("a field could not be unpacked: {0}")]
     Field(#[from] Grib2Error),
+    /// A variable of the environment names no choice.
+    #[error("{name} is {value:?}: expected {expected}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What it may be set to.
+        expected: &'static str,
+    },
     /// The device, or a kernel on it, failed.
     #[error("{device}: {what}")]
     Device {

@@ -1,16 +1,16 @@
 //! A machine that runs kernels on the host: `kernels/*.cu` compiled as C++, the threads of a block as fibers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use gustfront::tensor::cuda::{Address, Cuda, FAMILIES, Kernel, Machine, RecordingId, Shape};
 use gustfront::tensor::{Device, TensorError};
 use libloading::{Library, Symbol};
+
+use crate::library::library;
 
 /// In what order the threads of a block, and the blocks of a grid, run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(crate) struct Emulated {
     shared_bytes: usize,
     /// Whether nothing works any more once a kernel failed, as on a device.
     fragile: bool,
+    /// How long a replay waits before it begins.
+    replay_delay: Duration,
     failed: AtomicBool,
     memory: Mutex<BTreeMap<Address, Allocation>>,
     recordings: Mutex<Recordings>,
@@ -90,9 +92,9 @@ pub(crate) fn cuda_without(order: Order, family: &str) -> Arc<Cuda> {
 
 impl Emulated {
     pub(crate) fn new(order: Order, families: Families) -> Self {
-        let (memory, recordings, times, failed) = Default::default();
-        let shared_bytes = 163 * 1024;
-        Emulated { order, families, capability: 80, shared_bytes, fragile: false, failed, memory, recordings, times }
+        let (memory, recordings, times, failed, fragile) = Default::default();
+        let (capability, shared_bytes, replay_delay) = (80, 163 * 1024, Duration::ZERO);
+        Emulated { order, families, capability, shared_bytes, fragile, replay_delay, failed, memory, recordings, times }
     }
 
     /// The same with the instructions of compute capability 9.0.
@@ -108,6 +110,11 @@ impl Emulated {
     /// The same, of no use once a kernel failed.
     pub(crate) fn fragile(self) -> Self {
         Emulated { fragile: true, ..self }
+    }
+
+    /// The same whose replays begin so late.
+    pub(crate) fn with_late_replays(self, replay_delay: Duration) -> Self {
+        Emulated { replay_delay, ..self }
     }
 
     /// Does one thing that was asked before.
@@ -370,6 +377,9 @@ impl Machine for Emulated {
     }
 
     fn wait(&self) -> Result<(), TensorError> {
+        if self.records() {
+            return Err(self.fail("a wait cannot be part of what is recorded"));
+        }
         match self.fragile && self.failed.load(Ordering::Relaxed) {
             true => Err(self.fail("a kernel failed before")),
             false => Ok(()),
@@ -403,6 +413,7 @@ impl Machine for Emulated {
     }
 
     fn replay(&self, recording: RecordingId) -> Result<(), TensorError> {
+        std::thread::sleep(self.replay_delay);
         let steps = self.recordings.lock().expect("recordings").kept[recording.0 as usize].clone();
         steps.ok_or_else(|| self.fail("the recording is gone"))?.iter().try_for_each(|step| self.again(step))
     }
@@ -410,99 +421,4 @@ impl Machine for Emulated {
     fn forget(&self, recording: RecordingId) {
         self.recordings.lock().expect("recordings").kept[recording.0 as usize] = None;
     }
-}
-
-/// Kernels as a library of the host, compiled once for each text.
-fn library(family: &str, source: &str) -> Result<Arc<Library>, String> {
-    static LOADED: OnceLock<Mutex<HashMap<String, Arc<Library>>>> = OnceLock::new();
-    let mut loaded = LOADED.get_or_init(Mutex::default).lock().map_err(|e| e.to_string())?;
-    if let Some(library) = loaded.get(source) {
-        return Ok(library.clone());
-    }
-    let path = compile(family, source)?;
-    // SAFETY: the library holds kernels and no initialisers of its own.
-    let library = Arc::new(unsafe { Library::new(&path) }.map_err(|e| e.to_string())?);
-    loaded.insert(source.to_owned(), library.clone());
-    Ok(library)
-}
-
-fn kernels() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
-}
-
-/// Compiles a family with an entry for each kernel; what was compiled before from the same text serves again.
-fn compile(family: &str, source: &str) -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels");
-    std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-    let stem = folder.join(format!("{family}-{:016x}", fingerprint(source)?));
-    let library = stem.with_extension("so");
-    let listed = stem.with_extension("names");
-    if library.exists() && listed.exists() {
-        return Ok(library);
-    }
-    let text = stem.with_extension("cpp");
-    std::fs::write(&text, source).map_err(|e| e.to_string())?;
-    let names = names(&run(compiler().arg("-E").arg(&text))?);
-    std::fs::write(&listed, names.join("\n")).map_err(|e| e.to_string())?;
-    let entries: String = names.iter().map(|name| entry(name)).collect();
-    std::fs::write(&text, format!("{source}\n{entries}")).map_err(|e| e.to_string())?;
-    let unfinished = stem.with_extension(format!("{}.part", std::process::id()));
-    run(compiler().args(["-O1", "-finline-small-functions", "-shared", "-fPIC", "-o"]).arg(&unfinished).arg(&text))?;
-    std::fs::rename(&unfinished, &library).map_err(|e| e.to_string())?;
-    Ok(library)
-}
-
-/// A number that changes with anything that the library is made of.
-fn fingerprint(source: &str) -> Result<u64, String> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    source.hash(&mut hasher);
-    let mut files: Vec<PathBuf> = [kernels(), kernels().join("host")]
-        .iter()
-        .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "cuh" || e == "h"))
-        .collect();
-    files.sort();
-    for file in files {
-        std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?.hash(&mut hasher);
-    }
-    Ok(hasher.finish())
-}
-
-fn compiler() -> Command {
-    let mut command = Command::new("c++");
-    command.args(["-x", "c++", "-std=c++17", "-DGUSTFRONT_HOST", "-fno-strict-aliasing", "-w", "-I"]).arg(kernels());
-    command
-}
-
-fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
-    }
-}
-
-/// The names of a family's kernels.
-pub(crate) fn names_of(family: &str, source: &str) -> Vec<String> {
-    let path = compile(family, source).expect("a library").with_extension("names");
-    std::fs::read_to_string(&path).expect("names").lines().map(str::to_owned).collect()
-}
-
-/// The kernels of a preprocessed text.
-fn names(text: &str) -> Vec<String> {
-    let heads = text.split("extern \"C\" __attribute__((used))").skip(1);
-    heads
-        .filter_map(|rest| rest.trim_start().strip_prefix("void ")?.split('(').next())
-        .map(|n| n.trim().to_owned())
-        .collect()
-}
-
-fn entry(name: &str) -> String {
-    format!(
-        "extern \"C\" const char* host_{name}(const host::Launch* launch, void** arguments) {{\n    \
-         return host::launch({name}, *launch, arguments);\n}}\n\
-         extern \"C\" unsigned sizes_{name}(size_t* bytes) {{ return host::sizes({name}, bytes); }}\n"
-    )
 }

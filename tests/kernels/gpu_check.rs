@@ -28,7 +28,8 @@ use gustfront::tensor::{Cuda, Device, Tensor};
 use rayon::prelude::*;
 
 use crate::compile::compiler;
-use crate::emulation::{Emulated, Families, Order, cuda, names_of};
+use crate::emulation::{Emulated, Families, Order, cuda};
+use crate::library::names_of;
 
 fn small_cases() -> Vec<Case> {
     all().into_iter().filter(|case| case.name.starts_with("diffusion/") && case.plain.is_some()).collect()

@@ -74,6 +74,16 @@ fn a_write_in_front_of_the_start_is_noticed() {
 }
 
 #[test]
+fn an_access_that_is_not_aligned_is_noticed_and_told() {
+    let wide = "struct __align__(8) Two { float x, y; };\nextern";
+    let source = TURN.replace("extern", wide).replace("held[i] = i < len ? x[i]", "held[i] = i + 1 < len ? AT.x");
+    let at = |first| source.replace("AT", &format!("reinterpret_cast<const Two*>(x + {first})[i / 2]"));
+    assert_eq!(turned(&at(0), Order::Forward).map(drop), Ok(()));
+    let error = turned(&at(1), Order::Forward).expect_err("an error");
+    assert!(error.to_string().contains("not aligned, at 4 of 16 bytes"), "{error}");
+}
+
+#[test]
 fn a_barrier_that_not_all_reach_is_noticed_and_told() {
     let source = TURN.replace("__syncthreads();", "if (i < 100) __syncthreads(); else\n __syncthreads();");
     let error = turned(&source, Order::Forward).expect_err("an error");

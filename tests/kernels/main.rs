@@ -18,6 +18,7 @@ mod fields;
 mod flows;
 mod gpu_check;
 mod harness;
+mod library;
 mod lightning;
 mod loader;
 #[allow(dead_code, unreachable_pub, reason = "other test files include it as a module of their own")]

@@ -1,11 +1,12 @@
 //! Recorded work gives the same bits when it is replayed, whatever happened to memory in between; and what is counted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gustfront::domain::Philox;
-use gustfront::tensor::{Cuda, Device, Memory, Result, Tensor, TensorError};
+use gustfront::tensor::{Cuda, Device, Memory, Norm, Result, Tensor, TensorError};
 
-use crate::emulation::{Order, cuda};
+use crate::emulation::{Emulated, Families, Order, cuda};
 
 const LEN: usize = 3000;
 
@@ -123,6 +124,50 @@ fn other_threads_wait_while_one_records() {
     replay.run().expect("a replay");
     assert_eq!(y.to_vec().expect("values"), wanted);
     assert_eq!(cuda.work().expect("counts").launches, launches, "a replay launches nothing by itself");
+}
+
+/// A spectrum: the roots of unity of its lengths are constants.
+fn spectrum(x: &Tensor) -> Result<Tensor> {
+    x.reshape([LEN / 30, 30])?.rfft2(Norm::Backward)
+}
+
+#[test]
+fn constants_of_a_recording_are_there_for_others_once_it_ran() {
+    let wanted = spectrum(&start().1).and_then(|y| y.to_vec()).expect("values");
+    let late = Emulated::new(Order::Forward, Families::Own).with_late_replays(Duration::from_millis(60));
+    let cuda = Cuda::on(Box::new(late));
+    let device: Device = cuda.clone();
+    let x = Tensor::new(&device, [LEN], &normal(1)).expect("a tensor");
+    std::thread::scope(|scope| {
+        let other = || spectrum(&x).and_then(|y| y.to_vec()).expect("values");
+        let (recorded, other) = cuda.record(|| Ok((spectrum(&x)?, scope.spawn(other)))).expect("a recording").1;
+        assert_eq!(other.join().expect("a thread"), wanted, "while the recording runs first");
+        assert_eq!(recorded.to_vec().expect("values"), wanted);
+    });
+}
+
+#[test]
+fn constants_of_a_recording_that_failed_are_not_there() {
+    let (cuda, x, _) = start();
+    let wanted = spectrum(&start().1).and_then(|y| y.to_vec()).expect("values");
+    cuda.record(|| spectrum(&x)?.to_vec()).expect_err("a download");
+    assert_eq!(spectrum(&x).and_then(|y| y.to_vec()).expect("values"), wanted);
+}
+
+#[test]
+fn a_wait_is_refused_while_something_is_recorded_and_a_replay_can_be_dropped() {
+    let (cuda, x, weight) = start();
+    let wanted = step(&x, &weight).and_then(|y| y.to_vec()).expect("values");
+    let error = cuda.record(|| cuda.wait()).expect_err("a wait");
+    assert!(error.to_string().contains("a wait cannot be part"), "{error}");
+    let (first, _) = cuda.record(|| step(&x, &weight)).expect("a recording");
+    let work = || {
+        drop(first);
+        step(&x, &weight)
+    };
+    let (second, y) = cuda.record(work).expect("a recording");
+    second.run().expect("a replay");
+    assert_eq!(y.to_vec().expect("values"), wanted);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What the cases are too small for: other paths of kernels than theirs, compared with the CPU backend.
 
 use gustfront::domain::Philox;
-use gustfront::tensor::{Cpu, Cuda, DType, Device, Layout, Norm, Tensor, Window};
+use gustfront::tensor::{
+    AttentionOptions, Conv2d, Cpu, Cuda, DType, Device, Epilogue, Layout, Norm, NormTail, Parameter, Prologue, Tensor,
+    Window,
+};
 
 use crate::emulation::{Emulated, Families, Order, device};
 
@@ -42,6 +45,58 @@ fn transforms_of_every_kind_of_length_are_those_of_the_cpu() {
     for shape in [[3, 143], [2, 1799], [353, 3], [64, 48], [2, 1021], [1, 2310], [1, 5000], [22, 26]] {
         transforms_on(&device(Order::Shuffled(3)), shape, 2e-6);
     }
+}
+
+/// Complex numbers (…, 2) that begin at the second of so many numbers.
+fn at_an_odd_place<const N: usize>(device: &Device, shape: [usize; N], dtype: DType) -> Tensor {
+    let len = shape.iter().product();
+    let numbers = tensor(device, [len + 1], 4).to_dtype(dtype).and_then(|x| x.narrow(0, 1, len));
+    numbers.and_then(|x| x.reshape(shape)).expect("a view")
+}
+
+#[test]
+fn complex_numbers_may_begin_at_any_place() {
+    for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::Bf16, 1e-2)] {
+        let lengths = |device: &Device| at_an_odd_place(device, [77, 2], dtype).amplitude().expect("lengths");
+        same("lengths", lengths, tolerance);
+        let slopes = |device: &Device| {
+            let x = Parameter::new(at_an_odd_place(device, [77, 2], dtype));
+            x.get().amplitude().and_then(|y| y.sum(&[], false)).and_then(|y| y.backward()).expect("gradients");
+            x.gradient().expect("a gradient")
+        };
+        same("slopes", slopes, tolerance);
+        for device in [device(Order::Forward), with_little_memory(Order::Forward)] {
+            let field = |device: &Device| at_an_odd_place(device, [2, 140, 4, 2], dtype).irfft2(7, Norm::Ortho);
+            same_on(&device, "a field", |device| field(device).expect("a field"), tolerance);
+        }
+    }
+}
+
+/// A device whose blocks have as much memory as those of compute capability 8.6, 8.9 and 12.0.
+fn of_a_workstation() -> Device {
+    Cuda::on(Box::new(Emulated::new(Order::Shuffled(3), Families::Own).with_shared(99 * 1024)))
+}
+
+#[test]
+fn blocks_of_99_kib_are_enough_for_normalised_convolutions_and_wide_heads() {
+    let device = of_a_workstation();
+    // Pixels, normalised as two bf16 each, of which not even one window fits.
+    let convolved = |device: &Device| {
+        let [x, w] = [tensor(device, [1, 24, 40, 40], 1), tensor(device, [16, 24, 3, 3], 2)]
+            .map(|x| x.to_dtype(DType::Bf16).and_then(|x| x.to_layout(Layout::Channels)).expect("a tensor"));
+        let first = Prologue { groups: 4, epsilon: 1e-5, tail: NormTail::default() };
+        let how = Conv2d { stride: [2, 2], padding: [1, 1], ..Conv2d::default() };
+        x.conv2d_fused(Some(&first), &w, None, &how, &Epilogue::default()).expect("a convolution").y
+    };
+    same_on(&device, "a convolution", convolved, 1e-2);
+    let attended = |device: &Device| {
+        let [q, k, v] = [1, 2, 3].map(|purpose| Parameter::new(tensor(device, [1, 1, 70, 96], purpose)));
+        let y = q.get().attention(&k.get(), &v.get(), AttentionOptions::default()).expect("attention");
+        y.sum(&[], false).and_then(|y| y.backward()).expect("gradients");
+        let [dq, dk] = [&q, &k].map(|x| x.gradient().expect("a gradient"));
+        Tensor::cat(&[&y.detach(), &dq, &dk], 0).expect("all of them")
+    };
+    same_on(&device, "attention", attended, 1e-5);
 }
 
 /// A device whose blocks have so little shared memory that short transforms are long.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gustfront::tensor::cuda::FAMILIES;
 
-use crate::emulation::names_of;
+use crate::library::names_of;
 
 /// What a row of the table says of kernels: their names, where `*` stands for anything, and the cells behind.
 struct Row {

@@ -58,7 +58,8 @@ impl Attention for Cuda {
         mask: Option<Slice<'_>>,
         sizes: &AttentionSizes,
     ) -> Result<[Buffer; 2]> {
-        let Some(plan) = Plan::new(&[queries, keys, values], sizes) else {
+        let plan = Plan::new(&[queries, keys, values], sizes).filter(|plan| self.has_room(plan, sizes));
+        let Some(plan) = plan else {
             return self.attention_in_table([queries, keys, values], mask, sizes);
         };
         let rows = plan.heads * sizes.queries;
@@ -73,7 +74,8 @@ impl Attention for Cuda {
 
     fn attention_grad(&self, kept: &AttentionKept<'_>, dy: Slice<'_>, sizes: &AttentionSizes) -> Result<[Buffer; 3]> {
         let along = self.attention_along(kept.result, dy, sizes)?;
-        let Some(plan) = Plan::new(&[kept.queries, kept.keys, kept.values, dy], sizes) else {
+        let plan = Plan::new(&[kept.queries, kept.keys, kept.values, dy], sizes);
+        let Some(plan) = plan.filter(|plan| self.has_room(plan, sizes)) else {
             return self.attention_in_table_grad(kept, dy, &along, sizes);
         };
         let take = |x: Slice<'_>| self.take(x.len, x.dtype);
@@ -92,6 +94,11 @@ impl Attention for Cuda {
 }
 
 impl Cuda {
+    /// Whether a block has the shared memory of a plan, there and back.
+    fn has_room(&self, plan: &Plan, sizes: &AttentionSizes) -> bool {
+        plan.forward(sizes).2.max(plan.back_bytes()) <= self.machine().shared_bytes()
+    }
+
     /// Σ dy · y of each query.
     fn attention_along(&self, y: Slice<'_>, dy: Slice<'_>, sizes: &AttentionSizes) -> Result<Block> {
         let rows = rows(sizes);

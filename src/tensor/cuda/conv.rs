@@ -69,7 +69,8 @@ impl Conv for Cuda {
         sizes: &ConvSizes,
     ) -> Result<(Buffer, Buffer)> {
         let operands = Operands { x, norm, dy };
-        let plan = weight::Plan::new(operands, sizes);
+        let shared_bytes = self.machine().shared_bytes();
+        let plan = weight::Plan::new(operands, sizes, shared_bytes);
         let plain = norm.is_none() && x.dtype == dy.dtype;
         if plain || (plan.is_some() && norm.is_none_or(|norm| on_the_way(norm.activation))) {
             return self.sum_weights(operands, sizes, plan.as_ref());
@@ -80,7 +81,8 @@ impl Conv for Cuda {
             Some(norm) => whole(own_x.insert(self.normalised(x, norm)?), x.len),
         };
         let operands = Operands { x: x_wide, norm: None, dy: self.widened(dy, &mut own_dy)? };
-        let (dw, bias) = self.sum_weights(operands, sizes, weight::Plan::new(operands, sizes).as_ref())?;
+        let (dw, bias) =
+            self.sum_weights(operands, sizes, weight::Plan::new(operands, sizes, shared_bytes).as_ref())?;
         let len = sizes.shape_weight().len();
         Ok((self.narrowed(dw, len, x.dtype)?, self.narrowed(bias, sizes.channels_out, x.dtype)?))
     }
@@ -92,6 +94,7 @@ impl Cuda {
             dtype: w.dtype,
             load,
             processors: self.machine().multiprocessors() as usize,
+            shared_bytes: self.machine().shared_bytes(),
             per_image: epilogue.moments || load == Load::Normed,
             aligned: [aligned(&[x]), epilogue.residual.is_none_or(|residual| aligned(&[residual]))],
             wgmma: self.wgmma_allowed(),
@@ -200,8 +203,8 @@ impl Cuda {
         let numbers = plan.numbers;
         let (batch, channels) = (numbers.batch as usize, (numbers.to_channels * numbers.groups) as usize);
         let moments = self.take(3 * batch * channels, DType::F32)?;
-        let launch = self.kernel_named("conv", "conv_moments").grid(channels, batch, 1);
-        launch.output(parts).output(&moments).value(plan.tiles() as i64).run()?;
+        let launch = self.kernel_named("conv", "conv_moments").grid(channels * batch, 1, 1);
+        launch.output(parts).output(&moments).value(plan.tiles() as i64).value(channels as i64).run()?;
         Ok(Buffer::Cuda(moments))
     }
 

@@ -23,7 +23,7 @@ pub struct Copies {
 pub struct Work {
     /// Launches by family, those of a recording counted once.
     pub launches: BTreeMap<&'static str, u64>,
-    /// Seconds in kernels by family, while their time was taken.
+    /// Seconds in kernels by family, while their time was taken; those of a replay are the family `replay` on a GPU.
     pub kernel_seconds: BTreeMap<&'static str, f64>,
     /// Copies from the host.
     pub uploads: Copies,

@@ -1,5 +1,6 @@
 //! A GPU through NVIDIA's driver: memory, copies beside the kernels, launches, graphs.
 
+mod facts;
 mod graphs;
 mod kernels;
 mod lent;
@@ -8,7 +9,7 @@ mod staging;
 mod times;
 
 use std::collections::BTreeMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use cudarc::driver::sys;
 use super::machine::{Address, Kernel, Machine, RecordingId, Shape};
 use super::program::{Programs, cache_folder};
 use crate::tensor::{HostMemory, Result, TensorError};
+use facts::{Facts, version};
 use graphs::Graphs;
 use kernels::Kernels;
 pub use lent::Lent;
@@ -44,12 +46,17 @@ unsafe impl<T> Sync for Handle<T> {}
 type Stream = Handle<sys::CUstream_st>;
 type Outcome<T> = std::result::Result<T, DriverError>;
 
+/// The family under which the time of replays is counted.
+const REPLAYS: &str = "replay";
+
 /// One GPU.
 #[derive(Debug)]
 pub struct Driver {
     name: String,
     capability: u32,
     multiprocessors: u32,
+    /// The most shared memory a block can have, in bytes.
+    most_shared: u32,
     device: sys::CUdevice,
     context: Handle<sys::CUctx_st>,
     /// Where everything but copies between host and device happens in order.
@@ -96,7 +103,7 @@ impl Driver {
     /// The GPU of a number, counted from 0.
     ///
     /// # Errors
-    /// Where there is no driver or no such GPU, or it cannot be used.
+    /// Where there is no driver or no such GPU, one of them is too old, or it cannot be used.
     pub fn open(ordinal: usize) -> Result<Self> {
         let (count, device) = (Driver::count()?, format!("cuda:{ordinal}"));
         if ordinal >= count {
@@ -107,34 +114,36 @@ impl Driver {
             };
             return Err(TensorError::Device { device, what });
         }
-        Driver::start(ordinal, &device).map_err(|e| TensorError::Device {
-            what: format!("the device does not start: {}; is it taken by another program?", told(e)),
-            device,
+        let refused = |error| TensorError::Device {
+            what: format!("the device does not start: {}; is it taken by another program?", told(error)),
+            device: device.clone(),
+        };
+        let (number, facts) = Facts::of(ordinal).map_err(refused)?;
+        if let Some(what) = facts.too_old() {
+            return Err(TensorError::Device { device, what });
+        }
+        // SAFETY: the device exists; the context is released when the driver is dropped.
+        let context = unsafe { result::primary_ctx::retain(number) }.map(Handle).map_err(refused)?;
+        Driver::start(&device, number, context, facts).map_err(|error| {
+            // SAFETY: it was retained above, and nothing else holds it.
+            let _ = unsafe { result::primary_ctx::release(number) };
+            refused(error)
         })
     }
 
-    fn start(ordinal: usize, label: &str) -> Outcome<Self> {
-        use sys::CUdevice_attribute as Attribute;
-        let device = result::device::get(ordinal as c_int)?;
-        // SAFETY: the device exists.
-        let attribute = |which| unsafe { result::device::get_attribute(device, which) }.map(|n| n as u32);
-        let capability = 10 * attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?
-            + attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
-        let most_shared = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
-        // SAFETY: the device exists; the context is released when the driver is dropped.
-        let context = Handle(unsafe { result::primary_ctx::retain(device) }?);
+    fn start(label: &str, device: sys::CUdevice, context: Handle<sys::CUctx_st>, facts: Facts) -> Outcome<Self> {
         // SAFETY: the context is alive.
         unsafe { result::ctx::set_current(context.0) }?;
-        let programs = Programs::new(capability, version()?, cache_folder());
+        let programs = Programs::new(facts.capability, facts.version as i32, cache_folder());
         Ok(Driver {
             name: format!("{label} ({})", result::device::get_name(device)?),
-            capability,
-            multiprocessors,
+            capability: facts.capability,
+            multiprocessors: facts.multiprocessors,
+            most_shared: facts.most_shared,
             device,
             context,
             stream: Handle(result::stream::create(result::stream::StreamKind::NonBlocking)?),
-            kernels: Kernels::new(programs, most_shared),
+            kernels: Kernels::new(programs, facts.most_shared),
             staging: Mutex::new(Staging::new()?),
             returning: Returning::new()?,
             graphs: Mutex::default(),
@@ -161,14 +170,14 @@ impl Driver {
         // SAFETY: the stream is alive.
         self.done(what, unsafe { result::stream::synchronize(self.stream.0) })
     }
-}
 
-/// The driver's version, such as 13000.
-fn version() -> Outcome<c_int> {
-    let mut version = 0;
-    // SAFETY: one number is written.
-    unsafe { sys::cuDriverGetVersion(&mut version) }.result()?;
-    Ok(version)
+    /// Lets go of graphs that were put off, where nothing is being recorded.
+    fn let_graphs_go(&self) {
+        let due = locked(&self.graphs).due();
+        if due && self.wait().is_ok() {
+            locked(&self.graphs).let_go();
+        }
+    }
 }
 
 /// An error of the driver in its own words, and what to do where that is known.
@@ -207,6 +216,10 @@ impl Machine for Driver {
 
     fn multiprocessors(&self) -> u32 {
         self.multiprocessors
+    }
+
+    fn shared_bytes(&self) -> usize {
+        self.most_shared as usize
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address> {
@@ -279,7 +292,9 @@ impl Machine for Driver {
         let function = self.kernels.function(kernel, shape.shared_bytes).map_err(|what| self.fail(what))?;
         let mut arguments: Vec<*mut c_void> = arguments.iter().map(|argument| argument.cast_mut()).collect();
         let timed = locked(&self.graphs).recording().is_none();
-        let start = self.done("taking the time", locked(&self.times).mark(timed, self.stream))?;
+        // Held until the end is marked: between the two events there is no other thread's kernel.
+        let mut times = locked(&self.times);
+        let start = self.done("taking the time", times.mark(timed, self.stream))?;
         let ([x, y, z], [a, b, c]) = (shape.grid, shape.block);
         // SAFETY: the caller's contract; the driver copies the arguments before it returns.
         let outcome = unsafe {
@@ -289,11 +304,14 @@ impl Machine for Driver {
             &format!("starting {name} with a grid of {:?} and blocks of {:?}", shape.grid, shape.block),
             outcome,
         )?;
-        self.done("taking the time", locked(&self.times).stop(kernel.family, start, self.stream))
+        self.done("taking the time", times.stop(kernel.family, start, self.stream))
     }
 
     fn wait(&self) -> Result<()> {
         self.enter()?;
+        if locked(&self.graphs).recording().is_some() {
+            return Err(self.fail("a wait cannot be part of what is recorded".into()));
+        }
         self.synchronise("waiting for the device")
     }
 
@@ -322,7 +340,9 @@ impl Machine for Driver {
 
     fn end_recording(&self) -> Result<RecordingId> {
         self.enter()?;
-        self.done("recording", locked(&self.graphs).end(self.stream))
+        let ended = self.done("recording", locked(&self.graphs).end(self.stream));
+        self.let_graphs_go();
+        ended
     }
 
     fn replay(&self, recording: RecordingId) -> Result<()> {
@@ -330,14 +350,16 @@ impl Machine for Driver {
         let graph = locked(&self.graphs).of(recording);
         let graph = graph.ok_or_else(|| self.fail(format!("{recording:?} is not there")))?;
         let _settled = self.done("waiting for downloads", self.returning.settled(self.stream))?;
+        let mut times = locked(&self.times);
+        let start = self.done("taking the time", times.mark(true, self.stream))?;
         // SAFETY: the graph is alive; the memory it uses is held by whoever recorded it.
-        self.done("replaying a recording", unsafe { result::graph::launch(graph.0, self.stream.0) })
+        self.done("replaying a recording", unsafe { result::graph::launch(graph.0, self.stream.0) })?;
+        self.done("taking the time", times.stop(REPLAYS, start, self.stream))
     }
 
     fn forget(&self, recording: RecordingId) {
-        if self.wait().is_ok() {
-            locked(&self.graphs).forget(recording);
-        }
+        locked(&self.graphs).forget(recording);
+        self.let_graphs_go();
     }
 }
 

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytemuck::{Pod, Zeroable};
 
 use crate::tensor::ops::fft::{Fft, Fft2};
-use crate::tensor::{Buffer, DType, Result, Slice, TensorError};
+use crate::tensor::{Buffer, DType, Memory, Result, Slice, TensorError};
 
 use super::Cuda;
 use super::launch::{Launch, blocks};
+use super::machine::Address;
 use super::reuse::Block;
 
 /// A length taken apart, as `kernels/fft.cuh` has it.
@@ -104,19 +105,21 @@ impl Fft for Cuda {
     }
 
     fn irfft2(&self, x: Slice<'_>, sizes: Fft2) -> Result<Buffer> {
-        let between = self.columns_inverse(x, sizes)?;
+        let mut held = None;
+        let between = self.columns_inverse(self.in_pairs(x, &mut held)?, sizes)?;
         Ok(Buffer::Cuda(self.rows_inverse(&between, sizes, x.dtype)?))
     }
 
     fn amplitude(&self, x: Slice<'_>) -> Result<Buffer> {
-        let len = x.len / 2;
-        let y = self.take(len, x.dtype)?;
+        let (len, mut held) = (x.len / 2, None);
+        let (x, y) = (self.in_pairs(x, &mut held)?, self.take(len, x.dtype)?);
         self.kernel("fft", "amplitude", x.dtype).over(len).input(x).output(&y).value(len as u64).run()?;
         Ok(Buffer::Cuda(y))
     }
 
     fn amplitude_grad(&self, x: Slice<'_>, dy: Slice<'_>) -> Result<Buffer> {
-        let dx = self.take(x.len, x.dtype)?;
+        let mut held = None;
+        let (x, dx) = (self.in_pairs(x, &mut held)?, self.take(x.len, x.dtype)?);
         let launch = self.kernel("fft", "amplitude_grad", x.dtype).over(dy.len).input(x).input(dy).output(&dx);
         launch.value(dy.len as u64).run()?;
         Ok(Buffer::Cuda(dx))
@@ -124,6 +127,15 @@ impl Fft for Cuda {
 }
 
 impl Cuda {
+    /// The same complex numbers where kernels can read both parts at once: a copy of those that begin in between.
+    fn in_pairs<'a>(&self, x: Slice<'a>, held: &'a mut Option<Buffer>) -> Result<Slice<'a>> {
+        if x.address().is_multiple_of(2 * x.dtype.bytes() as Address) {
+            return Ok(x);
+        }
+        let buffer = held.insert(self.interleave(&[(x, x.len)], 1)?);
+        Ok(Slice { buffer, offset: 0, ..x })
+    }
+
     /// Half spectra in f32 of the rows of fields.
     fn rows_forward(&self, x: Slice<'_>, sizes: Fft2) -> Result<Block> {
         let Some(plan) = self.row_plan(sizes) else { return self.long_rows_forward(x, sizes) };

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use bytemuck::NoUninit;
 
-use crate::tensor::{DType, Result, Slice};
+use crate::tensor::{DType, Result, Slice, TensorError};
 
 use super::Cuda;
 use super::machine::{Kernel, Shape};
@@ -17,7 +17,9 @@ pub(super) const THREADS: u32 = 256;
 const MOST_BLOCKS: usize = 1 << 16;
 
 /// The most blocks along y or z of a grid.
-const MOST_BLOCKS_ACROSS: usize = 65_535;
+pub(super) const MOST_BLOCKS_ACROSS: usize = 65_535;
+/// The most blocks along x of a grid.
+const MOST_BLOCKS_ALONG: u32 = i32::MAX as u32;
 
 /// Blocks along y or z that stride over so many rows of work.
 pub(super) fn blocks(rows: usize) -> usize {
@@ -61,7 +63,7 @@ impl Cuda {
 impl Launch<'_> {
     /// A grid of blocks along x, y and z.
     pub(super) fn grid(mut self, x: usize, y: usize, z: usize) -> Self {
-        self.shape.grid = [x as u32, y as u32, z as u32];
+        self.shape.grid = [x, y, z].map(|blocks| u32::try_from(blocks).unwrap_or(u32::MAX));
         self
     }
 
@@ -115,9 +117,21 @@ impl Launch<'_> {
     }
 
     /// Starts the kernel; a grid without blocks is nothing to do.
+    ///
+    /// # Errors
+    /// Where the grid has more blocks than a GPU takes, or the machine refuses it.
     pub(super) fn run(self) -> Result<()> {
         if self.shape.grid.contains(&0) {
             return Ok(());
+        }
+        let [x, y, z] = self.shape.grid;
+        if x > MOST_BLOCKS_ALONG || y.max(z) as usize > MOST_BLOCKS_ACROSS {
+            let what = format!(
+                "{}: a grid of {x} by {y} by {z} blocks; at most {MOST_BLOCKS_ALONG} by {MOST_BLOCKS_ACROSS} by \
+                 {MOST_BLOCKS_ACROSS} can be: give it fewer samples or channels at once",
+                self.name
+            );
+            return Err(TensorError::Device { device: self.cuda.machine().name(), what });
         }
         let arguments: Vec<*const c_void> =
             self.starts.iter().map(|start| self.words[*start..].as_ptr().cast()).collect();

@@ -50,7 +50,7 @@ pub trait Machine: fmt::Debug + Send + Sync {
     /// How many multiprocessors run blocks side by side.
     fn multiprocessors(&self) -> u32;
 
-    /// Bytes of shared memory that long transforms may take of a block.
+    /// The most shared memory of a block, in bytes.
     fn shared_bytes(&self) -> usize {
         LEAST_SHARED_BYTES
     }
@@ -128,13 +128,14 @@ pub trait Machine: fmt::Debug + Send + Sync {
     /// Whether the time of each kernel is taken from now on, which costs some time itself.
     fn time_kernels(&self, on: bool);
 
-    /// Seconds that kernels took while their time was taken, by family; waits for them.
+    /// Seconds that kernels took while their time was taken, by family; waits for them. A machine that replays as one
+    /// counts that under `replay`.
     ///
     /// # Errors
     /// Where the machine fails.
     fn kernel_seconds(&self) -> Result<BTreeMap<&'static str, f64>>;
 
-    /// From now on launches and writes are written down instead of done; reads are refused.
+    /// From now on launches and writes are written down instead of done; reads and waits are refused.
     ///
     /// # Errors
     /// Where something is being written down already.

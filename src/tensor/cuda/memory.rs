@@ -26,20 +26,42 @@ impl Slice<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Constants {
     held: Mutex<Held>,
-}
-
-impl Constants {
-    /// Lets go of all.
-    pub(super) fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// Those that a recording writes: they are not there before it ran once.
+    recorded: Mutex<Held>,
 }
 
 type Held = HashMap<Vec<u64>, Arc<Block>>;
+
+impl Constants {
+    /// From now on what the recording wrote is there for all: it ran.
+    pub(super) fn publish(&self) {
+        let recorded = std::mem::take(&mut *locked(&self.recorded));
+        recorded.into_iter().for_each(|(key, block)| self.hold(key, block));
+    }
+
+    /// Lets go of what a recording would have written that came to nothing.
+    pub(super) fn forget_recorded(&self) {
+        locked(&self.recorded).clear();
+    }
+
+    /// A constant that is there, or will be where it is asked for within the recording.
+    fn find(&self, key: &[u64], records: bool) -> Option<Arc<Block>> {
+        let held = locked(&self.held).get(key).cloned();
+        held.or_else(|| locked(&self.recorded).get(key).filter(|_| records).cloned())
+    }
+
+    fn hold(&self, key: Vec<u64>, block: Arc<Block>) {
+        let mut held = locked(&self.held);
+        if held.len() >= MOST_CONSTANTS {
+            held.clear();
+        }
+        held.insert(key, block);
+    }
+}
+
+fn locked(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How many constants are kept before all are let go: some for every size of every layer.
 const MOST_CONSTANTS: usize = 4096;
@@ -67,17 +89,18 @@ impl Cuda {
         let mut key = vec![0u64; bytes.len().div_ceil(8) + 1];
         key[0] = bytes.len() as u64;
         bytemuck::cast_slice_mut::<u64, u8>(&mut key[1..])[..bytes.len()].copy_from_slice(bytes);
-        if let Some(block) = self.constants.lock().get(&key) {
-            return Ok(block.clone());
+        let records = self.pool.records();
+        if let Some(block) = self.constants.find(&key, records) {
+            return Ok(block);
         }
         // Not under the lock: whoever waits here for the end of a recording must not keep that from its constants.
         let block = Arc::new(Pool::take(&self.pool, bytes.len())?);
         self.write(block.address(), bytes)?;
-        let mut held = self.constants.lock();
-        if held.len() >= MOST_CONSTANTS {
-            held.clear();
+        if records {
+            locked(&self.constants.recorded).insert(key, block.clone());
+        } else {
+            self.constants.hold(key, block.clone());
         }
-        held.insert(key, block.clone());
         Ok(block)
     }
 

@@ -29,9 +29,7 @@ impl Cuda {
         }
         let recorder = Recorder::begin(self)?;
         let value = work()?;
-        let replay = recorder.end()?;
-        replay.run()?;
-        Ok((replay, value))
+        Ok((recorder.end()?, value))
     }
 }
 
@@ -55,23 +53,26 @@ impl<'a> Recorder<'a> {
         Ok(recorder)
     }
 
+    /// The work, done for the first time before any other thread goes on: from then on its constants are there.
     fn end(mut self) -> Result<Replay> {
         self.ended = true;
-        match self.cuda.machine().end_recording() {
-            Ok(id) => {
-                self.kept.extend(self.cuda.pool.end_recording());
-                Ok(Replay { cuda: self.cuda.clone(), id, kept: std::mem::take(&mut self.kept) })
-            }
-            Err(error) => {
-                self.let_go();
-                Err(error)
-            }
+        let cuda = self.cuda;
+        let id = cuda.machine().end_recording().inspect_err(|_| self.let_go())?;
+        self.kept.extend(cuda.pool.end_recording());
+        let replay = Replay { cuda: cuda.clone(), id, kept: std::mem::take(&mut self.kept) };
+        let ran = replay.again();
+        match &ran {
+            Ok(()) => cuda.constants.publish(),
+            Err(_) => cuda.constants.forget_recorded(),
         }
+        // A replay that is of no use waits for its turn as it is dropped.
+        drop(self);
+        ran.map(|()| replay)
     }
 
-    /// Forgets the memory, and the constants, which may never have been written.
+    /// Forgets the memory, and the constants, which were never written.
     fn let_go(&mut self) {
-        self.cuda.constants.clear();
+        self.cuda.constants.forget_recorded();
         self.kept.extend(self.cuda.pool.end_recording());
         self.cuda.pool.let_go(&self.kept);
     }
@@ -96,6 +97,10 @@ impl Replay {
     /// Where the device fails.
     pub fn run(&self) -> Result<()> {
         let _turn = self.cuda.pool.turn();
+        self.again()
+    }
+
+    fn again(&self) -> Result<()> {
         self.cuda.counters.replayed();
         self.cuda.machine().replay(self.id)
     }

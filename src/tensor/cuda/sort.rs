@@ -5,12 +5,14 @@ use bytemuck::{Pod, Zeroable};
 use crate::tensor::{DType, Result};
 
 use super::Cuda;
+use super::launch::{MOST_BLOCKS_ACROSS, blocks};
 use super::reuse::Block;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct SortSizes {
     len: u64,
+    first_list: u64,
     shift: i32,
     chunks: i32,
     stretches: i32,
@@ -43,16 +45,20 @@ impl Cuda {
         let digits = (u32::BITS - greatest.leading_zeros()).div_ceil(BITS).max(1);
         for digit in 0..digits {
             let (shift, padding) = ((digit * BITS) as i32, 0);
-            let sizes =
-                SortSizes { len: len as u64, shift, chunks: chunks as i32, stretches: stretches as i32, padding };
-            let launch = |name: &str, blocks: usize| self.kernel_named("sort", name).grid(blocks, lists, 1);
-            launch("sort_count", stretches).output(&keys).output(&counts).value(sizes).run()?;
-            launch("sort_scan", DIGITS / WARPS).output(&counts).output(&totals).value(sizes).run()?;
             let sorted =
                 Sorted { keys: self.take(lists * len, DType::I32)?, places: self.take(lists * len, DType::I32)? };
             let from = places.as_ref().map_or(0, Block::address);
-            let launch = launch("sort_place", stretches).output(&keys).value(from).output(&counts).output(&totals);
-            launch.output(&sorted.keys).output(&sorted.places).value(sizes).run()?;
+            for first in (0..lists).step_by(MOST_BLOCKS_ACROSS) {
+                let (len, first_list) = (len as u64, first as u64);
+                let sizes =
+                    SortSizes { len, first_list, shift, chunks: chunks as i32, stretches: stretches as i32, padding };
+                let own = blocks(lists - first);
+                let launch = |name: &str, blocks: usize| self.kernel_named("sort", name).grid(blocks, own, 1);
+                launch("sort_count", stretches).output(&keys).output(&counts).value(sizes).run()?;
+                launch("sort_scan", DIGITS / WARPS).output(&counts).output(&totals).value(sizes).run()?;
+                let launch = launch("sort_place", stretches).output(&keys).value(from).output(&counts).output(&totals);
+                launch.output(&sorted.keys).output(&sorted.places).value(sizes).run()?;
+            }
             (keys, places) = (sorted.keys, Some(sorted.places));
         }
         let places = places.map_or_else(|| self.take(lists * len, DType::I32), Ok)?;

@@ -6,6 +6,7 @@ use crate::tensor::ops::splat::{Peaks, Splat, Splats};
 use crate::tensor::{Buffer, DType, Memory, Result, Slice};
 
 use super::Cuda;
+use super::launch::blocks;
 use super::resize::wide;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -52,7 +53,7 @@ impl Splats for Cuda {
         let tiles = rows.div_ceil(TILE) * columns.div_ceil(TILE);
         // Sums of weights are there without channels, too.
         let launch = self.kernel("splat", "splat", features.dtype);
-        let launch = launch.grid(tiles, (channels / wide).div_ceil(SHARE).max(1), batch);
+        let launch = launch.grid(tiles, (channels / wide).div_ceil(SHARE).max(1), blocks(batch));
         let launch = launch.input(features).input(f32s(&held, positions)).output(&y).output(&weights);
         launch.value(SplatSizes::new(sizes, wide)).run()?;
         Ok((Buffer::Cuda(y), Buffer::Cuda(weights)))

@@ -78,8 +78,7 @@ impl Wgmma {
             "off" => Ok(Wgmma::Never),
             "always" => Ok(Wgmma::Wherever),
             _ => {
-                let what = format!("{WGMMA_VARIABLE} is {value:?}: expected on, off or always");
-                Err(TensorError::Device { device: "cuda".into(), what })
+                Err(TensorError::Variable { name: WGMMA_VARIABLE, value: value.into(), expected: "on, off or always" })
             }
         }
     }

@@ -12,7 +12,8 @@ const PITCH_PAD: usize = 16;
 const CHUNK_BYTES: usize = 64;
 /// Numbers that kernels sum in one step.
 const DEPTH: usize = 16;
-/// The most shared memory of a block: two blocks share a processor of 228 KiB.
+/// The most shared memory of a block that keeps windows, where a device has as much: two blocks share a processor of
+/// 228 KiB.
 const MOST_SHARED: usize = 100 << 10;
 /// Channels of the input up to which a tile's pixels are kept for all elements of the kernel.
 const NARROW: usize = 96;
@@ -150,6 +151,8 @@ pub(super) struct Setting {
     pub(super) dtype: DType,
     pub(super) load: Load,
     pub(super) processors: usize,
+    /// The most shared memory that the device gives a block, in bytes.
+    pub(super) shared_bytes: usize,
     /// Whether sums of each image are taken, so that no tile may span two.
     pub(super) per_image: bool,
     /// Whether x, and all that is as long as the output, begin at multiples of 16 bytes.
@@ -292,7 +295,10 @@ impl Plan {
             self.cut(pixels);
             self.way = Way::Tiles(pixels, channels);
             if self.blocks(to.div_ceil(channels)) >= setting.processors || index + 1 == sizes.len() {
-                return self.lay_out(pixels, channels, setting);
+                self.lay_out(pixels, channels, setting);
+                if self.shared_bytes <= setting.shared_bytes {
+                    return;
+                }
             }
         }
     }
@@ -351,7 +357,8 @@ impl Plan {
         let (left, right) = (parts * window[0] * window[1] * pitch, most_taps * chunk * right_pitch);
         // What is worked out on the way is not to be worked out again for each element of the kernel.
         let narrow = from <= NARROW || setting.load != Load::Copied;
-        let windowed = most_taps > 1 && from >= FEW && narrow && table + left + right <= MOST_SHARED;
+        let most = MOST_SHARED.min(setting.shared_bytes);
+        let windowed = most_taps > 1 && from >= FEW && narrow && table + left + right <= most;
         // The sums, and then the moments of four channels of each of 256 threads.
         let staging = (pixels * (channels + 4)).max(4 * 256 * 3) * size_of::<f32>();
         let numbers = &mut self.numbers;
@@ -361,14 +368,16 @@ impl Plan {
             if copied && numbers.from_reading == ALONE && setting.aligned[0] && numbers.groups == 1 && passes == 1 {
                 numbers.from_reading = DENSE;
             }
-            let stages = if passes > 1 && table + 2 * (left + right) <= MOST_SHARED { 2 } else { 1 };
+            let stages = if passes > 1 && table + 2 * (left + right) <= most { 2 } else { 1 };
             (numbers.window, numbers.chunk) = (pair(window), chunk as i32);
             (numbers.tap_len, numbers.stages) = (from.next_multiple_of(DEPTH) as i32, stages);
             (numbers.left_bytes, numbers.stage_bytes) = (left as i32, (left + right) as i32);
             numbers.table_bytes = table as i32;
         } else {
             let (left, right) = (parts * pixels * pitch, chunk * right_pitch);
-            (numbers.window, numbers.chunk, numbers.stages) = ([0; 2], chunk as i32, 3);
+            // Fewer pieces lie ready where a block has little memory.
+            let stages = [3, 2].into_iter().find(|stages| factors + stages * (left + right) <= setting.shared_bytes);
+            (numbers.window, numbers.chunk, numbers.stages) = ([0; 2], chunk as i32, stages.unwrap_or(1) as i32);
             (numbers.tap_len, numbers.table_bytes) = (from as i32, factors as i32);
             (numbers.left_bytes, numbers.stage_bytes) = (left as i32, (left + right) as i32);
         }

@@ -191,11 +191,12 @@ impl Numbers {
 
 impl Plan {
     /// `None` where runs of channels are too few, or not even the smallest tile's pixels fit into shared memory.
-    pub(super) fn new(operands: Operands<'_>, sizes: &ConvSizes) -> Option<Self> {
+    pub(super) fn new(operands: Operands<'_>, sizes: &ConvSizes, most_shared: usize) -> Option<Self> {
         let (mut numbers, taps, dtype) = (start(sizes), taps(sizes), operands.x.dtype);
         if sizes.how.groups > 1 && numbers.from_channels.min(numbers.to_channels) < FEW as i32 {
             return None;
         }
+        let most_shared = most_shared.min(MOST_SHARED);
         let (kernel_columns, loads) = (sizes.kernel[1], operands.loads());
         let per_group = if kernel_columns <= TAPS { TAPS / kernel_columns * kernel_columns } else { TAPS };
         let (groups, reach) = tap_groups(&taps, per_group);
@@ -219,10 +220,10 @@ impl Plan {
             (numbers.pixels, numbers.tile_shift) = (pixels as i32, shift as i32);
             let window = numbers.window[0] as usize * numbers.window[1] as usize;
             let stage = pixels * pixel_bytes[0] + window * pixel_bytes[1];
-            numbers.stages = if 2 * stage <= MOST_SHARED { 2 } else { 1 };
+            numbers.stages = if 2 * stage <= most_shared { 2 } else { 1 };
             let shared_bytes = (numbers.stages as usize * stage).max(4 * 32 * TAPS);
             let groups = groups.clone();
-            (shared_bytes <= MOST_SHARED).then_some(Plan { numbers, groups, channels, loads, shared_bytes })
+            (shared_bytes <= most_shared).then_some(Plan { numbers, groups, channels, loads, shared_bytes })
         })
     }
 

@@ -15,6 +15,8 @@ type Executable = Handle<sys::CUgraphExec_st>;
 pub(super) struct Graphs {
     recording: Option<Recording>,
     kept: HashMap<RecordingId, Graph>,
+    /// Those that nobody will replay any more; they may still run.
+    forgotten: Vec<RecordingId>,
     next: u64,
 }
 
@@ -83,8 +85,20 @@ impl Graphs {
         self.kept.get(&id).map(|graph| graph.executable)
     }
 
-    /// Lets go of a graph that does not run.
+    /// Nobody will replay a graph any more.
     pub(super) fn forget(&mut self, id: RecordingId) {
-        self.kept.remove(&id);
+        self.forgotten.push(id);
+    }
+
+    /// Whether graphs can be let go once the stream is waited for, which it cannot be while something is recorded.
+    pub(super) fn due(&self) -> bool {
+        self.recording.is_none() && !self.forgotten.is_empty()
+    }
+
+    /// Lets go of forgotten graphs; none of them runs.
+    pub(super) fn let_go(&mut self) {
+        for id in self.forgotten.drain(..) {
+            self.kept.remove(&id);
+        }
     }
 }

@@ -61,7 +61,11 @@ impl Kernels {
         let code = self.programs.code(family)?;
         // SAFETY: the code is a whole CUBIN, which tells its own length.
         let module = unsafe { result::module::load_data(code.as_ptr().cast()) };
-        module.map(Handle).map_err(|e| format!("loading kernels/{family}.cu: {}", told(e)))
+        module.map(Handle).map_err(|e| {
+            // Another compiler may make what this driver takes.
+            self.programs.discard(family);
+            format!("loading kernels/{family}.cu: {}", told(e))
+        })
     }
 
     fn grant(&self, function: Function, kernel: Kernel<'_>, bytes: u32) -> Result<(), String> {

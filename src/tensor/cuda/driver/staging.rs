@@ -68,6 +68,14 @@ struct Slot {
 }
 
 impl Slot {
+    fn new() -> Outcome<Self> {
+        let event = || result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map(Handle);
+        let pinned = Pinned::new(SLOT)?;
+        // SAFETY: the buffer is written before it is read.
+        let device = unsafe { result::malloc_sync(SLOT) }?;
+        Ok(Slot { pinned, device, landed: event()?, placed: event()? })
+    }
+
     /// Pinned bytes by way of the device's buffer to their place.
     ///
     /// # Safety
@@ -86,7 +94,7 @@ impl Slot {
     }
 }
 
-/// The buffers, made when they are first needed.
+/// The buffers, there from the beginning: later the device's memory may all be taken.
 #[derive(Debug)]
 pub(super) struct Staging {
     stream: Stream,
@@ -95,10 +103,11 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// No buffers yet; the device's context is current.
+    /// The device's context is current.
     pub(super) fn new() -> Outcome<Self> {
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
-        Ok(Staging { stream: Handle(stream), slots: Vec::new(), next: 0 })
+        let slots = (0..SLOTS).map(|_| Slot::new()).collect::<Outcome<_>>()?;
+        Ok(Staging { stream: Handle(stream), slots, next: 0 })
     }
 
     /// Bytes onto the device, in the order of a stream of kernels; they are taken before this returns.
@@ -115,7 +124,7 @@ impl Staging {
 
     fn write_part(&mut self, to: Address, part: &[u8], kernels: Stream) -> Outcome<()> {
         let copies = self.stream;
-        let slot = self.slot()?;
+        let slot = self.slot();
         // SAFETY: the event is alive; the pinned buffer is free once the last copy from it landed.
         unsafe { result::event::synchronize(slot.landed.0) }?;
         slot.pinned.bytes()[..part.len()].copy_from_slice(part);
@@ -127,7 +136,7 @@ impl Staging {
     pub(super) fn write_from(&mut self, to: Address, from: &Lent, bytes: Range<usize>, kernels: Stream) -> Outcome<()> {
         let copies = self.stream;
         for (number, part) in from.bytes().get(bytes).unwrap_or_default().chunks(SLOT).enumerate() {
-            let slot = self.slot()?;
+            let slot = self.slot();
             // SAFETY: who writes to the memory next waits for the event that is recorded below.
             unsafe { slot.send(to + (number * SLOT) as Address, part, copies, kernels) }?;
         }
@@ -135,17 +144,10 @@ impl Staging {
     }
 
     /// The buffer whose turn it is.
-    fn slot(&mut self) -> Outcome<&mut Slot> {
-        while self.slots.len() < SLOTS {
-            let event = || result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map(Handle);
-            let pinned = Pinned::new(SLOT)?;
-            // SAFETY: the buffer is written before it is read.
-            let device = unsafe { result::malloc_sync(SLOT) }?;
-            self.slots.push(Slot { pinned, device, landed: event()?, placed: event()? });
-        }
+    fn slot(&mut self) -> &mut Slot {
         let index = self.next;
         self.next = (index + 1) % SLOTS;
-        Ok(&mut self.slots[index])
+        &mut self.slots[index]
     }
 
     /// Gives everything back; no copy is under way.
