@@ -13,7 +13,7 @@ pub(crate) fn cases(processors: usize) -> Vec<Case> {
     let layouts = [[false, false], [false, true], [true, false], [true, true]];
     let of_layouts = |rows, inner| layouts.map(|turned| product([rows, inner, 256], turned));
     // With as many tiles again those on `wgmma` are the widest.
-    let mut cases = Vec::from(of_layouts(128 * processors.div_ceil(2), 40));
+    let mut cases = Vec::from(of_layouts(128 * processors.div_ceil(2), 24));
     cases.extend(of_layouts(128 * processors, 8));
     for (from, to, normed, pixels) in
         [(24, 16, false, 256), (8, 64, false, 256), (8, 72, false, 128), (32, 32, true, 256), (40, 40, true, 128)]
