@@ -91,8 +91,9 @@ fn run(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// The names of a family's kernels.
+/// The names of a family's kernels. Only one thread compiles at a time.
 pub(crate) fn names_of(family: &str, source: &str) -> Vec<String> {
+    library(family, source).expect("a library");
     let path = compile(family, source).expect("a library").with_extension("names");
     std::fs::read_to_string(&path).expect("names").lines().map(str::to_owned).collect()
 }
