@@ -14,9 +14,16 @@ const ARCHITECTURE: &str = "sm_80";
 /// # Errors
 /// Where there is no compiler, or a file does not compile.
 pub(crate) fn all(compiler: &Nvrtc) -> Result<BTreeSet<String>, String> {
-    let of = |(family, _): &(&str, &str)| compile_family(compiler, family, ARCHITECTURE).map(|made| named(&made.log));
-    let names: Result<Vec<Vec<String>>, String> = FAMILIES.par_iter().map(of).collect();
+    let names: Result<Vec<Vec<String>>, String> = FAMILIES.par_iter().map(|(family, _)| of(compiler, family)).collect();
     Ok(names?.into_iter().flatten().collect())
+}
+
+/// The names of a family's kernels.
+///
+/// # Errors
+/// Where it does not compile.
+pub(crate) fn of(compiler: &Nvrtc, family: &str) -> Result<Vec<String>, String> {
+    compile_family(compiler, family, ARCHITECTURE).map(|made| named(&made.log))
 }
 
 /// The kernels that a log tells of.

@@ -2,7 +2,7 @@
 
 use gustfront::tensor::cases::{Case, Input};
 use gustfront::tensor::{
-    AttentionOptions, Conv2d, Epilogue, Map, NormTail, Prologue, Tensor, Window, clipped_by_global_norm,
+    AttentionOptions, Conv2d, Epilogue, Map, Norm, NormTail, Prologue, Tensor, Window, clipped_by_global_norm,
 };
 
 /// As many multiprocessors as any device has.
@@ -18,12 +18,17 @@ pub(crate) fn cases(processors: usize) -> Vec<Case> {
     for (from, to, normed, pixels) in
         [(24, 16, false, 256), (8, 64, false, 256), (8, 72, false, 128), (32, 32, true, 256), (40, 40, true, 128)]
     {
-        cases.push(convolution([from, to], normed, pixels * processors));
+        cases.push(convolution([from, to], normed, None, pixels * processors));
     }
     // A single tile.
     for (from, to, normed) in [(40, 40, true), (24, 32, false), (24, 40, false), (16, 272, false)] {
-        cases.push(convolution([from, to], normed, 64));
+        cases.push(convolution([from, to], normed, None, 64));
     }
+    // Gradients in f32, of weights of every tile.
+    for (from, to) in [(16, 16), (24, 16), (24, 40)] {
+        cases.extend([true, false].map(|normed| convolution([from, to], normed, Some(Map::Gelu), 64)));
+    }
+    cases.extend([[2, 20_000], [1, 20_011], [20_000, 2]].map(transform));
     for sizes in [[1, 2, 70, 70, 24, 32], [1, 1, 66, 70, 40, 64], [1, 1, 40, 70, 100, 128]] {
         cases.push(attention(sizes, true));
     }
@@ -45,18 +50,19 @@ fn product([rows, inner, columns]: [usize; 3], [turn_x, turn_y]: [bool; 2]) -> C
 }
 
 /// A convolution of so many pixels, of a normalised image where that is asked for.
-fn convolution([from, to]: [usize; 2], normed: bool, pixels: usize) -> Case {
+fn convolution([from, to]: [usize; 2], normed: bool, activation: Option<Map>, pixels: usize) -> Case {
     let shape = [1, from, pixels.div_ceil(32), 32];
     let channels = || Input::normal(&[from]);
     let inputs =
         vec![Input::normal(&shape), Input::normal(&[to, from, 3, 3]), Input::normal(&[to]), channels(), channels()];
-    let name = format!("conv/{from} to {to} of {pixels} pixels, normed: {normed}");
+    let name = format!("conv/{from} to {to} of {pixels} pixels, normed: {normed}, {activation:?} behind");
     Case::speed(name, inputs, move |x| {
         let how = Conv2d { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
         let (weight, bias) = (Some(&x[3]), Some(&x[4]));
         let tail = NormTail { weight, bias, activation: Some(Map::Silu), ..NormTail::default() };
         let first = normed.then_some(Prologue { groups: 8, epsilon: 1e-5, tail });
-        Ok(vec![x[0].conv2d_fused(first.as_ref(), &x[1], Some(&x[2]), &how, &Epilogue::default())?.y])
+        let then = Epilogue { activation, ..Epilogue::default() };
+        Ok(vec![x[0].conv2d_fused(first.as_ref(), &x[1], Some(&x[2]), &how, &then)?.y])
     })
 }
 
@@ -67,6 +73,12 @@ fn attention([batch, heads, queries, keys, size, value_size]: [usize; 6], gradie
     Case::speed(name, shapes.iter().map(input).collect(), |x| {
         Ok(vec![x[0].attention(&x[1], &x[2], AttentionOptions { scale: None, causal: false, mask: None })?])
     })
+}
+
+/// A transform of lines that no block's shared memory holds.
+fn transform(shape: [usize; 2]) -> Case {
+    let run = |x: &[Tensor]| Ok(vec![x[0].rfft2(Norm::Ortho)?]);
+    Case::speed(format!("fft/rfft2 {shape:?}"), vec![Input::normal(&shape)], run)
 }
 
 fn soft(shape: [usize; 2], dimension: isize) -> Case {
