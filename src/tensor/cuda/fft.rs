@@ -201,12 +201,11 @@ impl Cuda {
 
     /// e^(−2πi t/n) for t below n, rounded from f64.
     fn roots(&self, n: usize) -> Result<Arc<Block>> {
-        let mut held = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let roots = held.entry(n).or_insert_with(|| {
-            let angle = |t: usize| -TAU * t as f64 / n as f64;
-            (0..n).map(|t| [angle(t).cos() as f32, angle(t).sin() as f32]).collect()
-        });
-        self.constant(roots)
+        let angle = |t: usize| -TAU * t as f64 / n as f64;
+        let worked_out = || (0..n).map(|t| [angle(t).cos() as f32, angle(t).sin() as f32]).collect();
+        // Not under the lock: whoever waits for the end of a recording must not keep that from its roots.
+        let roots = ROOTS.lock().unwrap_or_else(PoisonError::into_inner).entry(n).or_insert_with(worked_out).clone();
+        self.constant(&roots)
     }
 }
 
