@@ -2,28 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use gustfront::tensor::cuda::{FAMILIES, Nvrtc, compile_family};
+use gustfront::tensor::cuda::{Nvrtc, compile_family};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 /// Every file holds the same kernels for every architecture, and every compiler in use knows this one.
 const ARCHITECTURE: &str = "sm_80";
 
-/// The names of all kernels, as the compiler tells them.
+/// The names of the kernels of some families, as the compiler tells them.
 ///
 /// # Errors
-/// Where there is no compiler, or a file does not compile.
-pub(crate) fn all(compiler: &Nvrtc) -> Result<BTreeSet<String>, String> {
-    let names: Result<Vec<Vec<String>>, String> = FAMILIES.par_iter().map(|(family, _)| of(compiler, family)).collect();
+/// Where a file does not compile.
+pub(crate) fn all(compiler: &Nvrtc, families: &[(&str, &str)]) -> Result<BTreeSet<String>, String> {
+    let of = |(family, _): &(&str, &str)| compile_family(compiler, family, ARCHITECTURE).map(|made| named(&made.log));
+    let names: Result<Vec<Vec<String>>, String> = families.par_iter().map(of).collect();
     Ok(names?.into_iter().flatten().collect())
-}
-
-/// The names of a family's kernels.
-///
-/// # Errors
-/// Where it does not compile.
-pub(crate) fn of(compiler: &Nvrtc, family: &str) -> Result<Vec<String>, String> {
-    compile_family(compiler, family, ARCHITECTURE).map(|made| named(&made.log))
 }
 
 /// The kernels that a log tells of.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use gustfront::config::DeviceChoice;
 use gustfront::tensor::cases::{Case, all};
-use gustfront::tensor::cuda::Nvrtc;
+use gustfront::tensor::cuda::{FAMILIES, Nvrtc};
 use gustfront::tensor::{Cuda, Device, Memory};
 use serde_json::{Value, json};
 
@@ -136,7 +136,7 @@ impl Found<'_> {
             check::run_wgmma(cuda, cases, &tiles, &mut self.checked);
         }
         let ran = cuda.kernels().into_keys().collect();
-        self.note("kernels", kernels::told(Nvrtc::load().and_then(|compiler| kernels::all(&compiler)), &ran))
+        self.note("kernels", kernels::told(Nvrtc::load().and_then(|compiler| kernels::all(&compiler, FAMILIES)), &ran))
     }
 
     /// Fields and steps of a network, where everything is asked for.

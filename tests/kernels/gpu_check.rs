@@ -128,13 +128,9 @@ fn every_case_is_right_and_every_kernel_is_reached() {
 #[test]
 fn the_compiler_tells_of_the_kernels_that_there_are() {
     let Some(compiler) = compiler() else { return };
-    for (family, text) in FAMILIES.iter().filter(|(family, _)| ["memory", "optimiser"].contains(family)) {
-        let sorted = |mut names: Vec<String>| {
-            names.sort();
-            names
-        };
-        assert_eq!(kernels::of(&compiler, family).map(sorted), Ok(sorted(names_of(family, text))));
-    }
+    let few: Vec<_> = FAMILIES.iter().filter(|(family, _)| ["memory", "optimiser"].contains(family)).copied().collect();
+    let names = few.iter().flat_map(|(family, text)| names_of(family, text)).collect();
+    assert_eq!(kernels::all(&compiler, &few), Ok(names));
 }
 
 #[test]
